@@ -1,0 +1,53 @@
+"""A party's own rows as the protocols see them: keys in one fixed order, typed columns, and what only a label party has."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+
+@dataclass(frozen=True)
+class Column:
+    """One feature of a party's table.
+
+    values: (n,) float64 with NaN for missing when numeric; (n,) object of str with None for missing when categorical.
+    """
+
+    name: str
+    kind: Literal["numeric", "categorical"]
+    values: NDArray[Any]
+
+    @property
+    def missing(self) -> NDArray[np.bool_]:
+        """Which rows have no value, (n,)."""
+        if self.kind == "numeric":
+            return np.isnan(self.values)
+        return np.array([value is None for value in self.values], bool)
+
+
+@dataclass(frozen=True)
+class Table:
+    """A party's rows, sorted by key, so that every sum over them is taken in the same order whatever order the source had.
+
+    keys: alignment keys, the normalised id or "id|YYYY-MM"; firms: the normalised id of each row; as_of: (n,) datetime64[D] or None;
+    label: (n,) int8, 1 = bad, or None for a feature party; weight: (n,) float64; commitment: 32 bytes over the rows and a salt;
+    notes: findings worth a line in the report, without values.
+    """
+
+    keys: tuple[str, ...]
+    firms: tuple[str, ...]
+    columns: Mapping[str, Column]
+    commitment: bytes
+    as_of: NDArray[np.datetime64] | None = None
+    label: NDArray[np.int8] | None = None
+    weight: NDArray[np.float64] | None = None
+    notes: tuple[str, ...] = field(default=())
+
+    @property
+    def rows(self) -> int:
+        """How many rows the party has."""
+        return len(self.keys)
