@@ -1,0 +1,212 @@
+"""The manifest: everything that a run is, in canonical bytes that every institution signs.
+
+What is not in it is not done: the parties and their keys, the columns each contributes, the purpose, the model with all its settings, who
+may learn what (by name of leakage contract), and the caps. Its hash binds every key, signature and random draw of the run.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import msgspec
+
+from federation.kernel import suite
+from federation.kernel.errors import ConfigurationError, PeerError
+from federation.kernel.role import COORDINATOR
+from federation.kernel.secret import Secret
+
+
+class _Part(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    pass
+
+
+class ColumnDeclaration(_Part):
+    """A column that a party contributes. level: JR/T 0197-2020 level 1-5; unit: free text of the data dictionary."""
+
+    name: str
+    kind: Literal["numeric", "categorical"]
+    level: int = 3
+    unit: str = ""
+
+
+class PartyDeclaration(_Part):
+    """An institution. identity: its Ed25519 identity key, hexadecimal; dated: its rows carry their own as-of date."""
+
+    name: str
+    role: str
+    identity: str
+    label: bool = False
+    dated: bool = False
+    columns: tuple[ColumnDeclaration, ...] = ()
+
+
+class SampleSettings(_Part):
+    """Which rows train. holdout: share of firms held out; key: "firm", or "firm and month" where a firm has several rows."""
+
+    holdout: float = 0.3
+    split_seed: int = 0
+    as_of: bool = False
+    out_of_time_from: str | None = None
+    weighted: bool = False
+    key: Literal["firm", "firm and month"] = "firm"
+    periods: tuple[str, ...] = ()
+
+
+class AlignSettings(_Part):
+    """visibility: DESIGN 5.1; kind: of the identifiers; former: the alignment taken over from a former run, hexadecimal."""
+
+    visibility: Literal["hidden", "book", "intersection"] = "hidden"
+    kind: Literal["uscc", "any"] = "any"
+    former: str | None = None
+
+
+class ModelSettings(_Part):
+    """C: scikit-learn's inverse ridge strength, inf for none (None here, since canonical bytes know no infinity)."""
+
+    C: float | None = 1.0
+    standardize: bool = True
+    missing: Literal["mean", "zero", "indicator", "error", "bin"] = "mean"
+    tolerance: float = 1e-7
+    max_iterations: int = 50
+    signs: Literal["free", "woe"] = "free"
+
+
+class BinningSettings(_Part):
+    """How columns are cut, DESIGN 6."""
+
+    max_bins: int = 6
+    min_share: float = 0.05
+    min_bads: int = 0
+    monotone: Literal["none", "auto", "increasing", "decreasing"] = "none"
+    special: tuple[float, ...] = ()
+    woe_smoothing: float = 0.5
+
+
+class ScorecardSettings(_Part):
+    """Points: base_points at base_odds (goods to one bad), pdo more points double the odds."""
+
+    base_points: float = 600.0
+    base_odds: float = 50.0
+    pdo: float = 20.0
+
+
+class PrivacySettings(_Part):
+    """What may be disclosed, and the caps; the defaults are the strict ones."""
+
+    single_partner_disclosure: bool = False
+    two_member_disclosure: bool = False
+    label_disclosure: bool = False
+    max_score_reveals: int = 40
+    max_released_counts: int | None = None
+    max_answers: int = 20_000
+    minimum_cohort: int = 10
+    max_rows: int = 20_000_000
+
+
+class Manifest(_Part):
+    """A run, whole. attempt: counts restarts that had to open a new session; coordinator: its identity key, hexadecimal."""
+
+    run: str
+    task: Literal["binning", "train"]
+    model: Literal["logistic", "scorecard"]
+    purpose: str
+    seed: int
+    coordinator: str
+    parties: tuple[PartyDeclaration, ...]
+    contracts: tuple[str, ...]
+    sample: SampleSettings = SampleSettings()
+    align: AlignSettings = AlignSettings()
+    settings: ModelSettings = ModelSettings()
+    binning: BinningSettings = BinningSettings()
+    scorecard: ScorecardSettings = ScorecardSettings()
+    privacy: PrivacySettings = PrivacySettings()
+    suite: str = suite.NAME
+    code_version: str = ""
+    attempt: int = 0
+
+    def canonical(self) -> bytes:
+        """The bytes that are hashed and signed: JSON with sorted keys."""
+        return msgspec.json.encode(self, order="sorted")
+
+    @property
+    def hash(self) -> bytes:
+        """SHA-256 of the canonical bytes, 32 bytes."""
+        return suite.digest("manifest", self.canonical())
+
+    @property
+    def members(self) -> tuple[str, ...]:
+        """The institutions' names, in order."""
+        return tuple(party.name for party in self.parties)
+
+    @property
+    def label_party(self) -> str:
+        """The one party that has the label."""
+        return next(party.name for party in self.parties if party.label)
+
+    @property
+    def feature_parties(self) -> tuple[str, ...]:
+        """The parties without a label, in order."""
+        return tuple(party.name for party in self.parties if not party.label)
+
+    def party(self, name: str) -> PartyDeclaration:
+        """One party's declaration."""
+        return next(party for party in self.parties if party.name == name)
+
+    def identities(self) -> dict[str, bytes]:
+        """Identity keys of all parties and the coordinator."""
+        return {COORDINATOR: bytes.fromhex(self.coordinator)} | {p.name: bytes.fromhex(p.identity) for p in self.parties}
+
+
+def read_manifest(raw: bytes, limit: int = 1 << 22) -> Manifest:
+    """A manifest from its canonical bytes; anything else than canonical bytes is refused, so that a hash has one preimage."""
+    if len(raw) > limit:
+        raise PeerError(COORDINATOR, f"a manifest of {len(raw)} bytes", f"at most {limit}")
+    try:
+        manifest = msgspec.json.decode(raw, type=Manifest, strict=True)
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+        raise PeerError(COORDINATOR, "malformed bytes", "a manifest") from None
+    if manifest.canonical() != raw:
+        raise PeerError(COORDINATOR, "a manifest that is not in canonical form", "canonical bytes")
+    check_manifest(manifest)
+    return manifest
+
+
+def check_manifest(manifest: Manifest) -> None:
+    """What every node requires of any manifest, whoever wrote it. Raises ConfigurationError."""
+    names = manifest.members
+    if len(set(names)) != len(names) or COORDINATOR in names:
+        raise ConfigurationError("manifest", "two parties have one name", "Give every [[party]] its own name.")
+    if not 2 <= len(names) <= 8:
+        raise ConfigurationError("manifest", f"it has {len(names)} parties", "A run across parties takes 2 to 8.")
+    if sum(party.label for party in manifest.parties) != 1:
+        raise ConfigurationError("manifest", "it must have just one label party", "Give one bank a `label`.")
+    if manifest.suite != suite.NAME:
+        raise ConfigurationError("manifest", "it names another cipher suite", f"This version speaks {suite.NAME}.")
+    if len(names) == 2 and not manifest.privacy.single_partner_disclosure and manifest.task == "train":
+        raise ConfigurationError(
+            "manifest",
+            "with one feature party the label party sees that party's score of each of its own rows",
+            "Add a second feature party, or accept it with `[privacy] single_partner_disclosure = true`.",
+        )
+
+
+class Signature(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """One institution's signature of a manifest hash with its identity key."""
+
+    party: str
+    signature: bytes
+
+
+def sign_manifest(manifest: Manifest, party: str, identity: Secret) -> Signature:
+    """This party's approval."""
+    return Signature(party, suite.sign(identity, suite.frame("approve", manifest.hash)))
+
+
+def check_signatures(manifest: Manifest, signatures: tuple[Signature, ...]) -> None:
+    """Every party signed just this manifest, once. Raises PeerError."""
+    identities = manifest.identities()
+    if sorted(s.party for s in signatures) != sorted(manifest.members):
+        raise PeerError(COORDINATOR, "signatures of other parties", "one signature of each party of the manifest")
+    for signature in signatures:
+        if not suite.verifies(identities[signature.party], suite.frame("approve", manifest.hash), signature.signature):
+            raise PeerError(COORDINATOR, f"a signature of {signature.party} that does not hold", "its signature of this manifest")

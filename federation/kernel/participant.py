@@ -1,0 +1,327 @@
+"""A participant: drives one party's program through a session, one batch of envelopes at a time, and survives being killed.
+
+Sans-IO: `deliver(number, batch)` returns the bytes to send. Inside a stage recovery is replay over a durable outbox: batch and reply are
+journalled in one transaction before the reply leaves; a new process loads the stage's snapshot, runs the generator again over the stage's
+batches, throws away what it regenerates, and answers a repeated batch with the stored bytes. No generator is ever serialised.
+
+Order rules: 1. batch numbers count up by one, and the last may be repeated; 2. every envelope passes `Channel.open`, or the run ends; 3. a
+role gets just what its step names, and anything else that reaches it ends the run; 4. a snapshot is stored when a stage has ended.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Generator
+from dataclasses import dataclass
+from typing import Any, Generic, Protocol, TypeVar
+
+import msgspec
+
+from federation.kernel import state as states
+from federation.kernel import suite
+from federation.kernel.codec import Message, decode, encode
+from federation.kernel.envelope import Channel, Envelope, Letter
+from federation.kernel.errors import AbortCode, CreditfedError, PeerAborted, PeerError
+from federation.kernel.journal import Journal, Record
+from federation.kernel.manifest import Manifest
+from federation.kernel.role import COORDINATOR, Context, Received, Role, Run, Step
+from federation.kernel.secret import Secret
+from federation.kernel.session import Entropy, Keys, agree_on_group_key, greet, opening_channel, session_channel
+
+S = TypeVar("S", bound=states.State)
+T = TypeVar("T")
+_OPEN, _GROUP = "open", "group"
+
+
+class Abort(Message, frozen=True, tag="kernel/abort"):
+    """A party ended the run; the reason is one of a fixed list and tells no detail."""
+
+    reason: AbortCode
+
+
+class Batch(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What one exchange carries one way. number: counts exchanges with this party; done: the party has finished its program."""
+
+    number: int
+    envelopes: tuple[Envelope, ...] = ()
+    done: bool = False
+
+
+@dataclass(frozen=True)
+class Stage(Generic[S]):
+    """A stage: its name, unique in the session, and the role that leads from one state to the next."""
+
+    name: str
+    role: Callable[[Run], Role[S]]
+
+
+class Program(Protocol[S]):
+    """A party's whole run as a chain of stages."""
+
+    kind: type[S]
+
+    def begin(self) -> S:
+        """The state before the first stage."""
+
+    def stage(self, state: S) -> Stage[S] | None:
+        """The stage that follows a state, or None at the end."""
+
+
+class _Snapshot(msgspec.Struct, frozen=True):
+    """A participant at its stage's start."""
+
+    phase: str
+    keys: Keys
+    state: bytes
+    sent: dict[str, int]
+    received: dict[str, int]
+    view: bytes
+    early: tuple[tuple[str, str, str, bytes], ...]
+
+
+def _ignore(_: dict[str, float | str]) -> None:
+    pass
+
+
+class Participant(Generic[S]):
+    """One party of one session.
+
+    identity: the party's identity key; commitment: to its data snapshot (32 bytes); entropy: fresh bytes from the operating system, used
+    once for the session's root; observer: takes progress figures for the party's own screen.
+    """
+
+    def __init__(
+        self,
+        manifest: Manifest,
+        me: str,
+        identity: Secret,
+        program: Program[S],
+        journal: Journal,
+        *,
+        entropy: Entropy,
+        commitment: bytes = bytes(32),
+        observer: Callable[[dict[str, float | str]], None] = _ignore,
+    ) -> None:
+        self.manifest, self.me = manifest, me
+        self._identity, self._program, self._journal = identity, program, journal
+        self._entropy, self._commitment, self._observer = entropy, commitment, observer
+        self.failure: CreditfedError | None = None
+        self.finished = False
+        self._caches: dict[str, Any] = {}
+        self._number, self._reply = -1, b""
+        self._changed = False
+        self._effects: dict[str, bytes] = {}
+        self._stage = ""
+        self._sent_before: dict[str, int] = {}
+        self._session_before = b""
+        record = journal.load()
+        if record is None:
+            self._fresh()
+        else:
+            self._restore(record)
+
+    # -- what the carriage calls ------------------------------------------------------------------------------------------------
+
+    def deliver(self, number: int, envelopes: tuple[Envelope, ...]) -> bytes:
+        """The encoded `Batch` to send back. A repeated number gives the same bytes again; nothing is done twice."""
+        if number == self._number:
+            return self._reply
+        if number != self._number + 1:
+            raise PeerError(COORDINATOR, f"batch {number}", f"batch {self._number + 1}")
+        outgoing: list[Envelope] = []
+        self._changed = False
+        if self.failure is None:
+            self._guarded(envelopes, outgoing, first=number == 0)
+        return self._commit(number, envelopes, outgoing)
+
+    def abort(self, error: CreditfedError) -> bytes:
+        """End the run at this party, from outside its role: the batch to send."""
+        outgoing: list[Envelope] = []
+        self._sent_before, self._session_before = dict(self._channel.sent), self._channel.session
+        self._fail(error, outgoing)
+        return self._commit(self._number + 1, (), outgoing)
+
+    def _commit(self, number: int, envelopes: tuple[Envelope, ...], outgoing: list[Envelope]) -> bytes:
+        reply = encode(Batch(number, tuple(outgoing), self.finished or self.failure is not None))
+        if self._changed:
+            mine = f"{self._stage}:"
+            self._effects = {label: value for label, value in self._effects.items() if label.startswith(mine)}
+            self._journal.answered(number, b"", reply, self._image, self._effects)
+        else:
+            self._journal.answered(number, encode(Batch(number, envelopes)), reply, None, {})
+        self._number, self._reply = number, reply
+        return reply
+
+    @property
+    def state(self) -> S:
+        """The latest state between stages."""
+        return self._state
+
+    @property
+    def session(self) -> bytes:
+        """The session identifier (of the opening, before there is a session)."""
+        return self._channel.session
+
+    # -- stages -----------------------------------------------------------------------------------------------------------------
+
+    def _fresh(self) -> None:
+        self._keys = Keys(self._entropy(suite.KEY_BYTES))
+        self._state = self._program.begin()
+        self._view = suite.digest("view")
+        self._early: dict[str, list[Letter]] = {}
+        self._channel: Channel = opening_channel(self.manifest, self.me, self._identity)
+        self._phase = _OPEN
+        self._image = self._snapshot()
+        self._journal.answered(-1, b"", b"", self._image, {})  # the session's secrets are on disk before they are used
+        self._begin()
+
+    def _restore(self, record: Record) -> None:
+        image = msgspec.msgpack.decode(record.snapshot, type=_Snapshot)
+        self._image = record.snapshot
+        self._keys, self._phase, self._view = image.keys, image.phase, image.view
+        self._state = states.load(image.state, self._program.kind)
+        self._early = {}
+        for sender, step, kind, body in image.early:
+            self._early.setdefault(sender, []).append(Letter(sender, step, kind, body))
+        opening = self._phase == _OPEN
+        self._channel = (
+            opening_channel(self.manifest, self.me, self._identity) if opening else session_channel(self.manifest, self.me, self._keys)
+        )
+        self._channel.sent, self._channel.received = dict(image.sent), dict(image.received)
+        self._effects = dict(record.effects)
+        self._begin()
+        discarded: list[Envelope] = []
+        self._guarded((), discarded, first=True)
+        for entry in record.entries:
+            self._guarded(decode(entry, Batch, self.me, len(entry)).envelopes, discarded)
+        self._number, self._reply = record.number, record.reply
+
+    def _snapshot(self) -> bytes:
+        early = tuple((x.sender, x.step, x.kind, x.body) for letters in self._early.values() for x in letters)
+        return msgspec.msgpack.encode(
+            _Snapshot(self._phase, self._keys, states.dump(self._state), self._channel.sent, self._channel.received, self._view, early)
+        )
+
+    def _begin(self) -> None:
+        """Start the generator of the current phase."""
+        self._role: Generator[tuple[Run, Step], Received, Any] | None = None
+        self._waiting: tuple[Run, Step] | None = None
+        if self._phase == _OPEN:
+            self._role = greet(self._run(_OPEN), self._keys.hello(self._commitment))
+        elif self._phase == _GROUP and self.me != COORDINATOR:
+            self._role = agree_on_group_key(self._run(_GROUP))
+        elif self._phase not in (_OPEN, _GROUP):
+            stage = self._program.stage(self._state)
+            if stage is None:
+                self.finished = True
+            else:
+                self._role = stage.role(self._run(stage.name))
+
+    def _run(self, stage: str) -> Run:
+        keys, self._stage = self._keys, stage
+        opening = stage == _OPEN
+        pairs = {} if opening else keys.pairs(self.manifest, self.me)
+        return Run(
+            Context(
+                self.me, self.manifest.members, self._channel.session, stage, keys.secret, pairs, Secret(keys.group), self.manifest.seed,
+                self, lambda: self._view,
+            )
+        )
+
+    def _ended(self, value: Any) -> None:
+        """A stage returned: its value becomes state, and the next stage begins."""
+        if self._phase == _OPEN:
+            self._keys = msgspec.structs.replace(self._keys, hellos=value)
+            self._phase = _GROUP
+            self._channel = session_channel(self.manifest, self.me, self._keys)
+        elif self._phase == _GROUP:
+            self._keys = msgspec.structs.replace(self._keys, group=value or b"")
+            self._phase = "program"
+        else:
+            self._state = value
+        self._image = self._snapshot()
+        self._changed = True
+        self._begin()
+
+    # -- messages ---------------------------------------------------------------------------------------------------------------
+
+    def _guarded(self, envelopes: tuple[Envelope, ...], outgoing: list[Envelope], *, first: bool = False) -> None:
+        self._sent_before, self._session_before = dict(self._channel.sent), self._channel.session
+        try:
+            for envelope in envelopes:  # all of them first: a snapshot taken below then holds every envelope not yet used
+                self._accept(envelope)
+            if first:
+                self._advance(None, outgoing)
+            self._pump(outgoing)
+        except CreditfedError as error:
+            self._fail(error, outgoing)
+
+    def _fail(self, error: CreditfedError, outgoing: list[Envelope]) -> None:
+        self.failure = error
+        del outgoing[:]  # what this batch would have sent is not sent, and its sequence numbers are free again
+        self._channel.sent = dict(self._sent_before) if self._channel.session == self._session_before else {}
+        if not isinstance(error, PeerAborted):
+            others = [name for name in (COORDINATOR, *self.manifest.members) if name != self.me]
+            outgoing += [self._channel.wrap(name, "abort", Abort(error.code)) for name in others]
+
+    def _accept(self, envelope: Envelope) -> None:
+        letter = self._channel.open(envelope)
+        if letter.kind == Abort.kind():
+            raise PeerAborted(letter.sender, decode(letter.body, Abort, letter.sender).reason)
+        self._early.setdefault(letter.sender, []).append(letter)
+
+    def _pump(self, outgoing: list[Envelope]) -> None:
+        """Feed the role as long as what it waits for has arrived."""
+        while self.failure is None and not self.finished:
+            if self._role is None:  # the coordinator's empty part in agreeing on a group key
+                self._ended(None)
+                self._advance(None, outgoing)
+                continue
+            if self._waiting is None:
+                return
+            run, step = self._waiting
+            if not all(self._early.get(sender) for sender in step.expect):
+                return
+            place = f"{run.address}/{step.name}"
+            received = Received()
+            for sender, kind in step.expect.items():
+                letter = self._early[sender].pop(0)
+                if letter.kind != kind.kind() or letter.step != place:
+                    raise PeerError(sender, f"{letter.kind!r} at {letter.step!r}", f"{kind.kind()!r} at {place!r}")
+                received[sender] = decode(letter.body, kind, sender, step.limit)
+                if kind.broadcast:
+                    self._view = suite.digest(self._view, letter.kind, letter.step, letter.body)
+            self._advance(received, outgoing)
+
+    def _advance(self, received: Received | None, outgoing: list[Envelope]) -> None:
+        while self._role is not None:
+            try:
+                run, step = self._role.send(received)  # type: ignore[arg-type]  # a new generator takes None
+            except StopIteration as end:
+                self._ended(end.value)
+                received = None
+                continue
+            place = f"{run.address}/{step.name}"
+            outgoing += [self._channel.wrap(recipient, place, message) for recipient, message in step.send.items()]
+            self._waiting = (run, step)
+            return
+
+    # -- the shelf that a run sees ----------------------------------------------------------------------------------------------
+
+    def effect(self, label: str, produce: Callable[[], bytes]) -> bytes:
+        """Stored before it is used; the same bytes on replay."""
+        if label not in self._effects:
+            value = produce()
+            self._journal.keep(label, value)
+            self._effects[label] = value
+        return self._effects[label]
+
+    def cache(self, label: str, build: Callable[[], T]) -> T:
+        """Kept while this object lives."""
+        if label not in self._caches:
+            self._caches[label] = build()
+        value: T = self._caches[label]
+        return value
+
+    def report(self, **figures: float | str) -> None:
+        """To the party's own screen."""
+        self._observer(figures)
