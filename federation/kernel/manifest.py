@@ -210,3 +210,19 @@ def check_signatures(manifest: Manifest, signatures: tuple[Signature, ...]) -> N
     for signature in signatures:
         if not suite.verifies(identities[signature.party], suite.frame("approve", manifest.hash), signature.signature):
             raise PeerError(COORDINATOR, f"a signature of {signature.party} that does not hold", "its signature of this manifest")
+
+
+class Description(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What a node says about itself before a run: its declaration, the kind of its ids, and (label party) the months of its rows."""
+
+    party: PartyDeclaration
+    id_kind: str
+    rows_per_firm: bool = False
+    periods: tuple[str, ...] = ()
+
+
+class Opening(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A manifest's canonical bytes and every institution's signature."""
+
+    manifest: bytes
+    signatures: tuple[Signature, ...]

@@ -30,6 +30,7 @@ from federation.kernel.session import Entropy, Keys, agree_on_group_key, greet, 
 S = TypeVar("S", bound=states.State)
 T = TypeVar("T")
 _OPEN, _GROUP = "open", "group"
+_MOST_SEALED = 64
 
 
 class Abort(Message, frozen=True, tag="kernel/abort"):
@@ -161,6 +162,11 @@ class Participant(Generic[S]):
         """The session identifier (of the opening, before there is a session)."""
         return self._channel.session
 
+    @property
+    def stage(self) -> str:
+        """The stage under way, for progress."""
+        return self._stage
+
     # -- stages -----------------------------------------------------------------------------------------------------------------
 
     def _fresh(self) -> None:
@@ -168,6 +174,7 @@ class Participant(Generic[S]):
         self._state = self._program.begin()
         self._view = suite.digest("view")
         self._early: dict[str, list[Letter]] = {}
+        self._sealed: list[Envelope] = []
         self._channel: Channel = opening_channel(self.manifest, self.me, self._identity)
         self._phase = _OPEN
         self._image = self._snapshot()
@@ -179,7 +186,7 @@ class Participant(Generic[S]):
         self._image = record.snapshot
         self._keys, self._phase, self._view = image.keys, image.phase, image.view
         self._state = states.load(image.state, self._program.kind)
-        self._early = {}
+        self._early, self._sealed = {}, []
         for sender, step, kind, body in image.early:
             self._early.setdefault(sender, []).append(Letter(sender, step, kind, body))
         opening = self._phase == _OPEN
@@ -190,7 +197,8 @@ class Participant(Generic[S]):
         self._effects = dict(record.effects)
         self._begin()
         discarded: list[Envelope] = []
-        self._guarded((), discarded, first=True)
+        if record.number >= 0:
+            self._guarded((), discarded, first=True)
         for entry in record.entries:
             self._guarded(decode(entry, Batch, self.me, len(entry)).envelopes, discarded)
         self._number, self._reply = record.number, record.reply
@@ -233,6 +241,9 @@ class Participant(Generic[S]):
             self._keys = msgspec.structs.replace(self._keys, hellos=value)
             self._phase = _GROUP
             self._channel = session_channel(self.manifest, self.me, self._keys)
+            sealed, self._sealed = self._sealed, []
+            for envelope in sealed:
+                self._accept(envelope)
         elif self._phase == _GROUP:
             self._keys = msgspec.structs.replace(self._keys, group=value or b"")
             self._phase = "program"
@@ -264,6 +275,9 @@ class Participant(Generic[S]):
             outgoing += [self._channel.wrap(name, "abort", Abort(error.code)) for name in others]
 
     def _accept(self, envelope: Envelope) -> None:
+        if self._phase == _OPEN and envelope.session != self._channel.session and len(self._sealed) < _MOST_SEALED:
+            self._sealed.append(envelope)  # a peer that has every hello already speaks in the session
+            return
         letter = self._channel.open(envelope)
         if letter.kind == Abort.kind():
             raise PeerAborted(letter.sender, decode(letter.body, Abort, letter.sender).reason)

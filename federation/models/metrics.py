@@ -1,9 +1,10 @@
 """How well scores separate goods from bads, with honest intervals: what a label party computes on its own rows after a fit.
 
 Everything is weighted, exact on ties and defined for every sample: a sample of one class has no AUC, and says so, instead of raising.
-Conventions: label 1 = bad; a *higher* score or probability means *more* risk (pass minus the points of a scorecard). A tied group of scores
-counts as one step of both distribution functions, so AUC is the weighted Mann-Whitney statistic with half for ties and KS is read only
-between groups. Intervals: percentile bootstrap (Efron and Tibshirani 1993, chapter 13), stratified by label, rows resampled with their weights.
+Conventions: label 1 = bad; a *higher* score or probability means *more* risk (pass minus the points of a scorecard). A tied group of
+scores counts as one step of both distribution functions, so AUC is the weighted Mann-Whitney statistic with half for ties and KS is read
+only between groups. Intervals: percentile bootstrap (Efron and Tibshirani 1993, chapter 13), stratified by label, rows drawn with
+their weights.
 
 The curves contain at most 200 points of the label party's own sample and stay with it.
 """
@@ -27,7 +28,7 @@ _NORMAL_95 = 1.959963984540054
 
 @dataclass(frozen=True)
 class Metric:
-    """One figure, or None with the reason why it is not defined for this sample; interval: (low, high) at 95 %, None without a bootstrap."""
+    """One figure, or None and why this sample does not define it; interval: (low, high) at 95 %, None without a bootstrap."""
 
     value: float | None
     reason: str = ""
@@ -49,7 +50,7 @@ class Measures:
     weight: float
 
     def document(self) -> dict[str, object]:
-        """The split's entry of result.json: values (None where undefined), n, goods, bads, intervals{name: [low, high]}, reasons{name: text}."""
+        """Its entry of result.json: values (None where undefined), n, goods, bads, intervals{name: [low, high]}, reasons{name}."""
         metrics = {name: getattr(self, name) for name in NAMES}
         return {
             **{name: metric.value for name, metric in metrics.items()},
@@ -142,7 +143,7 @@ def _figures(sample: Sample, weight: Floats) -> tuple[float, float, float, float
 
 
 def _intervals(sample: Sample, random: np.random.Generator, resamples: int) -> dict[str, tuple[float, float]]:
-    """Percentile intervals: each resample draws as many bads and goods as there are, with replacement, as multiplicities of the sorted rows."""
+    """Percentile intervals: a resample draws as many bads and goods as there are, with replacement, as multiplicities of sorted rows."""
     strata = [rows for rows in (np.flatnonzero(sample.bad), np.flatnonzero(~sample.bad)) if len(rows)]
     if not strata or resamples < 1:
         return {}
@@ -233,7 +234,7 @@ class Histogram:
 
 @dataclass(frozen=True)
 class Curves:
-    """What the report draws for one split; a part is None or empty where the sample does not define it. msgspec.to_builtins gives the JSON."""
+    """What the report draws for one split; a part is None or empty where the sample does not define it. For JSON: msgspec.to_builtins."""
 
     roc: Line | None = None
     ks: KsCurve | None = None

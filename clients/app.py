@@ -1,0 +1,39 @@
+"""The institution's Flower ClientApp: one message type, and an edge that lets no text of an error out.
+
+`query.mailbox` carries a parcel to this node; `clients.node` answers it. The node's home folder comes from its own configuration
+(`node_config`), never from a message.
+"""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+
+from flwr.app import Context, Message
+from flwr.clientapp import ClientApp
+
+from clients.node import resident
+from federation.carriage.mailbox import QUERY, Parcel, pack, unpack
+from federation.kernel.errors import AbortCode, CreditfedError
+from federation.kernel.role import COORDINATOR
+
+app = ClientApp()
+_log = logging.getLogger("creditfed.node")
+
+
+@app.query(QUERY)
+def mailbox(message: Message, context: Context) -> Message:
+    """Answer one parcel. Whatever goes wrong, the coordinator gets a reason code and the node's own log the rest."""
+    run = ""
+    try:
+        node = resident(Path(str(context.node_config["home"])))
+        parcel = unpack(message.content, COORDINATOR)
+        run = parcel.run
+        answer = node.answer(parcel)
+    except CreditfedError as error:
+        _log.warning("refused: %s", error)
+        answer = Parcel("refused", run, error.code.value.encode())
+    except Exception as error:  # the adapter's edge: an exception's text would travel to the server
+        _log.error("internal error: %s", type(error).__name__)  # noqa: TRY400  # a traceback can quote values
+        answer = Parcel("refused", run, AbortCode.INTERNAL.value.encode())
+    return Message(pack(answer), reply_to=message)

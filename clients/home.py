@@ -1,0 +1,73 @@
+"""A node's home folder: its own configuration, keys, journals and results. Nothing outside it belongs to the node but its source.
+
+    node.toml        name, role, source, columns: this party's own section of the run file
+    keys/            identity.key, storage.key (mode 600)
+    journal/RUN.db   the journals of running sessions, encrypted
+    align/ID.npz     positions of a finished alignment, for `[align] from`
+    results/         share.json, scores.parquet, bins.toml, metrics.json, log.jsonl of the last run
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import tomllib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from federation.kernel.errors import ConfigurationError
+from federation.kernel.secret import Secret
+
+
+@dataclass(frozen=True)
+class Home:
+    """Paths of one node."""
+
+    root: Path
+
+    def config(self) -> dict[str, Any]:
+        """node.toml as a dictionary."""
+        path = self.root / "node.toml"
+        try:
+            return tomllib.loads(path.read_text())
+        except FileNotFoundError:
+            raise ConfigurationError(str(path), "the node has no configuration", "Create the node first.") from None
+        except tomllib.TOMLDecodeError as error:
+            raise ConfigurationError(str(path), f"not valid TOML: {error}", "Correct the file.") from None
+
+    def key(self, name: str) -> Secret:
+        """A 32-byte key of this node, made from the operating system's entropy when first asked for."""
+        path = self.root / "keys" / f"{name}.key"
+        if not path.exists():
+            path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+            descriptor = os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600)
+            with os.fdopen(descriptor, "wb") as file:
+                file.write(os.urandom(32))
+                file.flush()
+                os.fsync(file.fileno())
+        return Secret(path.read_bytes())
+
+    def journal(self, run: str) -> Path:
+        """Where the journal of a run lies."""
+        return self.root / "journal" / f"{run}.db"
+
+    @property
+    def results(self) -> Path:
+        """The folder of results, made when missing."""
+        path = self.root / "results"
+        path.mkdir(parents=True, exist_ok=True)
+        return path
+
+    def write(self, name: str, content: str | bytes) -> Path:
+        """Write a result whole or not at all."""
+        path = self.results / name
+        partial = path.with_suffix(path.suffix + ".partial")
+        partial.write_bytes(content.encode() if isinstance(content, str) else content)
+        partial.replace(path)
+        return path
+
+    def log(self, event: str, **facts: str | int | float | bool) -> None:
+        """A line in the node's own log: counts and names of places, never a value."""
+        with (self.results / "log.jsonl").open("a") as file:
+            file.write(json.dumps({"event": event} | facts) + "\n")

@@ -1,0 +1,197 @@
+"""The institution's node: what it says about itself, what it signs, and its participant in each session.
+
+Four operations, each answered from this machine's own files and rules:
+    describe   name, role, identity key, columns with kind and level: what a manifest is drafted from
+    propose    a manifest -> this institution's signature, or a refusal
+    open       the manifest with everybody's signatures -> a participant with a journal
+    deliver    a batch of envelopes -> a batch of envelopes
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from clients.home import Home
+from clients.results import write_results
+from clients.vault import PartyConfig, describe_table, open_table
+from federation.carriage.journal_file import JournalFile
+from federation.carriage.mailbox import Parcel
+from federation.kernel import suite
+from federation.kernel.codec import decode
+from federation.kernel.errors import ConfigurationError, CreditfedError, LocalError, PeerError
+from federation.kernel.journal import Journal, MemoryJournal
+from federation.kernel.manifest import (
+    Description,
+    Manifest,
+    Opening,
+    PartyDeclaration,
+    Signature,
+    check_signatures,
+    read_manifest,
+    sign_manifest,
+)
+from federation.kernel.participant import Batch, Participant
+from federation.kernel.role import COORDINATOR
+from federation.models.table import Table
+from federation.models.training import Progress, program_of
+
+LARGEST_BATCH = 1 << 30
+
+
+Observer = Callable[[str, dict[str, float | str]], None]
+
+
+class Node:
+    """One institution's node over its home folder. observer: takes progress for this institution's own screen."""
+
+    def __init__(self, root: Path) -> None:
+        self.home = Home(root)
+        self.config = PartyConfig.from_dict(self.home.config(), self.home.root)
+        self.identity = self.home.key("identity")
+        self.observer: Observer = lambda party, figures: None
+        self._tables: dict[tuple[str, tuple[str, ...]], Table] = {}
+        self._participants: dict[str, Participant[Progress]] = {}
+        self._reported: set[str] = set()
+
+    @property
+    def name(self) -> str:
+        """The institution's name in the consortium."""
+        return self.config.name
+
+    def answer(self, parcel: Parcel) -> Parcel:
+        """Carry out one operation. Raises CreditfedError with a text for this node's own log."""
+        try:
+            if parcel.operation == "describe":
+                return self._reply(parcel, msgspec.json.encode(self.describe()))
+            if parcel.operation == "propose":
+                return self._reply(parcel, msgspec.json.encode(self.approve(read_manifest(parcel.payload))))
+            if parcel.operation == "open":
+                return self._reply(parcel, self.open(parcel.run, parcel.payload))
+            if parcel.operation == "deliver":
+                return self._reply(parcel, self.deliver(parcel.run, parcel.payload))
+        except CreditfedError as error:
+            self._note_failure(error)
+            raise
+        raise PeerError(COORDINATOR, "an unknown operation", "describe, propose, open or deliver")
+
+    def broken(self, parcel: Parcel, kind: str) -> Parcel:
+        """After an internal error: end the run at this party and tell its peers so, with a code and nothing else."""
+        error = LocalError(self.name, f"an internal error ({kind})", "This is a bug: report it with the steps that led here.")
+        self._note_failure(error)
+        participant = self._participants.get(parcel.run)
+        if parcel.operation != "deliver" or participant is None:
+            return Parcel("refused", parcel.run, error.code.value.encode())
+        return self._reply(parcel, participant.abort(error))
+
+    def describe(self) -> Description:
+        """What this node offers: columns, never rows."""
+        facts = describe_table(self.config)
+        party = PartyDeclaration(
+            name=self.name, role=self.config.role, identity=suite.signing_public(self.identity).hex(), label=self.config.label is not None,
+            dated=facts.dated, columns=facts.columns,
+        )  # fmt: skip
+        return Description(party, facts.id_kind, facts.several_rows_per_firm, facts.periods)
+
+    def approve(self, manifest: Manifest) -> Signature:
+        """Sign a manifest that says of this institution just what the institution says of itself."""
+        mine = self.describe().party
+        if self.name not in manifest.members or manifest.party(self.name) != mine:
+            raise ConfigurationError(
+                self.name, "the manifest declares other columns, role or key for this institution than its own configuration",
+                "Draft the manifest again from the node's current description.",
+            )  # fmt: skip
+        return sign_manifest(manifest, self.name, self.identity)
+
+    def open(self, run: str, payload: bytes) -> bytes:
+        """Check every signature, then create this party's participant with a fresh journal."""
+        opening = _json(payload, Opening)
+        manifest = read_manifest(opening.manifest)
+        check_signatures(manifest, opening.signatures)
+        self.approve(manifest)
+        if run != manifest.run:
+            raise PeerError(COORDINATOR, "a manifest of another run", "the run it was sent for")
+        stored = self.home.journal(run).with_suffix(".manifest")
+        if stored.exists() or run in self._participants:
+            raise PeerError(COORDINATOR, "a run that is open already", "a new run name, or a new attempt")
+        self._participants[run] = self._participant(manifest, self._journal(run))
+        if self.config.journal == "disk":
+            stored.write_bytes(opening.manifest)
+        return manifest.hash
+
+    def deliver(self, run: str, payload: bytes) -> bytes:
+        """One batch in, one batch out."""
+        participant = self._participants.get(run) or self._resume(run)
+        batch = decode(payload, Batch, COORDINATOR, LARGEST_BATCH)
+        reply = participant.deliver(batch.number, batch.envelopes)
+        if participant.failure is not None and run not in self._reported:
+            self._note_failure(participant.failure)
+            self._reported.add(run)
+        if participant.finished and run not in self._reported:
+            write_results(self.home, participant, self._table(participant.manifest))
+            self._reported.add(run)
+        return reply
+
+    def _resume(self, run: str) -> Participant[Progress]:
+        stored = self.home.journal(run).with_suffix(".manifest")
+        if not stored.exists():
+            raise PeerError(COORDINATOR, "a batch of a run that this node has no journal of", "a new attempt")
+        self._participants[run] = self._participant(read_manifest(stored.read_bytes()), self._journal(run))
+        return self._participants[run]
+
+    def _journal(self, run: str) -> Journal:
+        if self.config.journal == "memory":
+            return MemoryJournal()
+        return JournalFile(self.home.journal(run), self.home.key("storage"))
+
+    def _participant(self, manifest: Manifest, journal: Journal) -> Participant[Progress]:
+        table = self._table(manifest)
+        program = program_of(manifest, self.name, table, self.config.workers, self.home.positions, self.home.bins(self.config))
+
+        def observe(figures: dict[str, float | str]) -> None:
+            self.observer(self.name, figures)
+
+        return Participant(
+            manifest, self.name, self.identity, program, journal, entropy=os.urandom, commitment=table.commitment, observer=observe
+        )
+
+    def _table(self, manifest: Manifest) -> Table:
+        key = (manifest.sample.key, manifest.sample.periods)
+        if key not in self._tables:
+            self._tables[key] = open_table(self.config, manifest, self.home.key("snapshot salt").reveal())
+        return self._tables[key]
+
+    def _note_failure(self, error: CreditfedError) -> None:
+        facts: dict[str, Any] = {"exit_code": error.exit_code, "code": error.code.value, "kind": type(error).__name__, "text": str(error)}
+        self.home.write("failure.json", json.dumps(facts))
+
+    @staticmethod
+    def _reply(parcel: Parcel, payload: bytes) -> Parcel:
+        return Parcel(parcel.operation, parcel.run, payload)
+
+
+def _json(payload: bytes, kind: type[Opening]) -> Opening:
+    try:
+        return msgspec.json.decode(payload, type=kind, strict=True)
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+        raise PeerError(COORDINATOR, "malformed bytes", "an opening") from None
+
+
+_RESIDENT: dict[Path, Node] = {}
+
+
+def resident(root: Path) -> Node:
+    """The node of a home folder, kept between messages as long as this process lives; a new process makes it anew from its files."""
+    if root not in _RESIDENT:
+        _RESIDENT[root] = Node(root)
+    return _RESIDENT[root]
+
+
+def dismiss(root: Path) -> None:
+    """Forget a node's process state, as the end of its process would."""
+    _RESIDENT.pop(root, None)

@@ -1,0 +1,125 @@
+"""A party's block of the design matrix: its rows as numbers, its place in the universe, and its integers for encrypted sums.
+
+A feature party's numbers are rounded to the dyadic grid of its integers first, and used so everywhere in the fit, so that the encrypted
+gradient and the partial scores belong to one and the same matrix. Reductions over rows are in the party's own id order, never by position.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+from numpy.typing import NDArray
+
+from federation.encrypted_linear.packing import Columns
+from federation.encrypted_linear.protocol import hold
+from federation.kernel.errors import DataError
+from federation.kernel.role import Role, Run
+
+Reals = NDArray[np.float64]
+Positions = NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class VectorCode:
+    """The grid of the label party's secret vectors: integers of magnitude below 2^bits, in units of 2^-exponent."""
+
+    bits: int
+    exponent: int
+
+    @classmethod
+    def of(cls, rows: int, largest: float) -> VectorCode:
+        """For so many rows and numbers up to `largest`: half of what 57 bits leave after adding up the rows."""
+        bits = (57 - max(1, rows).bit_length()) // 2 + 1
+        return cls(bits, bits - math.frexp(largest)[1])
+
+    @property
+    def noise(self) -> float:
+        """The standard deviation of one rounded number, in the vector's units."""
+        return float(np.ldexp(1.0, -self.exponent)) / math.sqrt(12.0)
+
+
+def residuals(vector: Reals, code: VectorCode) -> NDArray[np.int64]:
+    """A real vector on the code's grid, (n,) int64."""
+    return np.rint(np.ldexp(vector, code.exponent)).astype(np.int64)
+
+
+@dataclass(frozen=True)
+class Block:
+    """One party's columns in standardised units.
+
+    x: (n, d) its rows in the universe; absent: (d,) the row of a firm it does not have; penalty, signs: (d,); curvature: (d, d)
+    w0 X'X / W of its own rows; positions: (n,) within [0, universe); vector: the code of the label party's vectors.
+    """
+
+    x: Reals
+    absent: Reals
+    penalty: Reals
+    signs: NDArray[np.int8]
+    curvature: Reals
+    positions: Positions
+    universe: int
+    vector: VectorCode
+
+    def inverse(self, free: NDArray[np.bool_]) -> Reals:
+        """(curvature + penalty)^-1 over the free coefficients, zero elsewhere, (d, d). A tiny ridge keeps it defined."""
+        chosen = np.flatnonzero(free)
+        part = (self.curvature + np.diag(self.penalty))[np.ix_(chosen, chosen)]
+        part = part + np.eye(len(chosen)) * (1e-9 * max(1e-6, float(np.trace(part)) / max(1, len(chosen))))
+        out = np.zeros(self.curvature.shape)
+        out[np.ix_(chosen, chosen)] = np.linalg.inv(part)
+        return (out + out.T) / 2
+
+    def placed(self, vector: NDArray[np.int64]) -> NDArray[np.int64]:
+        """A vector over own rows as one over the universe, zero elsewhere, (universe,)."""
+        out = np.zeros(self.universe, np.int64)
+        out[self.positions] = vector
+        return out
+
+
+@dataclass(frozen=True)
+class Held:
+    """A feature party's columns over the whole universe as integers, for encrypted sums under the label party's key.
+
+    total: the training weight W; label: names the columns for the cache of their transforms.
+    """
+
+    columns: Columns
+    positions: Positions
+    universe: int
+    total: float
+    label: str
+
+    def spread(self, own: Reals, absent: float) -> Reals:
+        """Own rows' numbers at their positions, `absent` elsewhere, (universe,)."""
+        out = np.full(self.universe, absent)
+        out[self.positions] = own
+        return out
+
+
+def held_gradient(run: Run, owner: str, held: Held, block: Block, theta: Reals) -> Role[Reals]:
+    """The holder's gradient block (1/W) X'r + penalty theta, (d,), from the owner's encrypted residuals."""
+    totals = yield from hold(run, owner, held.columns, held.label)
+    sums = held.columns.real(totals, block.vector.exponent)
+    return sums / held.total + block.penalty * theta
+
+
+def require_full_rank(where: str, x: Reals, names: tuple[str, ...]) -> None:
+    """Without a ridge a party's own columns must not be collinear. Raises DataError naming the column that depends on those before it."""
+    norms = np.sqrt((x * x).sum(axis=0))
+    constant = [name for name, norm in zip(names, norms, strict=True) if norm < 1e-9 * math.sqrt(max(1, len(x)))]
+    if constant:
+        raise DataError(where, f"column {constant[0]!r} is constant (rule: C = inf needs determined coefficients)", _REMEDY)
+    basis = np.zeros((len(x), 0))
+    for name, column in zip(names, (x / norms).T, strict=True):
+        rest = column - basis @ (basis.T @ column)
+        rest = rest - basis @ (basis.T @ rest)
+        length = float(np.linalg.norm(rest))
+        if length < 1e-6:
+            raise DataError(where, f"column {name!r} is a combination of the columns before it (rule: C = inf)", _REMEDY)
+        basis = np.column_stack([basis, rest / length])
+
+
+_REMEDY = "Nothing was sent. Leave the column out ([[party]] exclude) or use a ridge ([model] C = 1.0)."

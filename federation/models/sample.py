@@ -1,0 +1,68 @@
+"""Which rows train, test and lie out of time: decided by the label party alone, by firm, from the manifest's seed.
+
+A firm's rows stay on one side: a firm is held out by a keyed hash of its id, and a firm with a training row has no out-of-time row.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from federation.kernel import suite
+from federation.kernel.errors import AbortCode, DataError, PolicyRefusal
+from federation.kernel.manifest import SampleSettings
+from federation.models.table import Table
+
+Mask = NDArray[np.bool_]
+SPLITS = ("train", "test", "out_of_time")
+
+
+@dataclass(frozen=True)
+class Sample:
+    """Masks over the label party's rows, (n,) bool each; dropped: out-of-time rows of firms that train, left out of all three."""
+
+    train: Mask
+    test: Mask
+    out_of_time: Mask
+    dropped: int = 0
+
+    def split_names(self) -> NDArray[np.str_]:
+        """The split of each row, (n,), "" for rows in none."""
+        return np.select([self.train, self.test, self.out_of_time], SPLITS, "")
+
+
+def draw_sample(table: Table, settings: SampleSettings) -> Sample:
+    """The split of the label party's rows. Raises DataError where a split leaves nothing to train on."""
+    key = suite.digest("split", settings.split_seed)
+    threshold = int(settings.holdout * 2**64)
+    held: dict[str, bool] = {
+        firm: int.from_bytes(hashlib.blake2b(firm.encode(), key=key, digest_size=8).digest(), "big") < threshold for firm in set(table.firms)
+    }
+    held_out = np.array([held[firm] for firm in table.firms], bool)
+    late = np.zeros(table.rows, bool)
+    if settings.out_of_time_from is not None:
+        if table.as_of is None:
+            raise DataError("[sample] out_of_time_from", "the label party's rows have no as_of date", "Name the date column in [sample] as_of.")
+        late = table.as_of >= np.datetime64(settings.out_of_time_from)
+    train, test = ~held_out & ~late, held_out & ~late
+    firms = np.array(table.firms, object)
+    training_firms = set(firms[train])
+    stays = np.array([firm not in training_firms for firm in table.firms], bool)
+    return Sample(train, test, late & stays, int((late & ~stays).sum()))
+
+
+def check_sample(sample: Sample, label: NDArray[np.int8], minimum_cohort: int) -> None:
+    """Both classes train, and enough rows do. Raises DataError or PolicyRefusal (no value, only counts)."""
+    training = label[sample.train]
+    if training.size < minimum_cohort:
+        raise PolicyRefusal(
+            "label party",
+            f"only {training.size} training rows (rule: minimum_cohort = {minimum_cohort})",
+            "Lower [run] holdout, move [sample] out_of_time_from, or bring more rows.",
+            AbortCode.COHORT,
+        )
+    if training.min() == training.max():
+        raise DataError("label party", "the training rows have one class only", "Bring goods and bads, or another seed or holdout.")

@@ -1,0 +1,52 @@
+"""The encodings that the models share, stated once: how scores and the optimiser's scalars become integers, and who takes part.
+
+A score (log odds of bad) is a multiple of 2^-40 within +-2^15, in training, in batch scoring and in the service alike, so that all three
+agree to the last bit.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from federation.kernel.manifest import Manifest
+from federation.masked_sum.fixed_point import FixedPoint
+
+SCORE_BITS = 40
+SCORE_CLIP = 2.0**15
+
+
+@dataclass(frozen=True)
+class Consortium:
+    """Who computes: the label party and the feature parties, in the manifest's order."""
+
+    label_party: str
+    feature_parties: tuple[str, ...]
+    members: tuple[str, ...]
+
+    @classmethod
+    def of(cls, manifest: Manifest) -> Consortium:
+        """The parties of a manifest."""
+        return cls(manifest.label_party, manifest.feature_parties, manifest.members)
+
+    @property
+    def single_partner(self) -> bool:
+        """Whether there is one feature party, which the manifest must then accept by name."""
+        return len(self.feature_parties) == 1
+
+    @property
+    def scores(self) -> FixedPoint:
+        """The encoding of partial scores."""
+        return FixedPoint(SCORE_CLIP, len(self.feature_parties), SCORE_BITS)
+
+    @property
+    def scalars(self) -> FixedPoint:
+        """The encoding of inner products and penalties, which are kept near one by public scales."""
+        return FixedPoint(2.0**16, len(self.members))
+
+
+def on_score_grid(scores: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Scores rounded to the grid, ties to even."""
+    return np.ldexp(np.rint(np.ldexp(scores, SCORE_BITS)), -SCORE_BITS)

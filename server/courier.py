@@ -1,0 +1,70 @@
+"""The courier: parcels to nodes and back through any Flower Grid, with our own polling instead of the Grid's three seconds."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+
+from flwr.app import Message
+from flwr.serverapp import Grid
+
+from federation.carriage.mailbox import MESSAGE_TYPE, Parcel, pack, unpack
+from federation.kernel.errors import AbortCode, CreditfedError
+
+POLL = 0.02
+PATIENCE = 3600.0
+
+
+class LostNode(CreditfedError):
+    """A node that did not answer, or whose process ended."""
+
+    exit_code = 4
+    default_code = AbortCode.STOPPED
+
+
+class Refused(CreditfedError):
+    """A node's answer was a refusal; the reason is all that it tells."""
+
+    exit_code = 4
+
+
+class Courier:
+    """Exchanges parcels with named nodes. traffic: counts bytes and messages by node; wait: sleeps between polls."""
+
+    def __init__(self, grid: Grid, nodes: Mapping[str, int], wait: Callable[[float], None] = time.sleep) -> None:
+        self._grid, self.nodes, self._wait = grid, dict(nodes), wait
+        self.bytes_sent = dict.fromkeys(nodes, 0)
+        self.messages = dict.fromkeys(nodes, 0)
+
+    def exchange(self, parcels: Mapping[str, Parcel]) -> dict[str, Parcel]:
+        """One parcel to each named node, all at once; their answers by name. Raises LostNode or Refused."""
+        names: dict[str, str] = {}
+        messages = [
+            Message(content=pack(parcel), message_type=MESSAGE_TYPE, dst_node_id=self.nodes[name]) for name, parcel in parcels.items()
+        ]
+        for name, identifier in zip(parcels, self._grid.push_messages(messages), strict=True):
+            names[identifier] = name
+        answers: dict[str, Parcel] = {}
+        waited = 0.0
+        while len(answers) < len(parcels):
+            for reply in self._grid.pull_messages([i for i, name in names.items() if name not in answers]):
+                name = names[reply.metadata.reply_to_message_id]
+                answers[name] = self._opened(name, reply)
+            if len(answers) < len(parcels):
+                if waited > PATIENCE:
+                    missing = ", ".join(name for name in parcels if name not in answers)
+                    raise LostNode(missing, f"no answer within {PATIENCE:.0f} s", "Check that the node runs and reaches the coordinator.")
+                self._wait(POLL)
+                waited += POLL
+        return {name: answers[name] for name in parcels}
+
+    def _opened(self, name: str, reply: Message) -> Parcel:
+        if reply.has_error():
+            raise LostNode(name, f"the node's process ended (Flower error {reply.error.code})", "Restart the node, then resume the run.")
+        parcel = unpack(reply.content, name)
+        self.messages[name] += 1
+        self.bytes_sent[name] += len(parcel.payload)
+        if parcel.operation == "refused":
+            code = AbortCode(parcel.payload.decode()) if parcel.payload.decode() in list(AbortCode) else AbortCode.INTERNAL
+            raise Refused(name, f"refused (reason: {code.value})", "Ask that institution: its own log has the details.", code)
+        return parcel

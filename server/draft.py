@@ -1,0 +1,73 @@
+"""From a run file and what the nodes say of themselves to the manifest that every institution is asked to sign."""
+
+from __future__ import annotations
+
+import math
+from importlib.metadata import PackageNotFoundError, version
+
+from federation.kernel.errors import ConfigurationError
+from federation.kernel.manifest import (
+    AlignSettings,
+    BinningSettings,
+    Description,
+    Manifest,
+    ModelSettings,
+    PrivacySettings,
+    SampleSettings,
+    ScorecardSettings,
+    check_manifest,
+)
+from server.run_file import RunFile
+
+SPINE = ("align", "masked_sum", "partial_scores", "encrypted_linear")
+
+
+def code_version() -> str:
+    """The installed version of creditfed, "source" when run from a checkout that is not installed."""
+    try:
+        return version("creditfed")
+    except PackageNotFoundError:
+        return "source"
+
+
+def draft_manifest(run_file: RunFile, run: str, descriptions: tuple[Description, ...], coordinator: str) -> Manifest:
+    """The manifest, checked. Raises ConfigurationError where nodes and run file do not fit together."""
+    by_name = {description.party.name: description for description in descriptions}
+    wanted = [party.name for party in run_file.parties]
+    if sorted(by_name) != sorted(wanted) or len(descriptions) != len(wanted):
+        raise ConfigurationError("run file", f"it names {wanted}, the connected nodes are {sorted(by_name)}", "Connect just those nodes.")
+    ordered = [by_name[name] for name in wanted]
+    label = next(description for description in ordered if description.party.label)
+    several = label.rows_per_firm
+    kinds = {description.id_kind for description in ordered}
+    if len(kinds) > 1:
+        raise ConfigurationError(
+            "run file", "some parties' ids are Unified Social Credit Codes and others' are not", "All parties must use one kind of id."
+        )
+    binned = run_file.run.model == "scorecard" or run_file.run.task == "binning"
+    manifest = Manifest(
+        run=run, task=run_file.run.task, model=run_file.run.model, purpose=run_file.run.purpose, seed=run_file.run.seed,
+        coordinator=coordinator, parties=tuple(description.party for description in ordered),
+        contracts=(*SPINE, *(("binning",) if binned else ()), *(("logistic",) if run_file.run.task == "train" else ())),
+        sample=SampleSettings(
+            holdout=run_file.run.holdout,
+            split_seed=run_file.run.seed if run_file.sample.split_seed is None else run_file.sample.split_seed,
+            as_of=run_file.sample.as_of is not None, out_of_time_from=run_file.sample.out_of_time_from,
+            weighted=run_file.sample.weight is not None, key="firm and month" if several else "firm",
+            periods=label.periods if several else (),
+        ),
+        align=AlignSettings(visibility=run_file.align.visibility, kind=kinds.pop(), former=run_file.align.former),
+        settings=ModelSettings(
+            C=None if math.isinf(run_file.model.C) else run_file.model.C, standardize=run_file.model.standardize,
+            missing=run_file.model.missing, tolerance=run_file.model.tolerance, max_iterations=run_file.model.max_iterations,
+            signs=run_file.model.signs,
+        ),
+        binning=BinningSettings(**{f: getattr(run_file.binning, f) for f in BinningSettings.__struct_fields__}),
+        scorecard=ScorecardSettings(**{f: getattr(run_file.scorecard, f) for f in ScorecardSettings.__struct_fields__}),
+        privacy=PrivacySettings(
+            **{f: getattr(run_file.privacy, f) for f in PrivacySettings.__struct_fields__ if hasattr(run_file.privacy, f)}
+        ),
+        code_version=code_version(),
+    )  # fmt: skip
+    check_manifest(manifest)
+    return manifest
