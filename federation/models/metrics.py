@@ -242,7 +242,7 @@ class Curves:
     histogram: Histogram | None = None
 
 
-def curves(sample: Sample, bars: int = 40) -> Curves:
+def curves(sample: Sample, bars: int = 30) -> Curves:
     """ROC, KS, calibration by decile and score histogram of one split."""
     if not sample.weight.any():
         return Curves()

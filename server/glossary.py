@@ -1,0 +1,27 @@
+"""The words of a report, for a reader who meets them for the first time."""
+
+from __future__ import annotations
+
+GLOSSARY = (
+    ("Absent", "A firm that a partner does not know. It is kept: a bin of its own in a scorecard, the average otherwise."),
+    ("AUC", "The chance that the model ranks a random bad firm as riskier than a random good one. 0.5 is guessing, 1 is perfect."),
+    ("Brier score", "The mean squared difference between the predicted chance of being bad and what happened. Lower is better."),
+    ("Calibration", "Whether a predicted bad rate of, say, 10 % really is 10 %. A model can rank well and be badly calibrated."),
+    ("Converged", "The fit ended because another step would not change the model, and not because a limit was reached."),
+    ("Feature party", "An institution that contributes columns but knows no outcomes: a platform or a tax bureau."),
+    ("Gini", "Twice the AUC less one: 0 is guessing, 1 is perfect."),
+    ("Goods and bads", "Firms that repaid and firms that defaulted, by the label party's definition."),
+    ("Interval", "Where the figure would lie in 95 of 100 samples like this one, found by resampling the rows (bootstrap)."),
+    ("IV", "Information value: how strongly a column separates goods from bads. Below 0.02 useless, above 0.5 suspicious."),
+    ("KS", "The largest gap between the shares of goods and of bads below a score. 0 is guessing, 1 is perfect."),
+    ("Label party", "The institution that knows who repaid: a bank."),
+    ("Leakage contract", "A signed statement of who learns what from a protocol, tested by attacks that must fail."),
+    ("Log loss", "How surprised the model is by what happened, on average. Lower is better."),
+    ("Manifest", "The plan of the run: purpose, parties, columns, model and limits. Every institution signs its hash."),
+    ("Out of time", "Rows after the training period: the hardest and most honest test."),
+    ("PDO", "Points to double the odds: so many more points mean twice as many goods to one bad."),
+    ("Pooled", "The same model fitted on one joined table, as if the institutions had handed over their data."),
+    ("Score reveal", "A vector of partial scores that the label party sees during a fit. Each tells one dimension of the partners' data."),
+    ("Universe", "The list of anonymous positions to which the parties' rows were aligned, padding counted."),
+    ("WOE", "Weight of evidence: the logarithm of a bin's share of one class over its share of the other. Zero is average risk."),
+)

@@ -1,0 +1,145 @@
+"""What a reader should notice first: the verdict on a run and its warnings, each drawn from result.json by a stated rule.
+
+The bands are rules of thumb of the trade (IV: Siddiqi 2017, chapter 10; AUC: Hosmer, Lemeshow and Sturdivant 2013, section 5.2.4), meant for
+a first reading and no acceptance test.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Literal
+
+from server.result import Metrics, Result, Split
+
+Level = Literal["good", "notice", "warning", "alarm"]
+
+SUSPICIOUS_IV, IMPLAUSIBLE_IV = 0.5, 1.0
+OVERFIT, DECAY, WIDE = 0.05, 0.05, 0.10
+AUC_BANDS = ((0.6, "hardly separates"), (0.7, "weakly separates"), (0.8, "separates acceptably"), (0.9, "separates well"))
+SUSPICIOUS_AUC = 0.95
+
+
+@dataclass(frozen=True)
+class Finding:
+    """A line for the reader: how much it matters, a headline and an explanation that ends in what to do."""
+
+    level: Level
+    title: str
+    text: str
+
+
+def verdict(result: Result) -> Finding:
+    """The run in one line."""
+    split, name = _judged(result.metrics)
+    if split is None or split.auc is None:
+        ranking = "There is no figure of how well it ranks: no test split with both goods and bads."
+    else:
+        words = next((words for bound, words in AUC_BANDS if split.auc < bound), "separates very well")
+        interval = _interval(split)
+        ranking = f"The model {words} goods from bads on the {name} rows: AUC {split.auc:.3f}{interval}."
+    if result.converged is False:
+        return Finding("alarm", "Not converged", f"{why_not_converged(result)} {ranking} Do not use its coefficients as final.")
+    steps = result.cost.iterations if result.cost else None
+    done = "" if result.converged is None else f"It converged{f' in {steps} iterations' if steps else ''}. "
+    level: Level = "notice" if split is None or split.auc is None or split.auc < AUC_BANDS[0][0] else "good"
+    return Finding(level, "Model trained", done + ranking)
+
+
+def why_not_converged(result: Result) -> str:
+    """The reason the fit ended early, as far as the document tells."""
+    if result.stop_reason:
+        return f"The fit ended early: {result.stop_reason.rstrip('.')}."
+    privacy = result.privacy
+    if privacy and privacy.score_reveals and privacy.max_score_reveals and privacy.score_reveals >= privacy.max_score_reveals:
+        return f"The fit ended at the cap of {privacy.max_score_reveals} score vectors (max_score_reveals)."
+    return "The fit ended before its steps became small; the document gives no reason."
+
+
+def findings(result: Result) -> tuple[Finding, ...]:
+    """Every warning, gravest first."""
+    grave: dict[Level, int] = {"alarm": 0, "warning": 1, "notice": 2, "good": 3}
+    found = [*_columns(result), *_reveals(result), *_metrics(result), *_parties(result)]
+    if result.converged is False:
+        found.append(Finding("alarm", "The fit did not converge", why_not_converged(result) + " Raise the cap or the iterations and run again."))
+    return tuple(sorted(found, key=lambda finding: grave[finding.level]))
+
+
+def _columns(result: Result) -> Iterator[Finding]:
+    for party in result.parties or ():
+        for column in party.columns or ():
+            if column.iv is None or column.iv <= SUSPICIOUS_IV:
+                continue
+            name = f"{party.name} / {column.name}"
+            if column.iv > IMPLAUSIBLE_IV:
+                text = (
+                    f"IV {column.iv:.2f} is above {IMPLAUSIBLE_IV:g}. A column known before the loan is almost never this strong: it very likely "
+                    "carries the outcome itself (a date, a status or a term written after default). Take it out until its origin is clear."
+                )
+                yield Finding("alarm", f"{name}: implausibly predictive", text)
+            else:
+                text = f"IV {column.iv:.2f} is above {SUSPICIOUS_IV:g}: suspicious, check for a leak. Was it recorded before the cut-off date?"
+                yield Finding("warning", f"{name}: suspiciously predictive", text)
+
+
+def _reveals(result: Result) -> Iterator[Finding]:
+    privacy = result.privacy
+    if privacy is None or privacy.score_reveals is None:
+        return
+    seen, columns = privacy.score_reveals, privacy.partner_columns
+    if columns is not None and seen >= columns > 0:
+        text = (
+            f"The label party saw {seen} vectors of partial scores and the partners contribute {columns} columns (k = {seen} >= {columns}). "
+            "It therefore holds the partners' columns, for its own rows, up to an unknown linear map: with a few known values it could "
+            "solve for them. Partners should treat these columns as disclosed to that extent; max_score_reveals lowers k."
+        )
+        yield Finding("warning", "Score vectors span the partners' columns", text)
+    else:
+        bound = f" of the {columns}" if columns else ""
+        text = f"The label party saw {seen} vectors of partial scores, so {seen}{bound} dimensions of the partners' columns for its own rows."
+        yield Finding("notice", "Score vectors seen by the label party", text)
+
+
+def _metrics(result: Result) -> Iterator[Finding]:
+    metrics = result.metrics or Metrics()
+    train, later = metrics.train, metrics.out_of_time
+    split, name = _judged(metrics)
+    if split is None or split.auc is None:
+        yield Finding("notice", "No independent test figure", "Only rows that the model was fitted on were measured. Set a holdout.")
+        return
+    if train and train.auc is not None and metrics.test and metrics.test.auc is not None and train.auc - metrics.test.auc > OVERFIT:
+        fall = train.auc - metrics.test.auc
+        yield Finding("warning", "Overfitting", f"AUC falls by {fall:.3f} from train to test. Use fewer or wider bins, or a stronger penalty.")
+    if later and later.auc is not None and metrics.test and metrics.test.auc is not None and metrics.test.auc - later.auc > DECAY:
+        fall = metrics.test.auc - later.auc
+        text = f"AUC is {fall:.3f} lower on rows after the training period than on the test rows. Look for drift before relying on it."
+        yield Finding("warning", "Weaker out of time", text)
+    interval = (split.intervals or {}).get("auc")
+    if interval and interval[1] - interval[0] > WIDE:
+        width = interval[1] - interval[0]
+        text = f"The 95 % interval of the AUC is {width:.2f} wide: the {name} split is small. Do not rank models by their third digit."
+        yield Finding("notice", "Wide interval", text)
+    if split.auc > SUSPICIOUS_AUC:
+        text = f"AUC {split.auc:.3f} on the {name} rows is hardly ever reached in credit. Look for a column that knows the outcome."
+        yield Finding("alarm", "Too good to be true", text)
+
+
+def _parties(result: Result) -> Iterator[Finding]:
+    for party in result.parties or ():
+        if party.undated:
+            text = "One snapshot served every period, so its features may have been recorded after the decision they are used for."
+            yield Finding("warning", f"{party.name}: undated snapshot", text)
+        if party.matched == 0:
+            yield Finding("alarm", f"{party.name}: no row matched", "It contributed nothing. Compare the id formats of the parties.")
+
+
+def _judged(metrics: Metrics | None) -> tuple[Split | None, str]:
+    """The split by which a model is judged: test, else out of time."""
+    if metrics and metrics.test and metrics.test.auc is not None:
+        return metrics.test, "test"
+    return (metrics.out_of_time if metrics else None), "out-of-time"
+
+
+def _interval(split: Split) -> str:
+    interval = (split.intervals or {}).get("auc")
+    return f" (95 % interval {interval[0]:.3f} to {interval[1]:.3f})" if interval else ""
