@@ -183,7 +183,7 @@ def _comparisons(run: Result) -> list[Comparison]:
         if (ours := getattr(run.metrics or Metrics(), name)) and (theirs := getattr(run.pooled.metrics or Metrics(), name))
         for figure in FIGURES
     ]
-    if run.pooled.intercept is not None and run.model:
+    if run.pooled.intercept is not None and run.model is not None:
         pairs.append(Comparison("Intercept", run.model.intercept, run.pooled.intercept))
     mine = (run.model.coefficients if run.model else None) or {}
     for party, columns in (run.pooled.coefficients or {}).items():
@@ -196,7 +196,10 @@ def _comparisons(run: Result) -> list[Comparison]:
 
 def fixed(value: float | None, digits: int = 3, *, sign: bool = False) -> str:
     """A number with that many decimals, a dash when it is missing."""
-    return DASH if value is None else f"{value:{'+' if sign else ''},.{digits}f}"
+    if value is None:
+        return DASH
+    rounded = round(value, digits) + 0.0  # no minus zero
+    return f"{rounded:{'+' if sign and rounded else ''},.{digits}f}"
 
 
 def whole(value: float | None) -> str:

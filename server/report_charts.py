@@ -19,7 +19,7 @@ from markupsafe import Markup
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
-from matplotlib.ticker import MaxNLocator, PercentFormatter
+from matplotlib.ticker import FuncFormatter, MaxNLocator, PercentFormatter
 
 from server.result import SPLITS, Bin, Iteration
 
@@ -164,6 +164,8 @@ def convergence(history: Sequence[Iteration]) -> Markup | None:
             axes.xaxis.set_major_locator(MaxNLocator(integer=True))
         if all(row.step is not None and row.step > 0 for row in rows):
             right.set_yscale("log")
+            right.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+            right.tick_params(which="minor", length=0)
         last = rows[-1]
         words = f"Convergence over {len(rows)} iterations: last loss {_or_dash(last.loss)}, last step {_or_dash(last.step)}."
         return _svg(figure, "convergence", words, wide=True)

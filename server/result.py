@@ -154,13 +154,18 @@ class Cost(Part, frozen=True, kw_only=True, omit_defaults=True):
 
 
 class Pooled(Part, frozen=True, kw_only=True, omit_defaults=True):
-    """The same rules fitted on the joined table, which only a simulation can do. score_difference: largest over all rows."""
+    """The same rules fitted on the joined table, which only a simulation can do.
+
+    max_difference: largest of a standardised coefficient; score_difference: largest over all rows; label_party_alone: figures of the label
+    party's own columns fitted without any partner, which is what the partners' columns have to beat.
+    """
 
     metrics: Metrics | None = None
+    label_party_alone: Metrics | None = None
     intercept: float | None = None
     coefficients: dict[str, dict[str, float | None]] | None = None
     standardized: dict[str, dict[str, float | None]] | None = None
-    coefficient_difference: float | None = None
+    max_difference: float | None = None
     score_difference: float | None = None
     seconds: float | None = None
 

@@ -295,7 +295,7 @@ class Participant(Generic[S]):
             run, step = self._waiting
             if not all(self._early.get(sender) for sender in step.expect):
                 return
-            place = f"{run.address}/{step.name}"
+            place = run.address
             received = Received()
             for sender, kind in step.expect.items():
                 letter = self._early[sender].pop(0)
@@ -314,7 +314,7 @@ class Participant(Generic[S]):
                 self._ended(end.value)
                 received = None
                 continue
-            place = f"{run.address}/{step.name}"
+            place = run.address
             outgoing += [self._channel.wrap(recipient, place, message) for recipient, message in step.send.items()]
             self._waiting = (run, step)
             return

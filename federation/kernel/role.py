@@ -178,7 +178,8 @@ class Run:
     def pair_key(self, peer: str, label: str) -> Secret:
         """A key that this party and the peer share, for one use."""
         context = self._context
-        return suite.derive(context.pair[peer], context.session, *sorted((self.me, peer)), self._claim(f"pair {peer}", label))
+        self._claim(f"pair {peer}", label)
+        return suite.derive(context.pair[peer], context.session, *sorted((self.me, peer)), f"{self.address} pair {label}")
 
     def group_key(self, label: str, members: tuple[str, ...] | None = None) -> Secret:
         """A key that all institutions share, and the coordinator does not, for one use; bound to all broadcasts received so far.

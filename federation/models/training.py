@@ -17,25 +17,36 @@ from numpy.typing import NDArray
 from federation.align.chain import align_coordinator, align_member
 from federation.align.universe import Universe
 from federation.kernel import suite
-from federation.kernel.codec import Message
+from federation.kernel.codec import Array, Message
 from federation.kernel.errors import AbortCode, PolicyRefusal
 from federation.kernel.manifest import Manifest
 from federation.kernel.participant import Program, Stage
 from federation.kernel.role import COORDINATOR, Role, Run
 from federation.kernel.state import State
 from federation.masked_sum.partial_scores import receive_scores, route_scores, send_scores
-from federation.models.encode import Encoded, Prepared, encode_holder, encode_label, prepare_holder, prepare_label
+from federation.models.encode import encode_holder, encode_label
 from federation.models.logistic import Fit, Labels, Limits, Mode, begin, iterate_coordinator, iterate_holder, iterate_label
+from federation.models.prepare import Encoded, Prepared, prepare_holder, prepare_label
 from federation.models.restarts import HolderSide, LabelSide, restart_coordinator
 from federation.models.sample import Sample, check_sample, draw_sample
 from federation.models.scores import Consortium, on_score_grid
 from federation.models.table import Table
 
 
+_PLACES = 1 << 29
+
+
 class ShareHash(Message, frozen=True, tag="training/share-hash"):
     """The hash of a party's share of the model, 32 bytes."""
 
     digest: bytes
+
+
+class Placed(Message, frozen=True, tag="training/placed"):
+    """From the label party, where a former alignment is used again: the universe's size and the positions of its rows, (m,) int64."""
+
+    universe: int
+    positions: Array
 
 
 class Progress(State, frozen=True):
@@ -85,12 +96,14 @@ class Institution:
         former = self.local.former
         if former is None:
             raise PolicyRefusal(self.me, "this node does not have the former run's alignment", "Leave out [align] from.")
-        return Progress(phase="encode", universe=former.size, positions=former.positions)
+        return Progress(phase="place", universe=former.size, positions=former.positions)
 
     def stage(self, state: Progress) -> Stage[Progress] | None:
         """The stage that follows a state."""
         if state.phase == "align":
             return Stage("align", partial(self._align, state=state))
+        if state.phase == "place":
+            return Stage("place", partial(self._place, state=state))
         if state.phase == "encode":
             return Stage("encode", partial(self._encode, state=state))
         if state.phase == "fit":
@@ -105,6 +118,16 @@ class Institution:
             self.manifest.privacy.max_rows,
         )  # fmt: skip
         return msgspec.structs.replace(state, phase="encode", universe=universe.size, positions=universe.positions)
+
+    def _place(self, run: Run, state: Progress) -> Role[Progress]:
+        """Nothing to align: only the coordinator has to be told, by the label party, where that party's rows lie."""
+        if self.me == self.manifest.label_party:
+            assert state.positions is not None
+            mine = Placed(state.universe, Array.of(state.positions[state.positions >= 0]))
+            yield from run.step("place", {COORDINATOR: mine})
+        else:
+            yield from ()
+        return msgspec.structs.replace(state, phase="encode")
 
     def _encode(self, run: Run, state: Progress) -> Role[Progress]:
         raise NotImplementedError
@@ -150,14 +173,14 @@ class LabelParty(Institution):
         table, sample = self.local.table, self.sample()
         assert table.label is not None and state.positions is not None
         check_sample(Sample(sample.train & (state.positions >= 0), sample.test, sample.out_of_time), table.label, self.manifest.privacy.minimum_cohort)
-        encoded = yield from encode_label(run, self.manifest, self.local, state.universe, state.positions, sample)
+        encoded = yield from encode_label(run, self.manifest, table, state.universe, state.positions, sample)
         return self.after_encoding(state, encoded)
 
     def prepared(self, state: Progress) -> Prepared:
         """The block and everything else that a restart can build again."""
         assert state.encoded is not None and state.positions is not None
         if self._prepared is None:
-            self._prepared = prepare_label(self.manifest, self.local, state.universe, state.positions, state.encoded, self.sample())
+            self._prepared = prepare_label(self.manifest, self.local.table, state.universe, state.positions, state.encoded, self.sample())
         return self._prepared
 
     def _fit(self, run: Run, state: Progress) -> Role[Progress]:
@@ -168,7 +191,7 @@ class LabelParty(Institution):
         if fit.mode == "descend":
             fit = yield from iterate_label(run, self.parties, ready.block, ready.labels, ready.limits, fit, state.encoded.answers)
         else:
-            fit = yield from _restart(side, run, fit)
+            fit = yield from restart(side, run, fit)
         return self.after_fit(state, fit)
 
     def _finish(self, run: Run, state: Progress) -> Role[Progress]:
@@ -187,14 +210,14 @@ class FeatureParty(Institution):
 
     def _encode(self, run: Run, state: Progress) -> Role[Progress]:
         assert state.positions is not None
-        encoded = yield from encode_holder(run, self.manifest, self.local, state.universe, state.positions)
+        encoded = yield from encode_holder(run, self.manifest, self.local.table, state.universe, state.positions)
         return self.after_encoding(state, encoded)
 
     def prepared(self, state: Progress) -> Prepared:
         """The block and everything else that a restart can build again."""
         assert state.encoded is not None and state.positions is not None
         if self._prepared is None:
-            self._prepared = prepare_holder(self.manifest, self.me, self.local, state.universe, state.positions, state.encoded)
+            self._prepared = prepare_holder(self.manifest, self.me, self.local.table, state.universe, state.positions, state.encoded)
         return self._prepared
 
     def _fit(self, run: Run, state: Progress) -> Role[Progress]:
@@ -204,7 +227,7 @@ class FeatureParty(Institution):
         if fit.mode == "descend":
             fit = yield from iterate_holder(run, self.parties, ready.block, ready.held, ready.limits, fit)
         else:
-            fit = yield from _restart(HolderSide(self.parties, ready.block, ready.limits, ready.held), run, fit)
+            fit = yield from restart(HolderSide(self.parties, ready.block, ready.limits, ready.held), run, fit)
         return self.after_fit(state, fit)
 
     def _finish(self, run: Run, state: Progress) -> Role[Progress]:
@@ -250,3 +273,60 @@ class Coordinator:
         matching = yield from align_coordinator(run.within("align"), align.visibility, (self.manifest.label_party,), privacy.max_rows)
         positions = matching.positions[self.manifest.label_party]
         return msgspec.structs.replace(state, phase="encode", universe=matching.size, positions=positions[positions >= 0])
+
+    def _place(self, run: Run, state: Progress) -> Role[Progress]:
+        received = yield from run.step("place", expect={self.manifest.label_party: Placed}, limit=_PLACES)
+        placed = received.of(self.manifest.label_party, Placed)
+        count = len(placed.positions.data) // 8
+        positions = placed.positions.read(self.manifest.label_party, "<i8", (count,), 0, placed.universe - 1)
+        return msgspec.structs.replace(state, phase="encode", universe=placed.universe, positions=positions)
+
+    def _encode(self, run: Run, state: Progress) -> Role[Progress]:
+        """Encoding is between the institutions; the coordinator only carries it."""
+        yield from ()
+        return msgspec.structs.replace(state, phase="fit" if self.manifest.task == "train" else "done")
+
+    def _fit(self, run: Run, state: Progress) -> Role[Progress]:
+        assert state.positions is not None
+        if state.mode == "descend":
+            following = yield from iterate_coordinator(run, self.parties, state.positions, state.universe, state.pairs)
+        else:
+            following = yield from restart_coordinator(run, self.parties, state.mode, state.positions, state.universe)
+        phase = "finish" if following.mode == "done" else "fit"
+        return msgspec.structs.replace(state, phase=phase, mode=following.mode, pairs=following.pairs, iteration=state.iteration + 1)
+
+    def _finish(self, run: Run, state: Progress) -> Role[Progress]:
+        assert state.positions is not None
+        parties = self.parties
+        yield from route_scores(run.within("final"), parties.label_party, parties.feature_parties, state.positions, state.universe)
+        received = yield from run.step("share hash", expect=dict.fromkeys(run.members, ShareHash))
+        hashes = [received.of(name, ShareHash).digest for name in run.members]
+        return msgspec.structs.replace(state, phase="done", model_hash=suite.digest("model", *hashes))
+
+
+def restart(side: LabelSide | HolderSide, run: Run, fit: Fit) -> Role[Fit]:
+    """The stage after a converged descent, by its mode."""
+    if fit.mode == "settle":
+        return (yield from side.settle(run, fit))
+    if fit.mode == "shake":
+        return (yield from side.shake(run, fit))
+    return (yield from side.compare(run, fit))
+
+
+def rounded(values: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Each number to ten significant digits: the grid on which a share is published and hashed."""
+    return np.array([float(f"{value:.9e}") for value in values.tolist()])
+
+
+def share_lines(state: Progress) -> list[str]:
+    """A share as lines of text on that grid, in the order of its design columns."""
+    assert state.encoded is not None
+    encoding = state.encoded.encoding
+    lines = [f"{name} {s.centre:.9e} {s.scale:.9e} {s.absent:.9e}" for name, s in zip(encoding.names, encoding.standard, strict=True)]
+    theta = [] if state.fit is None else [f"{value:.9e}" for value in state.fit.theta.tolist()]
+    return lines + theta
+
+
+def program_of(manifest: Manifest, me: str, local: Local) -> LabelParty | FeatureParty:
+    """The program of an institution."""
+    return LabelParty(manifest, me, local) if manifest.party(me).label else FeatureParty(manifest, me, local)

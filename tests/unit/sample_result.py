@@ -17,28 +17,28 @@ Floats = NDArray[np.float64]
 _BINS: dict[str, dict[str, list[tuple[str, float, float]]]] = {
     # party -> column -> (label, share of rows, weight of evidence): higher is safer
     "bank-a": {
-        "revolving_use": [("up to 0.21", 0.24, 0.71), ("0.21 to 0.48", 0.27, 0.33), ("0.48 to 0.77", 0.25, -0.18), ("above 0.77", 0.19, -0.83),
+        "revolving_use": [("(-inf, 0.21)", 0.24, 0.71), ("[0.21, 0.48)", 0.27, 0.33), ("[0.48, 0.77)", 0.25, -0.18), ("[0.77, inf)", 0.19, -0.83),
                           ("missing", 0.05, -0.29)],
-        "years_with_bank": [("up to 1.5", 0.22, -0.52), ("1.5 to 4", 0.31, -0.09), ("4 to 9", 0.28, 0.24), ("above 9", 0.19, 0.47)],
+        "years_with_bank": [("(-inf, 1.5)", 0.22, -0.52), ("[1.5, 4)", 0.31, -0.09), ("[4, 9)", 0.28, 0.24), ("[9, inf)", 0.19, 0.47)],
         "industry": [("retail, catering", 0.38, -0.31), ("manufacturing", 0.29, 0.14), ("services, IT", 0.26, 0.37), ("other", 0.07, -0.12)],
     },
     "platform-b": {
-        "gmv_12m": [("up to 84,000", 0.17, -0.61), ("84,000 to 260,000", 0.19, -0.15), ("260,000 to 910,000", 0.2, 0.22),
-                    ("above 910,000", 0.16, 0.68), ("absent", 0.28, -0.07)],
-        "refund_rate": [("up to 0.02", 0.31, 0.44), ("0.02 to 0.06", 0.26, 0.02), ("above 0.06", 0.15, -0.79), ("absent", 0.28, -0.07)],
-        "stock_turnover": [("up to 3.1", 0.22, -0.26), ("3.1 to 6.4", 0.27, 0.05), ("above 6.4", 0.23, 0.24), ("absent", 0.28, -0.07)],
+        "gmv_12m": [("(-inf, 84000)", 0.17, -0.61), ("[84000, 260000)", 0.19, -0.15), ("[260000, 910000)", 0.2, 0.22),
+                    ("[910000, inf)", 0.16, 0.68), ("absent", 0.28, -0.07)],
+        "refund_rate": [("(-inf, 0.02)", 0.31, 0.44), ("[0.02, 0.06)", 0.26, 0.02), ("[0.06, inf)", 0.15, -0.79), ("absent", 0.28, -0.07)],
+        "stock_turnover": [("(-inf, 3.1)", 0.22, -0.26), ("[3.1, 6.4)", 0.27, 0.05), ("[6.4, inf)", 0.23, 0.24), ("absent", 0.28, -0.07)],
     },
     "tax-c": {
-        "declared_revenue_growth": [("up to -0.18", 0.16, -0.92), ("-0.18 to 0.02", 0.24, -0.2), ("0.02 to 0.25", 0.24, 0.31),
-                                    ("above 0.25", 0.18, 0.58), ("absent", 0.18, 0.03)],
-        "void_invoice_share": [("up to 0.01", 0.35, 0.36), ("0.01 to 0.05", 0.29, -0.08), ("above 0.05", 0.18, -0.74), ("absent", 0.18, 0.03)],
-        "top_buyer_share": [("up to 0.3", 0.4, 0.19), ("0.3 to 0.6", 0.26, -0.05), ("above 0.6", 0.16, -0.41), ("absent", 0.18, 0.03)],
+        "declared_revenue_growth": [("(-inf, -0.18)", 0.16, -0.92), ("[-0.18, 0.02)", 0.24, -0.2), ("[0.02, 0.25)", 0.24, 0.31),
+                                    ("[0.25, inf)", 0.18, 0.58), ("absent", 0.18, 0.03)],
+        "void_invoice_share": [("(-inf, 0.01)", 0.35, 0.36), ("[0.01, 0.05)", 0.29, -0.08), ("[0.05, inf)", 0.18, -0.74), ("absent", 0.18, 0.03)],
+        "top_buyer_share": [("(-inf, 0.3)", 0.4, 0.19), ("[0.3, 0.6)", 0.26, -0.05), ("[0.6, inf)", 0.16, -0.41), ("absent", 0.18, 0.03)],
     },
 }  # fmt: skip
 _COEFFICIENTS = {
-    "bank-a": {"revolving_use": 0.83, "years_with_bank": 0.61, "industry": 0.74},
-    "platform-b": {"gmv_12m": 0.92, "refund_rate": 0.88, "stock_turnover": 0.35},
-    "tax-c": {"declared_revenue_growth": 1.04, "void_invoice_share": 0.79, "top_buyer_share": 0.52},
+    "bank-a": {"revolving_use": -0.83, "years_with_bank": -0.61, "industry": -0.74},
+    "platform-b": {"gmv_12m": -0.92, "refund_rate": -0.88, "stock_turnover": -0.35},
+    "tax-c": {"declared_revenue_growth": -1.04, "void_invoice_share": -0.79, "top_buyer_share": -0.52},
 }
 _ROLES = {"bank-a": ("bank", 8000, 8000), "platform-b": ("platform", 5800, 4821), "tax-c": ("tax", 6600, 5590)}
 _TRAIN, _BASE = 5600, 0.182
@@ -62,7 +62,7 @@ def _bins(coefficients: dict[str, dict[str, float]]) -> dict[str, dict[str, list
                     "goods": float(good),
                     "bads": float(bad),
                     "woe": float(value),
-                    "points": float(np.rint(_FACTOR * coefficients[party][column] * value)),
+                    "points": float(np.rint(-_FACTOR * coefficients[party][column] * value)),
                 }
                 for (label, share, _), good, bad, value in zip(rows, goods, bads, woe, strict=True)
             ]
@@ -148,7 +148,8 @@ def sample_result() -> dict[str, Any]:
         },
         "pooled": {
             "metrics": _metrics(), "intercept": -1.502700004, "coefficients": pooled_coefficients,
-            "coefficient_difference": 2.8e-8, "score_difference": 6.1e-8, "seconds": 0.21,
+            "max_difference": 2.8e-8, "score_difference": 6.1e-8, "seconds": 0.21,
+            "label_party_alone": {"test": {"auc": 0.668, "ks": 0.251}},
         },
         "notes": ["platform-b answered every period from one snapshot taken in 2019-12."],
     }  # fmt: skip

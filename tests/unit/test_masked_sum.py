@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import math
+import tomllib
 from fractions import Fraction
+from importlib.util import find_spec
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -17,7 +20,8 @@ from federation.kernel.role import COORDINATOR, Role, Run
 from federation.kernel.state import State
 from federation.masked_sum import mersenne
 from federation.masked_sum.fixed_point import FixedPoint
-from federation.masked_sum.pairwise import MaskedTotal, SubsetTotal, sum_coordinator, sum_integers, sum_member
+from federation.masked_sum.pairwise import MaskedInput, MaskedTotal, SubsetTotal, sum_coordinator, sum_integers, sum_member
+from federation.masked_sum.partial_scores import MaskedScores, ScoreTotals
 from tests.post import Post, manifest
 from tests.rooms import Room
 
@@ -293,3 +297,20 @@ def test_a_party_killed_before_every_single_batch_changes_nothing() -> None:
     parties = _post(*NAMES[:3], killed=lambda party, number: True).play()
     assert parties[NAMES[1]].state.totals == _post(*NAMES[:3]).play()[NAMES[1]].state.totals
     assert all(p.failure is None for p in parties.values())
+
+
+# -- the leakage contracts --------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("protocol", ["masked_sum", "partial_scores"])
+def test_a_leakage_contract_names_every_message_and_attacks_that_exist(protocol: str) -> None:
+    root = Path(__file__).parents[2]
+    contract = tomllib.loads((root / "privacy" / "contracts" / f"{protocol}.toml").read_text())
+    kinds = {kind.kind() for kind in (MaskedInput, MaskedTotal, SubsetTotal, MaskedScores, ScoreTotals) if kind.protocol() == protocol}
+    assert contract["protocol"] == protocol and {m["kind"] for m in contract["message"]} == kinds
+    for attack in contract["attack"]:
+        assert find_spec(attack["module"]) is not None
+        for place in (attack["test"], attack["control"]):
+            path, _, name = place.partition("::")
+            assert not name or f"def {name}(" in (root / path).read_text()
+    assert all(set(entry) == {"who", "what", "when", "limit"} for entry in contract["learns"])
