@@ -52,6 +52,6 @@ def exact_step(
         if not low < following < high:
             following = (low + high) / 2 if np.isfinite(high) else 4 * a
         if abs(following - a) <= 1e-13 * max(1.0, a) or following > 1e6:
-            return min(following, 1e6)
+            return float(min(following, 1e6))
         a = following
-    return a
+    return float(a)

@@ -189,7 +189,7 @@ def descend(run: Run, parties: Consortium, block: Block, fit: Fit, gradient: Rea
     total = yield from sum_member(run.within("products"), mine, parties.scalars, parties.members, two_members=parties.single_partner)
     summed = Products.unflat(total, len(steps))
     direction = weights(summed).direction(steps, changes, scaled, inverse) * fit.scale
-    scale = fit.scale * float(np.sqrt(max(summed.gpg, 1e-20)))
+    scale = fit.scale * float(np.sqrt(max(summed.gpg, 1e-8)))
     return msgspec.structs.replace(fit, steps=steps, changes=changes, gradient=gradient, scale=scale), direction
 
 
@@ -254,10 +254,11 @@ def overhear(run: Run, parties: Consortium) -> Role[Next]:
 
 
 def moved(fit: Fit, direction: Reals, verdict: Verdict) -> Fit:
-    """The iterate after a step. The history lives on as long as the same coefficients are free."""
+    """The iterate after a step. A step so short that rounding rules its change of gradient teaches the history nothing."""
     move = verdict.step * direction
+    length = verdict.step * fit.scale
     return msgspec.structs.replace(
-        fit, theta=fit.theta + move, move=move if verdict.step > 0 else None, pair_scale=max(verdict.step, 1e-9) * fit.scale,
+        fit, theta=fit.theta + move, move=move if length > SHORTEST else None, pair_scale=length,
         iteration=fit.iteration + 1, mode=verdict.mode, reason=verdict.reason,
     )  # fmt: skip
 
@@ -278,5 +279,6 @@ def _next_mode(fit: Fit, limits: Limits, length: float) -> tuple[Mode, str]:
     return "descend", ""
 
 
+SHORTEST = 1e-5
 LOOSE_TOLERANCE = 5e-3
 """The direction's length at which the second start of `uniqueness` is close enough to compare."""

@@ -100,7 +100,7 @@ class LabelSide:
 
     def shake(self, run: Run, fit: Fit) -> Role[Fit]:
         """Start once more, from a shifted point."""
-        after = _if_revealable(msgspec.structs.replace(fit, reference=fit.theta), self.limits, "whether the coefficients are determined")
+        after = _if_revealable(msgspec.structs.replace(fit, reference=fit.theta, scale=1.0), self.limits, "whether the coefficients are determined")
         return (yield from self._jump(run, after, _shift(run, fit, intercept=True)))
 
     def compare(self, run: Run, fit: Fit) -> Role[Fit]:
@@ -113,9 +113,7 @@ class LabelSide:
         if fit.mode != "descend":
             yield from tell_next(run, fit)
             return fit
-        after = moved(fit, direction, Verdict(1.0, "descend"))
-        if not fit.pairs:  # a pivot: the old gradient belongs to other coefficients
-            after = msgspec.structs.replace(after, move=None)
+        after = _jumped(fit, direction)
         yield from tell_next(run, after)
         fit, change, _, _ = yield from score_change(run, self.parties, self.block, fit, direction)
         return msgspec.structs.replace(after, reveals=fit.reveals, score=own_score(fit) + change)
@@ -140,7 +138,7 @@ class HolderSide:
 
     def shake(self, run: Run, fit: Fit) -> Role[Fit]:
         """Start once more, from a shifted point."""
-        after = _if_revealable(msgspec.structs.replace(fit, reference=fit.theta), self.limits, "whether the coefficients are determined")
+        after = _if_revealable(msgspec.structs.replace(fit, reference=fit.theta, scale=1.0), self.limits, "whether the coefficients are determined")
         return (yield from self._jump(run, after, _shift(run, fit, intercept=False)))
 
     def compare(self, run: Run, fit: Fit) -> Role[Fit]:
@@ -150,11 +148,14 @@ class HolderSide:
     def _jump(self, run: Run, fit: Fit, direction: Reals) -> Role[Fit]:
         if fit.mode != "descend":
             return fit
-        after = moved(fit, direction, Verdict(1.0, "descend"))
-        if not fit.pairs:
-            after = msgspec.structs.replace(after, move=None)
+        after = _jumped(fit, direction)
         fit = yield from offer_scores(run, self.parties, self.block, self.held, self.limits, fit, direction)
         return msgspec.structs.replace(after, reveals=fit.reveals)
+
+
+def _jumped(fit: Fit, direction: Reals) -> Fit:
+    """The iterate after a whole jump. It makes no pair: a pair of the shift itself would lead straight back, determined or not."""
+    return msgspec.structs.replace(moved(fit, direction, Verdict(1.0, "descend")), move=None)
 
 
 def _shift(run: Run, fit: Fit, *, intercept: bool) -> Reals:

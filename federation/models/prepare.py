@@ -1,0 +1,138 @@
+"""What a fit works on, built from a party's table and its finished encoding: rebuilt after a restart, never sent."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from federation.encrypted_linear.packing import Columns
+from federation.kernel.manifest import Manifest
+from federation.kernel.state import State
+from federation.models.design import Block, Held, VectorCode, require_full_rank
+from federation.models.encoding import Encoding, Woe
+from federation.models.logistic import Labels, Limits
+from federation.models.sample import Sample
+from federation.models.table import Table
+from federation.models.woe import WoeTable
+
+Reals = NDArray[np.float64]
+Positions = NDArray[np.int64]
+
+
+class Encoded(State, frozen=True):
+    """A party's encoding and what it learned with it.
+
+    total, base: the training weight W and the share of bads; exponent: of the label party's vectors; answers: (label party) how many sums
+    each holder asks for in the fit; matched: own rows that train; tables: weights of evidence; released: label-dependent counts it received;
+    notes: for the report.
+    """
+
+    encoding: Encoding
+    total: float
+    base: float
+    exponent: int
+    answers: dict[str, int] = {}
+    matched: int = 0
+    tables: tuple[WoeTable, ...] = ()
+    released: int = 0
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """block: for the fit; exact: (n, d) the design that final scores are computed from; limits; labels or held: by kind of party."""
+
+    block: Block
+    exact: Reals
+    limits: Limits
+    labels: Labels | None = None
+    held: Held | None = None
+
+
+def vector_code(universe: int, exponent: int) -> VectorCode:
+    """The code of the residuals that goes with the announced exponent."""
+    return VectorCode(VectorCode.of(universe, 1.0).bits, exponent)
+
+
+def design_columns(x: Reals, absent: Reals, positions: Positions, universe: int) -> Columns:
+    """A holder's design over the universe as integers for sums with residuals."""
+    whole = np.repeat(absent[None, :], universe, axis=0)
+    whole[positions] = x
+    return Columns.quantised(whole, VectorCode.of(universe, 1.0).bits)
+
+
+def _penalty(manifest: Manifest, encoding: Encoding, total: float) -> Reals:
+    """The ridge on standardised coefficients; with standardize = false on coefficients in the columns' own units."""
+    settings = manifest.settings
+    if settings.C is None:
+        return np.zeros(len(encoding.names))
+    scale = np.array([1.0 if settings.standardize else standard.scale for standard in encoding.standard])
+    out: Reals = 1.0 / (settings.C * total * scale**2)
+    return out
+
+
+def _signs(manifest: Manifest, encoding: Encoding) -> NDArray[np.int8]:
+    """-1 where a WOE coefficient on the log odds of bad must not be positive (higher WOE is safer), 0 where it is free."""
+    if manifest.settings.signs != "woe":
+        return np.zeros(len(encoding.names), np.int8)
+    return np.array([-1 if isinstance(part, Woe) else 0 for part in encoding.columns for _ in part.names], np.int8)
+
+
+def _limits(manifest: Manifest, floor: float) -> Limits:
+    settings = manifest.settings
+    return Limits(
+        max(settings.tolerance, floor), settings.max_iterations, manifest.privacy.max_score_reveals, settings.C is None, settings.signs == "woe"
+    )
+
+
+def prepare_label(
+    manifest: Manifest, table: Table, universe: int, positions: Positions, encoded: Encoded, sample: Sample
+) -> Prepared:
+    """The label party's block: the intercept first, then its own columns."""
+    rows = np.flatnonzero(positions >= 0)
+    x = np.column_stack([np.ones(len(rows)), encoded.encoding.design(table.columns)[rows]])
+    labels = training_labels(table, sample, rows)
+    code = vector_code(universe, encoded.exponent)
+    if manifest.settings.C is None:
+        require_full_rank(manifest.label_party, x[labels.w > 0][:, 1:], encoded.encoding.names)
+    w0 = encoded.base * (1 - encoded.base)
+    curvature = w0 * (x * labels.w[:, None]).T @ x / labels.total
+    penalty = np.concatenate([[0.0], _penalty(manifest, encoded.encoding, labels.total)])
+    signs = np.concatenate([np.zeros(1, np.int8), _signs(manifest, encoded.encoding)])
+    block = Block(x, np.zeros(x.shape[1]), penalty, signs, curvature, positions[rows], universe, code)
+    columns = x.shape[1] + sum(encoded.answers.values())
+    floor = 3 * code.noise * math.sqrt(len(rows) * columns) / (labels.total * w0)
+    return Prepared(block, x, _limits(manifest, floor), labels=labels)
+
+
+def training_labels(table: Table, sample: Sample, rows: Positions) -> Labels:
+    """y and w of the rows in the universe; weights are zero outside training."""
+    assert table.label is not None, "only a label party has labels"
+    weight = np.ones(table.rows) if table.weight is None else table.weight
+    return Labels(table.label[rows].astype(np.float64), np.where(sample.train, weight, 0.0)[rows])
+
+
+def prepare_holder(manifest: Manifest, me: str, table: Table, universe: int, positions: Positions, encoded: Encoded) -> Prepared:
+    """A feature party's block and its integer columns."""
+    rows = np.flatnonzero(positions >= 0)
+    exact = encoded.encoding.design(table.columns)[rows]
+    absent = encoded.encoding.absent_row
+    if manifest.settings.C is None:
+        require_full_rank(me, exact - exact.mean(axis=0) if len(exact) else exact, encoded.encoding.names)
+    columns = design_columns(exact, absent, positions[rows], universe)
+    rounded = columns.rounded()
+    x = np.ascontiguousarray(rounded[positions[rows]])
+    missing = universe - len(rows)
+    elsewhere = np.delete(np.arange(universe), positions[rows])[:1]
+    absent = rounded[elsewhere[0]] if len(elsewhere) else absent
+    curvature = encoded.base * (1 - encoded.base) * (x.T @ x + missing * np.outer(absent, absent)) / universe
+    code = vector_code(universe, encoded.exponent)
+    block = Block(
+        x, absent, _penalty(manifest, encoded.encoding, encoded.total), _signs(manifest, encoded.encoding), curvature, positions[rows],
+        universe, code,
+    )  # fmt: skip
+    held = Held(columns, positions[rows], universe, encoded.total, "design")
+    return Prepared(block, exact, _limits(manifest, 0.0), held=held)

@@ -1,0 +1,176 @@
+"""Points: a logistic model on weights of evidence as a table of whole points for each party (Siddiqi 2006, chapter 6).
+
+    factor = PDO / ln 2,   offset = base_points - factor ln(base_odds),   score = offset + factor ln(odds of good)
+
+With z = intercept + sum_j theta_j d_j the log odds of *bad* (the model's score; d_j the design value of the bin), ln(odds of good) = -z, so
+
+    base points     offset - factor intercept            at the label party, whole
+    points of a bin -factor theta_j d_j                  at the party whose column it is
+
+The base is not spread over the characteristics: a partner's table then says nothing of the base rate, and a neutral bin has 0
+points (unless the design was centred, which moves a constant from each characteristic into the intercept).
+
+Rounding: base and every bin are rounded by themselves to the nearest integer, ties to even, and a firm's published score *is* the sum
+of its rounded points. So each party can hand in its own integer, the sum is what the tables say, and it differs from the unrounded score
+by at most half a point for each characteristic and half for the base.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Literal
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from federation.kernel.errors import ConfigurationError, DataError
+from federation.kernel.manifest import ScorecardSettings
+from federation.models.bins import Bins
+from federation.models.encoding import Encoding, Woe
+from federation.models.table import Column
+
+Points = NDArray[np.int64]
+Reals = NDArray[np.float64]
+
+
+class Scaling(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """The scale of a scorecard: base_points at base_odds goods to one bad; pdo more points double the odds."""
+
+    base_points: float = 600.0
+    base_odds: float = 50.0
+    pdo: float = 20.0
+
+    def __post_init__(self) -> None:
+        if not (math.isfinite(self.base_points) and 0 < self.base_odds < math.inf and 0 < self.pdo < math.inf):
+            raise ConfigurationError("[scorecard]", "base_odds and pdo must be positive and finite", "Correct [scorecard].")
+
+    @classmethod
+    def of(cls, settings: ScorecardSettings) -> Scaling:
+        """From the manifest."""
+        return cls(settings.base_points, settings.base_odds, settings.pdo)
+
+    @property
+    def factor(self) -> float:
+        """Points for one unit of log odds."""
+        return self.pdo / math.log(2)
+
+    @property
+    def offset(self) -> float:
+        """Points at even odds."""
+        return self.base_points - self.factor * math.log(self.base_odds)
+
+    def score(self, log_odds_of_bad: Reals) -> Reals:
+        """Unrounded points."""
+        return self.offset - self.factor * log_odds_of_bad
+
+    def probability(self, points: Reals | Points) -> Reals:
+        """Probability of bad at so many points."""
+        return np.asarray(1 / (1 + np.exp((points - self.offset) / self.factor)), np.float64)
+
+
+class Characteristic(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """One column's points. points: whole, exact: before rounding; one for each bin, absent last."""
+
+    bins: Bins
+    points: tuple[int, ...]
+    exact: tuple[float, ...]
+
+    def __post_init__(self) -> None:
+        if not len(self.points) == len(self.exact) == self.bins.size:
+            raise ConfigurationError(f"points of {self.bins.column!r}", "needs points for each bin", "Export the scorecard again.")
+
+
+class Reason(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Why a firm has fewer points than it might: the characteristic, the bin it is in, and by how many points."""
+
+    column: str
+    bin: str
+    shortfall: int
+
+
+class PointsTable(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """One party's share of a scorecard. base: base points, 0 at all but the label party."""
+
+    party: str
+    scaling: Scaling
+    base: int
+    characteristics: tuple[Characteristic, ...]
+
+    @property
+    def absent(self) -> int:
+        """This party's points for a firm that it does not know."""
+        return self.base + sum(part.points[-1] for part in self.characteristics)
+
+    def codes(self, columns: Mapping[str, Column]) -> Points:
+        """The bin of each row in each characteristic, (n, c). Raises DataError where a column is not there."""
+        gone = [part.bins.column for part in self.characteristics if part.bins.column not in columns]
+        if gone:
+            raise DataError(f"column {gone[0]!r}", "is needed by the scorecard and not there", "Add it to the source or the mapping.")
+        codes = [part.bins.codes(columns[part.bins.column]) for part in self.characteristics]
+        rows = len(next(iter(columns.values())).values) if columns else 0
+        return np.column_stack(codes) if codes else np.zeros((rows, 0), np.int64)
+
+    def points(self, columns: Mapping[str, Column]) -> Points:
+        """This party's points of each row, base included, (n,). The published score is their sum over the parties."""
+        out = np.full(len(codes := self.codes(columns)), self.base, np.int64)
+        for part, places in zip(self.characteristics, codes.T, strict=True):
+            out += np.array(part.points, np.int64)[places]
+        return out
+
+    def shortfalls(self, codes: Points, against: Literal["best", "neutral"] = "best") -> Points:
+        """Points that each characteristic costs each row, (n, c): against its best bin, or against 0, the neutral value."""
+        out = np.zeros(codes.shape, np.int64)
+        for place, part in enumerate(self.characteristics):
+            points = np.array(part.points, np.int64)
+            out[:, place] = (points.max() if against == "best" else 0) - points[codes[:, place]]
+        return out
+
+    def reasons(
+        self, columns: Mapping[str, Column], most: int = 4, against: Literal["best", "neutral"] = "best"
+    ) -> list[tuple[Reason, ...]]:
+        """For each row at most `most` reasons, largest shortfall first, ties in the table's order; none for a characteristic that costs
+        nothing. A partner's reasons tell its bins: what of them is shown to whom is the manifest's partner_disclosure.
+        """
+        codes = self.codes(columns)
+        cost = self.shortfalls(codes, against)
+        order = np.argsort(-cost, axis=1, kind="stable")[:, :most]
+        labels = [part.bins.labels for part in self.characteristics]
+        return [
+            tuple(
+                Reason(self.characteristics[c].bins.column, labels[c][codes[row, c]], int(cost[row, c])) for c in places if cost[row, c] > 0
+            )
+            for row, places in enumerate(order.tolist())
+        ]
+
+    def to_json(self) -> bytes:
+        """As exported in the party's model share."""
+        return msgspec.json.encode(self)
+
+    @classmethod
+    def from_json(cls, raw: bytes) -> PointsTable:
+        """From a model share. Raises ConfigurationError."""
+        try:
+            return msgspec.json.decode(raw, type=cls, strict=True)
+        except msgspec.MsgspecError as error:
+            raise ConfigurationError("scorecard", f"cannot be read: {error}", "Export the scorecard again.") from None
+
+
+def points_table(party: str, encoding: Encoding, theta: Reals, scaling: Scaling, intercept: float | None = None) -> PointsTable:
+    """One party's points. theta: (d,) coefficients of its design columns in the log odds of bad; intercept: at the label party alone.
+
+    Raises ConfigurationError where a column is not encoded as WOE: only bins have points.
+    """
+    if len(theta) != len(encoding.names):
+        raise ConfigurationError(party, f"{len(theta)} coefficients for {len(encoding.names)} design columns", "This is a bug: report it.")
+    parts = []
+    for part, coefficient in zip(encoding.columns, theta.tolist(), strict=True):
+        if not isinstance(part, Woe):
+            raise ConfigurationError(f"column {part.column!r}", "has no bins, and only bins have points", 'Use [model] missing = "bin".')
+        (standard,) = part.standard
+        design = np.append(standard(np.array(part.values[:-1])), standard.absent)
+        exact = -scaling.factor * coefficient * design
+        parts.append(Characteristic(part.bins, tuple(np.rint(exact).astype(np.int64).tolist()), tuple(exact.tolist())))
+    base = 0 if intercept is None else int(np.rint(scaling.offset - scaling.factor * intercept))
+    return PointsTable(party, scaling, base, tuple(parts))
