@@ -115,8 +115,8 @@ def receive_scores(
 ) -> Role[tuple[Reals, Reals]]:
     """The label party's part: returns the sums at its own positions, (n,) float64 in their order, and the extras, (extras,).
 
-    positions: (n,) distinct, within [0, universe). Both sums are exact on their grids. Raises PolicyRefusal as `send_scores` does, PeerError
-    when a score is not the feature parties' sum at that position.
+    positions: (n,) distinct, within [0, universe). Both sums are exact on their grids. Raises PolicyRefusal as `send_scores` does,
+    PeerError when a score is not the feature parties' sum at that position.
     """
     encodings = (encoding, extra_encoding or encoding)
     _require(run.me, run.me, feature_parties, encodings, single_partner=single_partner)

@@ -1,7 +1,7 @@
 """Attacks on the masked sum by the coordinator, alone or with members, and the weakened member that each of them must break.
 
-The coordinator holds, for each step, the masked words of every member (a `Transcript`). Alone it should learn nothing; with members it should
-learn the sum and, only when all members but one collude, the last one's input (which then follows from the sum alone).
+The coordinator holds, for each step, the masked words of every member (a `Transcript`). Alone it should learn nothing; with members it
+should learn the sum and, only when all members but one collude, the last one's input (which then follows from the sum alone).
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ def read_sum(step: Transcript, shift: int) -> Integers:
 
 
 def low_bits(step: Transcript) -> tuple[int, Words]:
-    """The bits of the sum that n group masks leave alone, right if inputs were not shifted: (2^a, sum mod 2^a), 2^a the power of two in n."""
+    """The bits of the sum that n group masks leave alone: (2^a, sum mod 2^a) with 2^a the power of two in n, right without a shift."""
     unit = len(step) & -len(step)
     return unit, total(step) & np.uint64(unit - 1)
 

@@ -1,7 +1,7 @@
 """Attacks on the partial scores, by the coordinator and by a label party, and the weakened roles that each of them must break.
 
-The coordinator holds the masked scores of every feature party at every position; the label party holds the sums at its own positions and the
-keys that it shares with each feature party. Neither should learn a single feature party's score, the coordinator not even a sum.
+The coordinator holds the masked scores of every feature party at every position; the label party holds the sums at its own positions and
+the keys that it shares with each feature party. Neither should learn a single feature party's score, the coordinator not even a sum.
 """
 
 from __future__ import annotations
@@ -43,7 +43,9 @@ def without_label_mask(role: Role[None], key: Secret) -> Role[None]:
         yield run, replace(step, send={COORDINATOR: MaskedScores(bare, message.tags)})
 
 
-def unchecked_receiver(run: Run, feature_parties: tuple[str, ...], positions: Positions, universe: int, encoding: FixedPoint) -> Role[Reals]:
+def unchecked_receiver(
+    run: Run, feature_parties: tuple[str, ...], positions: Positions, universe: int, encoding: FixedPoint
+) -> Role[Reals]:
     """A label party that does not look at the tags."""
     expect = {COORDINATOR: ScoreTotals}
     received = yield from run.step(f"totals for {run.me}", expect=expect, limit=16 * len(positions) + 4096)

@@ -52,7 +52,8 @@ def test_scores_and_extras_are_the_exact_sums_on_the_grid(data: st.DataObject) -
     grid = {f: [int(x) for x in GRID.encode(draw[f])] for f in features}
     exact = GRID.decode(np.array([sum(column) for column in zip(*grid.values(), strict=True)], np.int64))
     scores, extra = play({f: draw[f][:universe] for f in features}, positions, {f: draw[f][universe:] for f in features})
-    assert np.array_equal(scores, exact[:universe][positions]) and np.array_equal(extra, exact[universe:])
+    assert np.array_equal(scores, exact[:universe][positions])
+    assert np.array_equal(extra, exact[universe:])
 
 
 def test_extras_may_have_a_grid_of_their_own() -> None:
@@ -173,4 +174,5 @@ def test_two_banks_get_their_own_rows_through_envelopes_and_crashes(killed: bool
     programs: Any = {n: (lambda n=n: Program(n)) for n in (COORDINATOR, *names)}
     parties = Post(manifest(*names), programs, killed=lambda party, number: killed).play()
     assert {n: p.failure for n, p in parties.items()} == dict.fromkeys(parties)
-    assert parties[BANKS[0]].state.scores == (12.0, 3.0) and parties[BANKS[1]].state.scores == (0.0, 12.0, 6.0)
+    assert parties[BANKS[0]].state.scores == (12.0, 3.0)
+    assert parties[BANKS[1]].state.scores == (0.0, 12.0, 6.0)
