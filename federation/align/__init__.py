@@ -1,0 +1,5 @@
+"""Whose rows are the same firm, found without showing anyone a list of firms.
+
+Read in this order: `uscc` (what an identifier is), `curve` (points and exponents), `universe` (visibilities, matching, positions), `chain`
+(the protocol's roles, `align_member` and `align_coordinator`). Who learns what: privacy/contracts/align.toml.
+"""
