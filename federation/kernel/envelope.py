@@ -40,7 +40,7 @@ class Envelope(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     def signed(self) -> bytes:
         """What the signature covers."""
-        return suite.digest("envelope", self.header(), self.body)
+        return suite.digest("envelope", self.header(), suite.plain_digest(self.body))
 
 
 @dataclass(frozen=True)

@@ -43,6 +43,11 @@ def digest(*parts: bytes | str | int) -> bytes:
     return hashlib.sha256(frame(*parts)).digest()
 
 
+def plain_digest(data: bytes) -> bytes:
+    """SHA-256 of bytes, 32 bytes: for large ones, which `digest` would copy."""
+    return hashlib.sha256(data).digest()
+
+
 def derive(key: Secret, *context: bytes | str | int, length: int = KEY_BYTES) -> Secret:
     """HKDF-SHA256 of a key under a framed context."""
     kdf = HKDF(algorithm=hashes.SHA256(), length=length, salt=None, info=frame(NAME, *context))

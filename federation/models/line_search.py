@@ -31,6 +31,9 @@ def exact_step(
     0 when the direction does not descend at once (rounding at the optimum).
     """
 
+    used = w > 0  # rows outside training weigh nothing
+    z, change, y, w = z[used], change[used], y[used], w[used]
+
     def slope_and_curve(a: float) -> tuple[float, float]:
         p = expit(z + a * change)
         weighted = w * change
@@ -51,7 +54,7 @@ def exact_step(
         following = a + move
         if not low < following < high:
             following = (low + high) / 2 if np.isfinite(high) else 4 * a
-        if abs(following - a) <= 1e-13 * max(1.0, a) or following > 1e6:
+        if abs(following - a) <= 1e-7 * a or following > 1e6:  # Newton squares the error: this move was the last that matters
             return float(min(following, 1e6))
         a = following
     return float(a)

@@ -134,7 +134,7 @@ def iterate_label(run: Run, parties: Consortium, block: Block, labels: Labels, l
     fit, change, penalty, length = yield from score_change(run, parties, block, fit, direction)
     score = own_score(fit)
     step = exact_step(score, change, labels.y, labels.w / labels.total, penalty)
-    mode, reason = _next_mode(fit, limits, length)
+    mode, reason = _next_mode(fit, limits, length, step)
     verdict = Verdict(step, mode, reason)
     fit = moved(msgspec.structs.replace(fit, score=score + step * change), direction, verdict)
     yield from tell(run, parties, verdict, fit)
@@ -263,10 +263,13 @@ def moved(fit: Fit, direction: Reals, verdict: Verdict) -> Fit:
     )  # fmt: skip
 
 
-def _next_mode(fit: Fit, limits: Limits, length: float) -> tuple[Mode, str]:
-    """What follows an iteration whose direction had this length. One reveal is kept for the final scores."""
+def _next_mode(fit: Fit, limits: Limits, length: float, step: float) -> tuple[Mode, str]:
+    """What follows an iteration whose direction had this length. One reveal is kept for the final scores.
+
+    A direction that leads no further down (step 0) although it is longer than the tolerance is the rounding of the residuals: the end, too.
+    """
     checking = fit.reference is not None
-    if length <= (LOOSE_TOLERANCE if checking else limits.tolerance):
+    if length <= (LOOSE_TOLERANCE if checking else limits.tolerance) or (step == 0 and length <= 10 * limits.tolerance):
         if checking:
             return "compare", ""
         if limits.signed:

@@ -104,7 +104,7 @@ def prepare_label(
     signs = np.concatenate([np.zeros(1, np.int8), _signs(manifest, encoded.encoding)])
     block = Block(x, np.zeros(x.shape[1]), penalty, signs, curvature, positions[rows], universe, code)
     columns = x.shape[1] + sum(encoded.answers.values())
-    floor = 3 * code.noise * math.sqrt(len(rows) * columns) / (labels.total * w0)
+    floor = 6 * code.noise * math.sqrt(len(rows) * columns) / (labels.total * w0)
     return Prepared(block, x, _limits(manifest, floor), labels=labels)
 
 
