@@ -24,8 +24,8 @@ from federation.models.woe import WoeTable, tabulate
 Columns = Mapping[str, Column]
 Integers = NDArray[np.int64]
 
-WEIGHT_BITS = 31
-"""A weight is an integer of magnitude below 2^31 (the largest has 30 or 31 bits): with 2^24 rows a sum stays below 2^55."""
+WEIGHT_BITS = 30
+"""A weight is an integer of at most 2^30: over fewer than 2^27 rows a sum stays below 2^57, the room of one answer."""
 
 
 @dataclass(frozen=True)
@@ -95,17 +95,17 @@ class WeightCode:
 
     @classmethod
     def of(cls, weight: NDArray[np.float64]) -> WeightCode:
-        """The finest grid on which the largest weight stays below 2^30 or at it. Raises DataError."""
+        """The finest grid on which the largest weight is at most 2^30. Raises DataError."""
         if not (np.isfinite(weight).all() and (weight >= 0).all() and (weight > 0).any()):
             raise DataError("column weight", "has values that are negative, not finite, or all zero", "Correct the weights.")
         if (weight == 1).all():
             return cls(weighted=False, exponent=0)
-        return cls(weighted=True, exponent=WEIGHT_BITS - 1 - math.frexp(float(weight.max()))[1])
+        return cls(weighted=True, exponent=WEIGHT_BITS - math.frexp(float(weight.max()))[1])
 
     @property
     def bits(self) -> int:
-        """Magnitudes are below 2^bits."""
-        return WEIGHT_BITS if self.weighted else 1
+        """Magnitudes are at most 2^bits."""
+        return WEIGHT_BITS if self.weighted else 0
 
     def integers(self, weight: NDArray[np.float64]) -> Integers:
         """Weights on the grid, ties to even, (n,)."""

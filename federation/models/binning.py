@@ -140,7 +140,7 @@ def _answer_sizes(run: Run, holders: tuple[str, ...], vectors: _Vectors, code: W
         cap.check(run.me, holder, answers, cap.sizes, "bin sizes")
     terms = Terms(int(vectors.counted.sum()), code.weighted, code.exponent)
     yield from run.step("terms", send=dict.fromkeys(holders, terms))
-    yield from own(run.within("sizes"), asked, vectors.placed(vectors.counted.astype(np.int64)), 1)
+    yield from own(run.within("sizes"), asked, vectors.placed(vectors.counted.astype(np.int64)), 0)
     return asked
 
 
@@ -221,15 +221,15 @@ class _Asking:
         """The bin of each own row in the universe."""
         return bins.codes(self.columns[bins.column])[self.positions >= 0]
 
-    def sums(self, step: str, plan: Mapping[str, Bins], places: list[Place], label: str) -> Role[list[int]]:
-        """The label party's vector, added up over each place."""
+    def sums(self, step: str, plan: Mapping[str, Bins], places: list[Place], label: str, bits: int = 0) -> Role[list[int]]:
+        """The label party's vector of magnitude at most 2^bits, added up over each place."""
         inside = self.positions[self.positions >= 0]
         codes = {name: self.codes(bins) for name, bins in plan.items()}
         indicators = np.zeros((self.size, len(places)), np.int64)
         for number, (name, place) in enumerate(places):
             indicators[inside, number] = codes[name] == place
-        packed = Packed(indicators, np.zeros(len(places), np.int64))
-        return (yield from hold(self.run.within(step), self.label_party, packed, label))
+        packed = Packed.whole(indicators, bits)
+        return (yield from hold(self.run.within(step), self.label_party, packed, f"{label} of {self.label_party}"))
 
 
 def _ask_sizes(asking: _Asking, plan: Mapping[str, Bins], rules: BinningRules) -> Role[tuple[Terms, dict[str, Integers], int]]:
@@ -266,11 +266,12 @@ def _ask_outcomes(
     received = yield from run.step("request", send={label_party: request}, expect={label_party: Totals})
     totals = received.of(label_party, Totals)
     sizes = [int(merged[name][1][place, 0]) for name, place in places]
-    weights = (yield from asking.sums("weights", plan, places, "merged bins")) if terms.weighted else sizes
-    bads = yield from asking.sums("bads", plan, places, "merged bins")
+    bits = WEIGHT_BITS if terms.weighted else 0
+    weights = (yield from asking.sums("weights", plan, places, "merged bins", bits)) if terms.weighted else sizes
+    bads = yield from asking.sums("bads", plan, places, "merged bins", bits)
     out = {name: (bins, np.column_stack([rows, np.zeros((bins.size, 2), np.int64)])) for name, (bins, rows) in merged.items()}
     for (name, place), rows_, weight, bad in zip(places, sizes, weights, bads, strict=True):
-        if not 0 <= bad <= weight <= rows_ << (WEIGHT_BITS if terms.weighted else 0):
+        if not 0 <= bad <= weight <= rows_ << bits:
             raise PeerError(label_party, "goods or bads out of range", "bads within the weight, and the weight within the rows' grid")
         out[name][1][place, 1:] = weight - bad, bad
     for _, counts in out.values():

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import tomllib
+from collections.abc import Sequence
 from typing import Any
 
 import msgspec
@@ -16,16 +17,16 @@ from hypothesis import strategies as st
 from federation.kernel.errors import ConfigurationError, DataError
 from federation.models import bin_merging
 from federation.models.bin_merging import fold, make_monotone, merge, merge_few_bads, merge_small
-from federation.models.bins import OWN, Bins, cut, frequent_levels, quantile_edges, shortest_between
+from federation.models.bins import OWN, Bins, Direction, cut, frequent_levels, quantile_edges, shortest_between
 from federation.models.bins_document import from_toml_dict, generated_digest, to_toml_dict
 from federation.models.table import Column
 
 
-def numeric(values: list[float | None], name: str = "x") -> Column:
+def numeric(values: Sequence[float | None], name: str = "x") -> Column:
     return Column(name, "numeric", np.array([np.nan if v is None else v for v in values], np.float64))
 
 
-def levels(values: list[str | None], name: str = "state") -> Column:
+def levels(values: Sequence[str | None], name: str = "state") -> Column:
     return Column(name, "categorical", np.array(values, object))
 
 
@@ -156,7 +157,7 @@ def counted(draw: st.DrawFn, least: int = 0) -> tuple[Bins, np.ndarray[Any, Any]
     special = draw(st.integers(0, 2))
     joined = (OWN,) * (special + 1)
     k = draw(st.integers(1, 6))
-    direction = draw(st.sampled_from([None, "increasing"]))
+    direction: Direction | None = draw(st.sampled_from([None, "increasing"]))
     if draw(st.booleans()):
         bins = Bins(
             column="x", kind="numeric", edges=tuple(map(float, range(1, k))), special=tuple(map(float, range(-special, 0))), joined=joined
@@ -233,7 +234,7 @@ def test_pooling_gives_rates_that_run_one_way(case: tuple[Bins, Any], direction:
 
 
 def test_pool_adjacent_violators_equals_isotonic_regression() -> None:
-    from sklearn.isotonic import IsotonicRegression  # noqa: PLC0415
+    from sklearn.isotonic import IsotonicRegression
 
     rng = np.random.default_rng(5)
     for _ in range(20):
@@ -283,7 +284,8 @@ def test_an_unedited_document_gives_the_same_bins_and_no_edit() -> None:
 def test_every_kind_of_edit_is_taken_and_reported() -> None:
     original = document()
     edited = copy.deepcopy(original)
-    edited["columns"]["x"] |= {"edges": [50.0], "special": [-1.0, -2.0], "joined": [-1, -1, 0], "direction": "decreasing", "reason": "policy"}
+    edited["columns"]["x"] |= {"edges": [50.0], "special": [-1.0, -2.0], "joined": [-1, -1, 0]}
+    edited["columns"]["x"] |= {"direction": "decreasing", "reason": "policy"}
     edited["columns"]["state"] |= {"groups": [["NY"], ["TX", "other"], ["CA"]], "direction": "increasing", "reason": " regional desk "}
     bins, edits = from_toml_dict(edited, generated_digest(original))
     assert bins["x"] == Bins(

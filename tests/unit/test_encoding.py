@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -17,11 +18,11 @@ from federation.models.table import Column
 BINS = Bins(column="gmv", kind="numeric", edges=(10.0,), joined=(OWN,))
 
 
-def numeric(name: str, values: list[float | None]) -> Column:
+def numeric(name: str, values: Sequence[float | None]) -> Column:
     return Column(name, "numeric", np.array([np.nan if v is None else v for v in values], np.float64))
 
 
-def levels(name: str, values: list[str | None]) -> Column:
+def levels(name: str, values: Sequence[str | None]) -> Column:
     return Column(name, "categorical", np.array(values, object))
 
 
