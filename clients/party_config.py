@@ -1,0 +1,52 @@
+"""An institution's own section: who it is, where its records lie, and which of their columns it offers."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self
+
+import msgspec
+
+from federation.kernel.errors import ConfigurationError
+
+Level = Annotated[int, msgspec.Meta(ge=1, le=5)]
+
+
+class PartyConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """An institution's node.toml. source, bins, former: paths, relative to the node's home.
+
+    id, label, weight, as_of: columns of the source (label: the label party alone; as_of: a feature party may lack it); include,
+    exclude: feature columns; levels: JR/T 0197-2020 level of a column, 3 where not given; types: of a column; bins: edited by hand;
+    id_kind: of the identifiers, "auto" = Unified Social Credit Codes where they look like it; former: this party's home in the run whose
+    alignment is used again; journal: where journals are kept; workers: threads.
+    """
+
+    name: str
+    role: str
+    source: Path
+    id: str = "id"
+    label: str | None = None
+    weight: str | None = None
+    as_of: str | None = None
+    include: tuple[str, ...] = ()
+    exclude: tuple[str, ...] = ()
+    levels: dict[str, Level] = {}
+    types: dict[str, Literal["numeric", "categorical"]] = {}
+    bins: Path | None = None
+    id_kind: Literal["auto", "uscc", "any"] = "auto"
+    former: Path | None = None
+    journal: Literal["memory", "disk"] = "disk"
+    workers: Annotated[int, msgspec.Meta(ge=1)] = 1
+
+    @classmethod
+    def from_dict(cls, raw: Mapping[str, Any], root: Path) -> Self:
+        """From node.toml; paths are taken from `root`. Raises ConfigurationError."""
+
+        def path(kind: type, value: Any) -> Any:
+            return root / value if kind is Path and isinstance(value, str) else value
+
+        try:
+            return msgspec.convert(dict(raw), cls, strict=True, dec_hook=path)
+        except msgspec.ValidationError as error:
+            raise ConfigurationError("node.toml", str(error).replace("`", ""), "Correct the file.") from None

@@ -1,0 +1,195 @@
+"""A party's records: read from its source, each column in its kind, every rule of the vault's door checked, rows in the file's order."""
+
+from __future__ import annotations
+
+import contextlib
+import difflib
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from clients.party_config import PartyConfig
+from clients.sources import kinds, rules
+from clients.sources.table import Source, open_source
+from federation.align import uscc
+from federation.kernel.errors import DataError
+from federation.models.table import Column
+
+RESERVED = ("id", "label", "weight", "as_of")
+"""Names that are features only where `include` or `types` names them: forgotten in the run file, each would be a leak or noise."""
+_PLAIN_NAME = re.compile(r"[^\W\d]\w{0,63}")
+
+
+@dataclass(frozen=True)
+class Records:
+    """A party's typed records in the file's order. as_of: days; label, weight as in Table."""
+
+    firms: list[str]
+    id_kind: uscc.Kind
+    columns: dict[str, Column]
+    as_of: NDArray[np.datetime64] | None
+    label: NDArray[np.int8] | None
+    weight: NDArray[np.float64] | None
+    notes: tuple[str, ...]
+
+    @property
+    def months(self) -> NDArray[np.str_]:
+        """The month of each row, YYYY-MM."""
+        assert self.as_of is not None, "asked only of dated rows"
+        return np.datetime_as_string(self.as_of.astype("datetime64[M]"))
+
+
+def load(config: PartyConfig) -> Records:
+    """Read, type and check the party's records. Raises DataError."""
+    source = open_source(config.source, config.name)
+    roles = _roles(config, source)
+    offered = _offered(config, source, roles)
+    frame = source.read([*dict.fromkeys((*roles.values(), *offered))])
+    columns, notes = _columns(config, source, frame, offered)
+    firms, id_kind = _identify(config, kinds.ids(frame[config.id]))
+    typed = pd.DataFrame({name: pd.Series(column.values, dtype=column.values.dtype) for name, column in columns.items()}, index=frame.index)
+    labelled = {role: roles[role] for role in (rules.LABEL, rules.WEIGHT) if role in roles}
+    for name in labelled.values():
+        typed[name] = _outcome(config, frame[name], name)
+    rules.check(config.name, typed, labelled, {name: column.kind for name, column in columns.items()})
+    label = typed[roles["label"]].to_numpy(np.int8) if "label" in roles else None
+    weight = typed[roles["weight"]].to_numpy(np.float64) if "weight" in roles else None
+    _check_outcome(config, label, weight)
+    as_of = _days(config, frame[roles["as_of"]]) if "as_of" in roles else None
+    return Records(firms, id_kind, columns, as_of, label, weight, (*notes, *_constant(config, columns)))
+
+
+def _roles(config: PartyConfig, source: Source) -> dict[str, str]:
+    """Role to column, for the roles that this source has; a feature party's table may be without dates."""
+    wanted = {"id": config.id, "label": config.label, "weight": config.weight, "as_of": config.as_of}
+    roles = {role: column for role, column in wanted.items() if column is not None}
+    if config.label is None and roles.get("as_of") not in source.names:
+        roles.pop("as_of", None)
+    for role, column in roles.items():
+        _require(source, [column], f"{role} column")
+    if len(set(roles.values())) < len(roles):
+        raise DataError(config.name, "one column is named for two of id, label, weight and as_of", "Name a column of its own for each.")
+    return roles
+
+
+def _offered(config: PartyConfig, source: Source, roles: Mapping[str, str]) -> list[str]:
+    """The feature columns by name, in the file's order: include less exclude, and never id, label, weight or date."""
+    for key in ("include", "exclude", "levels", "types"):
+        _require(source, getattr(config, key), f"{key} column")
+    taken = [name for name in config.include if name in roles.values()]
+    if taken:
+        what = f"column {taken[0]!r} is the id, label, weight or date and cannot be a feature"
+        raise DataError(config.name, what, "Take it out of include.")
+    asked = {*config.include, *config.types}
+    wanted = config.include or [name for name in source.names if name not in RESERVED or name in asked]
+    return [name for name in source.names if name in wanted and name not in config.exclude and name not in roles.values()]
+
+
+def _require(source: Source, names: Sequence[str] | Mapping[str, Any], what: str) -> None:
+    """Raises DataError for a name that is no column.
+
+    The nearest column is named only if it reads like a name: a file without a header row has an id there.
+    """
+    for name in names:
+        if name in source.names:
+            continue
+        near = difflib.get_close_matches(name, [n for n in source.names if _PLAIN_NAME.fullmatch(n)], 1, 0.5)
+        headless = not source.typed and not any(_PLAIN_NAME.fullmatch(n) for n in source.names)
+        hint = f"Did you mean {near[0]!r}?" if near else "The first row must hold the column names." if headless else "Check [[party]]."
+        raise DataError(source.where, f"there is no column {name!r} ({what}) among {len(source.names)}", f"Nothing was sent. {hint}")
+
+
+def _columns(config: PartyConfig, source: Source, frame: pd.DataFrame, offered: Sequence[str]) -> tuple[dict[str, Column], list[str]]:
+    """Each offered column in its kind, and what was left out and why."""
+    out: dict[str, Column] = {}
+    notes = []
+    reasons = {
+        "date": "holds dates (declare types to use it)", "name": "has another value in nearly every row (declare types to use it)",
+        "empty": "has no value at all", "nested": "is neither number nor text",
+    }  # fmt: skip
+    for name in offered:
+        kind = config.types.get(name) or kinds.kind_of(config.name, name, frame[name], typed=source.typed)
+        if kind == "numeric":
+            out[name] = Column(name, "numeric", kinds.numbers(config.name, name, frame[name]))
+        elif kind == "categorical":
+            out[name] = Column(name, "categorical", kinds.levels(frame[name]))
+        elif name in config.include and kind != "empty":
+            what = f"column {name!r} {reasons[kind]}"
+            raise DataError(config.name, what, "Nothing was sent. Take it out of include or declare its type.")
+        else:
+            notes.append(f"{config.name}: column {name!r} was left out: it {reasons[kind]}")
+    unused = [name for name in source.names if name in RESERVED and name not in offered and name not in _used(config)]
+    notes += [f"{config.name}: column {name!r} was left out: its name is that of an id, label, weight or date" for name in unused]
+    if not out and config.label is None:
+        raise DataError(config.name, "it has no feature column", "Nothing was sent. Check include, exclude and types.")
+    return out, notes
+
+
+def _used(config: PartyConfig) -> tuple[str | None, ...]:
+    return (config.id, config.label, config.weight, config.as_of, *config.exclude)
+
+
+def _identify(config: PartyConfig, raw: Sequence[str | None]) -> tuple[list[str], uscc.Kind]:
+    """Ids in their one spelling. A firm may have several rows here: what a key is, and so what a duplicate is, the manifest says."""
+    texts = [text or "" for text in raw]
+    distinct = list(dict.fromkeys(texts))
+    kind: uscc.Kind = config.id_kind if config.id_kind != "auto" else "uscc" if uscc.looks_like_uscc(distinct) else "any"
+    where = f"{config.name}: column {config.id!r}"
+    spelled = _spellings(distinct, kind)
+    if len(spelled) < len(distinct):
+        uscc.normalise(texts, kind, where)  # raises, with the row numbers
+    return [spelled[text] for text in texts], kind
+
+
+def _spellings(distinct: Sequence[str], kind: uscc.Kind) -> dict[str, str]:
+    """Each text's one spelling, without those that are no identifier; two texts may spell one firm."""
+    try:
+        return dict(zip(distinct, uscc.normalise(distinct, kind), strict=True))
+    except DataError:
+        pass
+    out = {}
+    for text in distinct:
+        with contextlib.suppress(DataError):
+            out[text] = uscc.normalise([text], kind)[0]
+    return out
+
+
+def _outcome(config: PartyConfig, values: pd.Series[Any], name: str) -> NDArray[np.float64]:
+    """Label or weight as numbers; True and False are 1 and 0."""
+    if pd.api.types.infer_dtype(values, skipna=True) == "boolean":
+        return np.array([np.nan if pd.isna(value) else float(value) for value in values.tolist()])
+    return kinds.numbers(config.name, name, values)
+
+
+def _check_outcome(config: PartyConfig, label: NDArray[np.int8] | None, weight: NDArray[np.float64] | None) -> None:
+    if label is not None and len(np.unique(label)) == 1:
+        what = f"column {config.label!r}: all {len(label):,} rows are of one class (rule: goods and bads)"
+        raise DataError(config.name, what, "Nothing was sent. Bring rows of both.")
+    if weight is not None and not weight.any():
+        raise DataError(config.name, f"column {config.weight!r}: all weights are zero", "Nothing was sent. Correct them at the source.")
+
+
+def _days(config: PartyConfig, values: pd.Series[Any]) -> NDArray[np.datetime64]:
+    days = kinds.dates(values)
+    wrong = int(np.isnat(days).sum())
+    if wrong:
+        raise DataError(
+            config.name,
+            f"column {config.as_of!r} has {wrong:,} of {len(days):,} values that are no date (rule: a day or a month)",
+            "Nothing was sent. Write dates as 2024-01-31 at the source.",
+        )
+    return days
+
+
+def _constant(config: PartyConfig, columns: Mapping[str, Column]) -> list[str]:
+    """Columns with one value: no error, for another sample may vary."""
+    return [
+        f"{config.name}: column {name!r} has the same value in every row"
+        for name, column in columns.items()
+        if not column.missing.any() and len(pd.unique(column.values)) == 1
+    ]

@@ -1,0 +1,164 @@
+"""CSV and Parquet files as pandas frames, in batches, in the file's row order; nothing is interpreted here beyond the file's own types.
+
+A CSV file has no types: every column comes as text, so that an id keeps its leading zeros and no row's value decides a type (or reaches an
+error text) by accident. Encodings: UTF-8, with or without byte order mark, else GB 18030 (Chinese exports). Blank cells and NA, N/A, NaN,
+null, None, #N/A are missing, in CSV and in Parquet text alike.
+"""
+
+from __future__ import annotations
+
+import codecs
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+import pandas as pd
+import pyarrow as pa
+import pyarrow.csv as pa_csv
+import pyarrow.parquet as pa_parquet
+
+from federation.kernel.errors import DataError
+
+MISSING = ("", "NA", "N/A", "NaN", "nan", "null", "NULL", "None", "#N/A")
+_CHUNK = 1 << 20
+_ROWS = 1 << 16
+_SHOWN = 5
+_PARQUET_MAGIC = b"PAR1"
+
+
+@dataclass(frozen=True)
+class Source:
+    """A data file. where: how errors name it; names: its columns in order; typed: whether the file declares types (Parquet does)."""
+
+    where: str
+    path: Path
+    names: tuple[str, ...]
+    typed: bool
+    encoding: str = "utf-8"
+
+    def read(self, columns: Sequence[str]) -> pd.DataFrame:
+        """Those columns, rows in file order: Parquet columns as the file types them, CSV columns as text with None for missing.
+
+        Raises DataError for a file that breaks its format: counts and row numbers (from 1, after the header), never content.
+        """
+        batches = list(self._parquet(columns) if self.typed else self._csv(columns))
+        if not batches or not sum(batch.num_rows for batch in batches):
+            raise DataError(self.where, "the file has no rows", "Nothing was sent. Name a file with data.")
+        frame: pd.DataFrame = pa.Table.from_batches(batches).to_pandas(date_as_object=False)
+        return frame
+
+    def _parquet(self, columns: Sequence[str]) -> Iterator[Any]:
+        failed = False
+        try:
+            yield from pa_parquet.ParquetFile(self.path).iter_batches(_ROWS, columns=list(columns))
+        except (pa.ArrowException, OSError):
+            failed = True  # raised outside the handler, so that the text of Arrow's error, which quotes cells, does not hang on to ours
+        if failed:
+            raise _broken(self.where, "Parquet")
+
+    def _csv(self, columns: Sequence[str]) -> Iterator[Any]:
+        wrong, failed = _WrongRows(), False
+        try:
+            reader = pa_csv.open_csv(
+                self.path,
+                read_options=pa_csv.ReadOptions(use_threads=False, encoding=self.encoding, block_size=_CHUNK),
+                parse_options=pa_csv.ParseOptions(newlines_in_values=True, invalid_row_handler=wrong),
+                convert_options=_as_text(self.names, columns),
+            )
+            yield from reader
+        except (pa.ArrowException, UnicodeDecodeError, OSError):
+            failed = True
+        if failed:
+            raise _broken(self.where, "CSV")
+        if wrong.count:
+            rows = ", ".join(str(row - 1) for row in wrong.first) + (", ..." if wrong.count > len(wrong.first) else "")
+            raise DataError(
+                self.where,
+                f"{wrong.count:,} rows do not have {len(self.names)} cells (rule: as many cells as the header); rows {rows}",
+                "Nothing was sent. Quote cells that hold a comma, or use Parquet.",
+            )
+
+
+@dataclass
+class _WrongRows:
+    """Counts rows with too few or too many cells; their text is never kept."""
+
+    count: int = 0
+    first: list[int] = field(default_factory=list)
+
+    def __call__(self, row: Any) -> Literal["skip"]:
+        self.count += 1
+        if len(self.first) < _SHOWN:
+            self.first.append(row.number)
+        return "skip"
+
+
+def open_source(path: Path, where: str) -> Source:
+    """Look at a file: its format, encoding and columns. Raises DataError."""
+    try:
+        with path.open("rb") as file:
+            head = file.read(len(_PARQUET_MAGIC))
+    except OSError as error:
+        reason = error.strerror
+    else:
+        found = _open_parquet(path, where) if head == _PARQUET_MAGIC else _open_csv(path, where, empty=not head)
+        return _with_distinct_names(found)
+    raise DataError(where, f"{path} cannot be read ({reason})", "Check [[party]] source and the file's permissions.")
+
+
+def _open_parquet(path: Path, where: str) -> Source:
+    try:
+        return Source(where, path, tuple(pa_parquet.ParquetFile(path).schema_arrow.names), typed=True)
+    except (pa.ArrowException, OSError):
+        pass
+    raise _broken(where, "Parquet")
+
+
+def _open_csv(path: Path, where: str, *, empty: bool) -> Source:
+    if empty:
+        raise DataError(where, "the file is empty", "Nothing was sent. Name a file with data.")
+    encoding = _encoding(path, where)
+    try:
+        with path.open(encoding=encoding, newline="") as file:
+            header = file.readline(_CHUNK)
+        options = pa_csv.ReadOptions(use_threads=False)
+        table = pa_csv.read_csv(pa.BufferReader(header.encode() or b"\n"), read_options=options)
+        return Source(where, path, tuple(table.column_names), typed=False, encoding=encoding.removesuffix("-sig"))
+    except (pa.ArrowException, ValueError):
+        pass
+    raise _broken(where, "CSV")
+
+
+def _encoding(path: Path, where: str) -> str:
+    """The encoding that the whole file obeys: UTF-8 or GB 18030."""
+    for encoding in ("utf-8-sig", "gb18030"):
+        decoder = codecs.getincrementaldecoder(encoding)()
+        with path.open("rb") as file:
+            try:
+                while chunk := file.read(_CHUNK):
+                    decoder.decode(chunk)
+                decoder.decode(b"", final=True)
+            except UnicodeDecodeError:
+                continue
+        return encoding
+    what = "the file is neither Parquet nor text in UTF-8 or GB 18030"
+    raise DataError(where, what, "Nothing was sent. Save it as Parquet or as UTF-8 CSV.")
+
+
+def _with_distinct_names(source: Source) -> Source:
+    twice = sorted({name for name in source.names if source.names.count(name) > 1})
+    if twice:
+        raise DataError(source.where, f"{len(twice)} column names occur more than once", "Nothing was sent. Give each column its own name.")
+    return source
+
+
+def _as_text(names: Sequence[str], columns: Sequence[str]) -> Any:
+    return pa_csv.ConvertOptions(
+        column_types=dict.fromkeys(names, pa.string()), include_columns=list(columns), null_values=list(MISSING),
+        strings_can_be_null=True, quoted_strings_can_be_null=True,
+    )  # fmt: skip
+
+
+def _broken(where: str, form: str) -> DataError:
+    return DataError(where, f"the file is not well-formed {form}", "Nothing was sent. Write it again at the source.")

@@ -1,0 +1,121 @@
+"""The vault: the only place where an institution's raw records are opened, checked and turned into the table that protocols work on.
+
+What leaves here has one spelling of ids, typed columns without infinite values, and rows sorted by key: the same records in any file order
+give the same table and the same commitment. What breaks a rule is a DataError with column, rule and count, and never a value.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from clients.party_config import PartyConfig
+from clients.sources.records import Records, load
+from federation.align import uscc
+from federation.kernel import suite
+from federation.kernel.errors import AbortCode, DataError, PolicyRefusal
+from federation.kernel.manifest import ColumnDeclaration, Manifest
+from federation.models.table import Column, Table
+
+__all__ = ["Facts", "PartyConfig", "describe_table", "open_table"]
+
+DEFAULT_LEVEL = 3
+
+
+@dataclass(frozen=True)
+class Facts:
+    """What a party says of its table before a run: no row. periods: its months, YYYY-MM, where its rows are dated."""
+
+    columns: tuple[ColumnDeclaration, ...]
+    id_kind: uscc.Kind
+    dated: bool
+    several_rows_per_firm: bool
+    periods: tuple[str, ...]
+    notes: tuple[str, ...]
+
+
+def describe_table(config: PartyConfig) -> Facts:
+    """The party's columns and the shape of its table. Raises DataError."""
+    records = load(config)
+    dated = records.as_of is not None
+    several = len(set(records.firms)) < len(records.firms)
+    if several and not dated:
+        uscc.refuse_duplicates(records.firms, f"{config.name}: column {config.id!r} (firms with several rows need [sample] as_of)")
+    periods = tuple(sorted(set(records.months.tolist()))) if dated else ()
+    return Facts(_declared(config, records.columns), records.id_kind, dated, several, periods, records.notes)
+
+
+def open_table(config: PartyConfig, manifest: Manifest, salt: bytes) -> Table:
+    """The party's rows for a manifest: those and only those columns, keyed as its sample says. salt: hides what the commitment commits to.
+
+    Raises DataError, and PolicyRefusal where an undated table repeated for every period would exceed the manifest's max_rows.
+    """
+    records = load(config)
+    declared = manifest.party(config.name).columns
+    if _declared(config, records.columns) != declared or records.id_kind != manifest.align.kind:
+        action = "Nothing was sent. Draft the manifest again from the node's current description."
+        raise DataError(config.name, "the source's columns or ids are no longer those that the manifest declares", action)
+    if manifest.sample.key == "firm":
+        rows, keys, notes = np.arange(len(records.firms)), records.firms, records.notes
+        uscc.refuse_duplicates(keys, f"{config.name}: column {config.id!r}")
+    else:
+        rows, keys, notes = _by_period(config, records, manifest)
+    order = np.argsort(np.array(keys), kind="stable")
+    table = _pick(records, [keys[i] for i in order], rows[order], notes)
+    return _committed(table, salt)
+
+
+def _by_period(config: PartyConfig, records: Records, manifest: Manifest) -> tuple[NDArray[np.int64], list[str], tuple[str, ...]]:
+    """Row numbers and keys "id|YYYY-MM": a dated table's rows of the manifest's periods, an undated one's rows once for each period."""
+    periods = manifest.sample.periods
+    if records.as_of is not None:
+        months = records.months
+        keys = [f"{firm}|{month}" for firm, month in zip(records.firms, months, strict=True)]
+        uscc.refuse_duplicates(keys, f"{config.name}: columns {config.id!r} and {config.as_of!r} (a firm's month)")
+        rows = np.flatnonzero(np.isin(months, periods))
+        if not len(rows):
+            raise DataError(config.name, "no row lies in the manifest's periods", "Nothing was sent. Check the dates in [sample] as_of.")
+        return rows, [keys[row] for row in rows], records.notes
+    if len(records.firms) * len(periods) > manifest.privacy.max_rows:
+        what = f"{len(records.firms):,} undated rows for {len(periods)} periods are more than max_rows = {manifest.privacy.max_rows:,}"
+        raise PolicyRefusal(config.name, what, "Give the rows a date column, or a shorter window.", AbortCode.CAP)
+    uscc.refuse_duplicates(records.firms, f"{config.name}: column {config.id!r}")
+    rows = np.repeat(np.arange(len(records.firms)), len(periods))
+    note = f"{config.name} has one undated snapshot for all {len(periods)} periods: it may know what came later than the row's date"
+    return rows, [f"{firm}|{period}" for firm in records.firms for period in periods], (*records.notes, note)
+
+
+def _pick(records: Records, keys: list[str], rows: NDArray[np.int64], notes: tuple[str, ...]) -> Table:
+    columns = {name: Column(name, column.kind, column.values[rows]) for name, column in records.columns.items()}
+    return Table(
+        keys=tuple(keys), firms=tuple(records.firms[row] for row in rows), columns=columns, commitment=b"",
+        as_of=None if records.as_of is None else records.as_of[rows],
+        label=None if records.label is None else records.label[rows],
+        weight=None if records.weight is None else records.weight[rows], notes=notes,
+    )  # fmt: skip
+
+
+def _committed(table: Table, salt: bytes) -> Table:
+    """The table with SHA-256 over salt, keys, dates, labels, weights and columns, each framed."""
+    parts = [suite.frame(*table.keys)]
+    for values, form in ((table.as_of, "<M8[D]"), (table.label, "<i1"), (table.weight, "<f8")):
+        parts.append(b"" if values is None else np.asarray(values, form).tobytes())
+    parts += [suite.digest(column.name, column.kind, _bytes(column)) for column in table.columns.values()]
+    return replace(table, commitment=suite.digest("table", salt, *parts))
+
+
+def _bytes(column: Column) -> bytes:
+    if column.kind == "numeric":
+        return np.where(column.missing, np.nan, column.values).astype("<f8").tobytes()  # one NaN, whatever its payload was
+    codes, levels = pd.factorize(column.values, sort=True)
+    return suite.frame(codes.astype("<i8").tobytes(), *levels)
+
+
+def _declared(config: PartyConfig, columns: Mapping[str, Column]) -> tuple[ColumnDeclaration, ...]:
+    return tuple(
+        ColumnDeclaration(name=name, kind=column.kind, level=config.levels.get(name, DEFAULT_LEVEL)) for name, column in columns.items()
+    )

@@ -1,0 +1,321 @@
+"""RUN.toml: what to compute, with whom, and what may be disclosed. Every key is known or an error; nothing is silently ignored.
+
+    [run]         task model purpose seed holdout
+    [model]       C standardize missing tolerance max_iterations signs
+    [sample]      as_of out_of_time_from weight split_seed
+    [binning]     method max_bins min_share min_bads monotone special woe_smoothing
+    [scorecard]   base_points base_odds pdo
+    [align]       visibility from
+    [privacy]     single_partner_disclosure two_member_disclosure label_disclosure max_score_reveals minimum_cohort max_released_counts
+                  partner_disclosure
+    [[party]]     name role source id label include exclude levels types bins id_kind
+
+Paths are relative to the file. Keys of features that this version does not have yet are refused by name.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import msgspec
+from msgspec import Meta
+
+from federation.kernel.errors import ConfigurationError
+from federation.kernel.role import COORDINATOR
+from server import strict_toml
+from server.strict_toml import refuse_later, require_known
+
+Natural = Annotated[int, Meta(ge=0, le=2**63 - 1)]
+Count = Annotated[int, Meta(ge=1, le=2**31 - 1)]
+Positive = Annotated[float, Meta(gt=0)]
+Text = Annotated[str, Meta(min_length=1)]
+
+LATER_TASKS = ("statistics", "score", "acquire", "monitor", "portfolio")
+LATER_MODELS = ("boosting", "network", "expert")
+LATER_SAMPLE = ("segment",)
+LATER_SELECT = ("iv_min", "corr_max", "vif_max", "p_max")
+LATER_PRIVACY = ("label_noise", "epsilon", "delta")
+TABLES = ("run", "model", "sample", "binning", "select", "scorecard", "align", "privacy", "party")
+_PARTY_NAME = re.compile(r"[a-z][a-z0-9-]{0,31}")
+_DAY = re.compile(r"\d{4}-(0[1-9]|1[0-2])-(0[1-9]|[12]\d|3[01])")
+_FEWEST_PARTIES, _MOST_PARTIES = 2, 8
+
+
+class _Table(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    pass
+
+
+class RunSettings(_Table, frozen=True):
+    """[run]. seed: all model randomness; holdout: share of firms held out for the test sample, in [0, 1)."""
+
+    task: Literal["train", "binning"] = "train"
+    model: Literal["logistic", "scorecard"] = "logistic"
+    purpose: Text = "model development"
+    seed: Natural = 0
+    holdout: Annotated[float, Meta(ge=0, lt=1)] = 0.3
+
+
+class ModelTable(_Table, frozen=True):
+    """[model]. C: scikit-learn's inverse ridge strength, may be inf; missing: the rule for missing values, "bin" for binned columns."""
+
+    C: Positive
+    missing: Literal["mean", "zero", "indicator", "error", "bin"]
+    standardize: bool = True
+    tolerance: Annotated[float, Meta(gt=0, le=0.01)] = 1e-7
+    max_iterations: Count = 50
+    signs: Literal["free", "woe"] = "free"
+
+
+class SampleTable(_Table, frozen=True):
+    """[sample]. as_of, weight: names of columns; out_of_time_from: a day, YYYY-MM-DD; split_seed: [run] seed where None."""
+
+    as_of: Text | None = None
+    out_of_time_from: str | None = None
+    weight: Text | None = None
+    split_seed: Natural | None = None
+
+
+class BinningTable(_Table, frozen=True):
+    """[binning], DESIGN 6."""
+
+    method: Literal["quantile"] = "quantile"
+    max_bins: Annotated[int, Meta(ge=2, le=100)] = 6
+    min_share: Annotated[float, Meta(ge=0, lt=0.5)] = 0.05
+    min_bads: Natural = 0
+    monotone: Literal["none", "auto", "increasing", "decreasing"] = "none"
+    special: tuple[float, ...] = ()
+    woe_smoothing: Positive = 0.5
+
+
+class ScorecardTable(_Table, frozen=True):
+    """[scorecard]: base_points at base_odds goods to one bad; pdo more points double the odds."""
+
+    base_points: float = 600.0
+    base_odds: Positive = 50.0
+    pdo: Positive = 20.0
+
+
+class AlignTable(_Table, frozen=True):
+    """[align] as written. folder (`from` in the file): a former run whose positions are used again."""
+
+    visibility: Literal["hidden", "book", "intersection"] = "hidden"
+    folder: Text | None = msgspec.field(name="from", default=None)
+
+
+class AlignSettings(msgspec.Struct, frozen=True):
+    """[align], checked. folder: the former run's, absolute; former: that run's manifest hash, hexadecimal."""
+
+    visibility: Literal["hidden", "book", "intersection"]
+    folder: Path | None = None
+    former: str | None = None
+
+
+class PrivacyTable(_Table, frozen=True):
+    """[privacy]: what may be disclosed, and the caps; the defaults are the strict ones."""
+
+    single_partner_disclosure: bool = False
+    two_member_disclosure: bool = False
+    label_disclosure: bool = False
+    max_score_reveals: Count = 40
+    minimum_cohort: Count = 10
+    max_released_counts: Count | None = None
+    partner_disclosure: Literal["direction", "edges", "full"] = "direction"
+
+
+class Party(_Table, frozen=True):
+    """[[party]]. source, bins: absolute paths; id, label: columns; levels: JR/T 0197-2020 level of a column; types: of a column."""
+
+    name: str
+    role: Literal["bank", "platform", "tax"]
+    source: Text
+    id: Text = "id"
+    label: Text | None = None
+    include: tuple[Text, ...] = ()
+    exclude: tuple[Text, ...] = ()
+    levels: dict[str, Annotated[int, Meta(ge=1, le=5)]] = {}
+    types: dict[str, Literal["numeric", "categorical"]] = {}
+    bins: Text | None = None
+    id_kind: Literal["auto", "uscc", "any"] = "auto"
+
+
+class RunFile(msgspec.Struct, frozen=True, kw_only=True):
+    """A run file, checked. path: absolute; digest: SHA-256 of its bytes, hexadecimal."""
+
+    path: Path
+    digest: str
+    run: RunSettings
+    model: ModelTable
+    sample: SampleTable
+    binning: BinningTable
+    scorecard: ScorecardTable
+    align: AlignSettings
+    privacy: PrivacyTable
+    parties: tuple[Party, ...]
+
+    def party(self, name: str) -> Party:
+        """One party's section."""
+        return next(party for party in self.parties if party.name == name)
+
+    def node_section(self, name: str) -> dict[str, Any]:
+        """What one institution's node.toml says: its own section and the names of its date and weight columns; nothing of the others."""
+        party = self.party(name)
+        section = {key: value for key, value in msgspec.to_builtins(party).items() if value is not None}
+        if self.sample.as_of is not None:
+            section["as_of"] = self.sample.as_of
+        if self.sample.weight is not None and party.label is not None:
+            section["weight"] = self.sample.weight
+        if self.align.folder is not None:
+            section["former"] = str(self.align.folder / "parties" / name)
+        return section
+
+
+def load(path: Path) -> RunFile:
+    """The run file, checked. Raises ConfigurationError: file, table, key, and what to do."""
+    raw = strict_toml.read(path)
+    file = path.name
+    require_known(file, raw, TABLES, "table")
+    if not isinstance(raw.get("run"), Mapping):
+        raise ConfigurationError(file, "it has no [run] table", 'Add [run] with task = "train" and model = "logistic" or "scorecard".')
+    _refuse_later(file, raw)
+    run = strict_toml.table(f"{file}: [run]", raw["run"], RunSettings)
+    sample = strict_toml.table(f"{file}: [sample]", raw.get("sample", {}), SampleTable, LATER_SAMPLE)
+    _check_sample(file, sample)
+    privacy = strict_toml.table(f"{file}: [privacy]", raw.get("privacy", {}), PrivacyTable, LATER_PRIVACY)
+    if privacy.partner_disclosure != "direction":
+        what = f"{privacy.partner_disclosure!r} is not available yet in this version"
+        raise ConfigurationError(f"{file}: [privacy] partner_disclosure", what, 'Use "direction" or leave it out.')
+    parties = _parties(path, raw.get("party", []), binned=_binned(run))
+    _check_consortium(file, parties, run, privacy)
+    return RunFile(
+        path=path.resolve(), digest=hashlib.sha256(path.read_bytes()).hexdigest(), run=run, model=_model(file, raw.get("model", {}), run),
+        sample=sample, binning=strict_toml.table(f"{file}: [binning]", raw.get("binning", {}), BinningTable),
+        scorecard=strict_toml.table(f"{file}: [scorecard]", raw.get("scorecard", {}), ScorecardTable),
+        align=_align(path, raw.get("align", {})), privacy=privacy, parties=parties,
+    )  # fmt: skip
+
+
+def _binned(run: RunSettings) -> bool:
+    return run.model == "scorecard" or run.task == "binning"
+
+
+def _refuse_later(file: str, raw: Mapping[str, Any]) -> None:
+    """Tasks, models and selection that the design names and this version does not have."""
+    run = raw["run"]
+    for key, later in (("task", LATER_TASKS), ("model", LATER_MODELS)):
+        if isinstance(run.get(key), str):
+            refuse_later(f"{file}: [run]", [run[key]], later, key)
+    select = raw.get("select", {})
+    if not isinstance(select, Mapping):
+        raise ConfigurationError(f"{file}: [select]", "is not a table", "Leave it out.")
+    require_known(f"{file}: [select]", select, LATER_SELECT)
+    refuse_later(f"{file}: [select]", select, LATER_SELECT)
+
+
+def _model(file: str, raw: Any, run: RunSettings) -> ModelTable:
+    """[model] with the defaults that depend on the model."""
+    where, binned = f"{file}: [model]", _binned(run)
+    defaults = {"C": math.inf, "missing": "bin"} if binned else {"C": 1.0, "missing": "mean"}
+    model = strict_toml.table(where, raw, ModelTable, unbounded=("C",), defaults=defaults)
+    if binned != (model.missing == "bin"):
+        what = "missing values have a bin of their own" if binned else "a logistic model on plain columns has no bins"
+        action = 'Use "bin" or leave it out.' if binned else 'Use "mean", "zero", "indicator" or "error", or [run] model = "scorecard".'
+        raise ConfigurationError(f"{where} missing", f"{model.missing!r} does not go with this run: {what}", action)
+    if model.signs == "woe" and not binned:
+        what = "'woe' bounds coefficients of WOE columns, and this run has none"
+        raise ConfigurationError(f"{where} signs", what, 'Use [run] model = "scorecard".')
+    return model
+
+
+def _check_sample(file: str, sample: SampleTable) -> None:
+    day, where = sample.out_of_time_from, f"{file}: [sample] out_of_time_from"
+    if day is None:
+        return
+    if not _DAY.fullmatch(day):
+        raise ConfigurationError(where, "is not a day", "Write it as 2024-01-31.")
+    if sample.as_of is None:
+        raise ConfigurationError(where, "needs the date of each row", "Name the label party's date column: [sample] as_of.")
+
+
+def _align(path: Path, raw: Any) -> AlignSettings:
+    """[align]; `from` must be a folder that a run finished in."""
+    align = strict_toml.table(f"{path.name}: [align]", raw, AlignTable)
+    if align.folder is None:
+        return AlignSettings(align.visibility)
+    folder = (path.parent / align.folder).resolve()
+    try:
+        former = str(json.loads((folder / "result.json").read_bytes())["manifest_hash"])
+    except (OSError, ValueError, KeyError, TypeError):
+        what, action = f"{folder} is not the folder of a finished run", "Name the --out folder of a former run."
+        raise ConfigurationError(f"{path.name}: [align] from", what, action) from None
+    return AlignSettings(align.visibility, folder, former)
+
+
+def _parties(path: Path, raw: Any, *, binned: bool) -> tuple[Party, ...]:
+    if not isinstance(raw, list):
+        where = f"{path.name}: [party]"
+        raise ConfigurationError(where, "is not a list of parties", "Write [[party]], with two brackets, once for each party.")
+    return tuple(_party(path, number, entry, binned=binned) for number, entry in enumerate(raw, 1))
+
+
+def _party(path: Path, number: int, raw: Any, *, binned: bool) -> Party:
+    named = isinstance(raw, Mapping) and isinstance(raw.get("name"), str)
+    where = f"{path.name}: [[party]] {raw['name'] if named else f'number {number}'}"
+    for column, kind in _mapping(raw, "types").items():
+        if isinstance(kind, str):
+            require_known(f"{where} types of column {column!r}", [kind], ("numeric", "categorical"), "type")
+    party = strict_toml.table(where, raw, Party)
+    if not _PARTY_NAME.fullmatch(party.name) or party.name == COORDINATOR:
+        form = "is not made of a-z, 0-9 and -, starting with a letter, up to 32 characters"
+        what = "is reserved" if party.name == COORDINATOR else form
+        raise ConfigurationError(f"{where} name", what, "Choose another name, such as bank-a.")
+    both = sorted(set(party.include) & set(party.exclude))
+    if both:
+        raise ConfigurationError(where, f"column {both[0]!r} is both in include and in exclude", "Take it out of one of them.")
+    if party.bins is not None and not binned:
+        raise ConfigurationError(f"{where} bins", "a logistic model on plain columns has no bins", "Leave it out.")
+    return msgspec.structs.replace(
+        party, source=_existing(where, "source", path.parent, party.source),
+        bins=None if party.bins is None else _existing(where, "bins", path.parent, party.bins),
+    )  # fmt: skip
+
+
+def _mapping(raw: Any, key: str) -> Mapping[str, Any]:
+    inner = raw.get(key) if isinstance(raw, Mapping) else None
+    return inner if isinstance(inner, Mapping) else {}
+
+
+def _existing(where: str, key: str, folder: Path, name: str) -> str:
+    path = (folder / name).resolve()
+    if not path.is_file():
+        what = "is a folder" if path.is_dir() else "does not exist"
+        raise ConfigurationError(f"{where} {key}", f"{path} {what}", "Give a file; paths are relative to the run file.")
+    return str(path)
+
+
+def _check_consortium(file: str, parties: tuple[Party, ...], run: RunSettings, privacy: PrivacyTable) -> None:
+    """Names, the one label party, and how many there are."""
+    names = [party.name for party in parties]
+    for name in names:
+        if names.count(name) > 1:
+            raise ConfigurationError(f"{file}: [[party]] {name}", "two parties have this name", "Give every party its own name.")
+    if not _FEWEST_PARTIES <= len(parties) <= _MOST_PARTIES:
+        action = f"A run across parties takes {_FEWEST_PARTIES} to {_MOST_PARTIES}."
+        raise ConfigurationError(file, f"it has {len(parties)} [[party]] sections", action)
+    labelled = [party.name for party in parties if party.label is not None]
+    if not labelled:
+        raise ConfigurationError(file, "no party has a label", 'Give the bank its label column: label = "label".')
+    if len(labelled) > 1:
+        what = f"{len(labelled)} parties have a label ({', '.join(labelled)}); several label parties are not available yet in this version"
+        raise ConfigurationError(file, what, "Leave the label to one bank.")
+    if run.task == "train" and len(parties) == _FEWEST_PARTIES and not privacy.single_partner_disclosure:
+        raise ConfigurationError(
+            f"{file}: [privacy] single_partner_disclosure",
+            "with one feature party the label party sees that party's score of each of its own rows",
+            "Add a second feature party, or accept it with single_partner_disclosure = true.",
+        )
