@@ -274,6 +274,8 @@ def _ask_outcomes(
         if not 0 <= bad <= weight <= rows_ << bits:
             raise PeerError(label_party, "goods or bads out of range", "bads within the weight, and the weight within the rows' grid")
         out[name][1][place, 1:] = weight - bad, bad
+    if len({tuple(counts[:, 1:].sum(axis=0).tolist()) for _, counts in out.values()}) > 1:
+        raise PeerError(label_party, "goods and bads that contradict each other", "the same goods and bads in every column")
     for _, counts in out.values():
         counts[-1, 1:] = _absent(label_party, request, totals, counts, terms)
     return out, len(places) * (2 if terms.weighted else 1)

@@ -10,8 +10,10 @@ the label party the training weight W and the share of bads. The label party lea
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 
+import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
@@ -21,11 +23,15 @@ from federation.kernel.codec import Message
 from federation.kernel.errors import AbortCode, PeerError, PolicyRefusal
 from federation.kernel.manifest import Manifest
 from federation.kernel.role import Role, Run
+from federation.models.binned import Binned, BinningRules
+from federation.models.binning import Outcomes, bin_holder, bin_label
+from federation.models.bins import Bins
 from federation.models.design import VectorCode, residuals
 from federation.models.encoding import Encoding, plain
 from federation.models.prepare import Encoded, design_columns, training_labels
 from federation.models.sample import Sample
 from federation.models.table import Table
+from federation.models.woe import WoeTable
 
 Reals = NDArray[np.float64]
 Positions = NDArray[np.int64]
@@ -197,30 +203,92 @@ def plain_encoding(table: Table, manifest: Manifest) -> Encoding:
     return plain(table.columns, "mean" if missing == "bin" else missing, manifest.binning.min_share)
 
 
+# -- weights of evidence ----------------------------------------------------------------------------------------------------------
+
+
+def woe_moments(tables: tuple[WoeTable, ...], total: float) -> tuple[Reals, Reals]:
+    """Training mean and standard deviation of each WOE column from its table, (d,) each; a bin that was not released has WOE 0."""
+    means, deviations = [], []
+    for table in tables:
+        weight = np.array([(row.goods or 0.0) + (row.bads or 0.0) for row in table.rows])
+        woe = np.array(table.values)
+        mean = float(weight @ woe) / total
+        # bins not released weigh what is missing to the total, with WOE 0
+        variance = float(weight @ (woe - mean) ** 2) / total + max(0.0, total - float(weight.sum())) / total * mean**2
+        means.append(mean)
+        deviations.append(math.sqrt(variance))
+    return np.array(means), np.array(deviations)
+
+
+def settled(binned: Binned, total: float) -> tuple[Encoding, tuple[str, ...]]:
+    """The WOE encoding standardised by training moments, without columns that have one WOE for all (nothing to learn); and notes of those."""
+    mean, deviation = woe_moments(binned.tables, total)
+    kept = [j for j in range(len(mean)) if deviation[j] > 1e-9]  # noqa: PLR2004  # what rounding leaves of one WOE for all
+    notes = tuple(f"column {table.column!r} has one weight of evidence for all firms and was left out" for j, table in enumerate(binned.tables) if j not in kept)
+    encoding = Encoding(tuple(binned.encoding.columns[j] for j in kept))
+    return encoding.fitted(mean[kept], deviation[kept]), notes
+
+
 # -- the stage ----------------------------------------------------------------------------------------------------------------------
 
 
-def encode_label(run: Run, manifest: Manifest, table: Table, universe: int, positions: Positions, sample: Sample) -> Role[Encoded]:
-    """The label party's part: tell W and the share of bads, serve the sums, encode its own columns."""
+def binned_run(manifest: Manifest) -> bool:
+    """Whether columns are binned: for a scorecard, and where bins are all that is asked for."""
+    return manifest.model == "scorecard" or manifest.task == "binning"
+
+
+def encode_label(
+    run: Run, manifest: Manifest, table: Table, universe: int, positions: Positions, sample: Sample, given: Mapping[str, Bins]
+) -> Role[Encoded]:
+    """The label party's part: tell W and the share of bads, serve the sums, encode its own columns. given: bins edited by hand."""
+    assert table.label is not None, "a label party"
     place = Place.of(positions, universe)
     labels = training_labels(table, sample, place.rows)
     code = VectorCode.of(universe, float(labels.w.max()))
     yield from run.step("scale", dict.fromkeys(manifest.feature_parties, Training(labels.total, labels.base, code.exponent)))
-    encoding = plain_encoding(table, manifest)
-    yield from moments_label(run.within("moments"), manifest, place.positions, universe, sample.train[place.rows], labels.w)
-    mean, deviation = own_moments(encoding.raw(table.columns)[place.rows], encoding.counted(table.columns)[place.rows], labels.w)
-    answers = yield from hear_wanted(run, manifest)
-    return Encoded(encoding.fitted(mean, deviation), labels.total, labels.base, code.exponent, answers, int((labels.w > 0).sum()))
+    done = Encoded(Encoding(()), labels.total, labels.base, code.exponent, matched=int((labels.w > 0).sum()))
+    if binned_run(manifest):
+        outcomes = Outcomes(table.label, sample.train, table.weight if manifest.sample.weighted else None)
+        binned = yield from bin_label(
+            run.within("binning"), manifest.feature_parties, table.columns, positions, universe, outcomes, BinningRules.of(manifest), given
+        )
+        encoding, notes = settled(binned, labels.total)
+        done = msgspec.structs.replace(done, encoding=encoding, tables=binned.tables, released=binned.released, notes=notes)
+    else:
+        encoding = plain_encoding(table, manifest)
+        yield from moments_label(run.within("moments"), manifest, place.positions, universe, sample.train[place.rows], labels.w)
+        mean, deviation = own_moments(encoding.raw(table.columns)[place.rows], encoding.counted(table.columns)[place.rows], labels.w)
+        done = msgspec.structs.replace(done, encoding=encoding.fitted(mean, deviation))
+    if manifest.task == "train":
+        answers = yield from hear_wanted(run, manifest)
+        done = msgspec.structs.replace(done, answers=answers)
+    return done
 
 
-def encode_holder(run: Run, manifest: Manifest, table: Table, universe: int, positions: Positions) -> Role[Encoded]:
+def encode_holder(
+    run: Run, manifest: Manifest, table: Table, universe: int, positions: Positions, given: Mapping[str, Bins]
+) -> Role[Encoded]:
     """A feature party's part."""
     place = Place.of(positions, universe)
     received = yield from run.step("scale", expect={manifest.label_party: Training})
     scale = received.of(manifest.label_party, Training)
-    if not (math.isfinite(scale.total) and scale.total > 0 and 0 < scale.base < 1 and abs(scale.exponent) < 64):
+    if not (math.isfinite(scale.total) and scale.total > 0 and 0 < scale.base < 1 and abs(scale.exponent) <= MOST_EXPONENT):
         raise PeerError(manifest.label_party, "a training weight or share of bads out of range", "W > 0 and a share between 0 and 1")
-    encoding, matched = yield from moments_holder(run.within("moments"), manifest, plain_encoding(table, manifest), table, place, scale)
-    columns = design_columns(encoding.design(table.columns)[place.rows], encoding.absent_row, place.positions, universe)
-    yield from announce(run, manifest.label_party, columns.answers)
-    return Encoded(encoding, scale.total, scale.base, scale.exponent, matched=matched)
+    if binned_run(manifest):
+        rules = BinningRules.of(manifest)
+        binned = yield from bin_holder(run.within("binning"), manifest.label_party, table.columns, positions, universe, rules, given)
+        encoding, notes = settled(binned, scale.total)
+        done = Encoded(
+            encoding, scale.total, scale.base, scale.exponent, matched=binned.matched, tables=binned.tables, released=binned.released, notes=notes
+        )
+    else:
+        encoding, matched = yield from moments_holder(run.within("moments"), manifest, plain_encoding(table, manifest), table, place, scale)
+        done = Encoded(encoding, scale.total, scale.base, scale.exponent, matched=matched)
+    if manifest.task == "train":
+        columns = design_columns(encoding.design(table.columns)[place.rows], encoding.absent_row, place.positions, universe)
+        yield from announce(run, manifest.label_party, columns.answers)
+    return done
+
+
+MOST_EXPONENT = 1100
+"""No double has a finer grid."""

@@ -6,7 +6,7 @@ program mirrors the institutions' stage for stage and learns from the label part
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import partial
 
@@ -24,11 +24,13 @@ from federation.kernel.participant import Program, Stage
 from federation.kernel.role import COORDINATOR, Role, Run
 from federation.kernel.state import State
 from federation.masked_sum.partial_scores import receive_scores, route_scores, send_scores
+from federation.models.bins import Bins
 from federation.models.encode import encode_holder, encode_label
 from federation.models.logistic import Fit, Labels, Limits, Mode, begin, iterate_coordinator, iterate_holder, iterate_label
 from federation.models.prepare import Encoded, Prepared, prepare_holder, prepare_label
 from federation.models.restarts import HolderSide, LabelSide, restart_coordinator
 from federation.models.sample import Sample, check_sample, draw_sample
+from federation.models.scorecard import PointsTable, Scaling, points_table
 from federation.models.scores import Consortium, on_score_grid
 from federation.models.table import Table
 
@@ -51,7 +53,8 @@ class Placed(Message, frozen=True, tag="training/placed"):
 
 class Progress(State, frozen=True):
     """One party between two stages. phase: the next stage; positions: (n,) of its rows, -1 outside the universe; pairs: the coordinator's
-    count of history pairs; final: (n,) the label party's final scores.
+    count of history pairs; final, points: (n,) the label party's final scores and, of a
+    scorecard, points.
     """
 
     phase: str = "align"
@@ -63,6 +66,7 @@ class Progress(State, frozen=True):
     pairs: int = 0
     iteration: int = 0
     final: NDArray[np.float64] | None = None
+    points: NDArray[np.int64] | None = None
     model_hash: bytes = b""
 
 
@@ -73,7 +77,7 @@ class Local:
     table: Table
     workers: int = 1
     former: Universe | None = None
-    bins: object | None = None
+    bins: Mapping[str, Bins] = field(default_factory=dict)
 
 
 @dataclass
@@ -149,6 +153,16 @@ class Institution:
             fit = msgspec.structs.replace(fit, theta=rounded(fit.theta), steps=fit.steps[:0], changes=fit.changes[:0])
         return msgspec.structs.replace(state, fit=fit, phase="finish" if done else "fit", mode=fit.mode, iteration=state.iteration + 1)
 
+    def points(self, state: Progress) -> PointsTable:
+        """This party's share of a scorecard."""
+        assert state.fit is not None and state.encoded is not None
+        theta = state.fit.theta
+        is_label = self.me == self.manifest.label_party
+        return points_table(
+            self.me, state.encoded.encoding, theta[1:] if is_label else theta, Scaling.of(self.manifest.scorecard),
+            float(theta[0]) if is_label else None,
+        )  # fmt: skip
+
     def share_hash(self, state: Progress) -> bytes:
         """The hash of this party's share."""
         return suite.digest("share", self.me, *share_lines(state))
@@ -173,7 +187,7 @@ class LabelParty(Institution):
         table, sample = self.local.table, self.sample()
         assert table.label is not None and state.positions is not None
         check_sample(Sample(sample.train & (state.positions >= 0), sample.test, sample.out_of_time), table.label, self.manifest.privacy.minimum_cohort)
-        encoded = yield from encode_label(run, self.manifest, table, state.universe, state.positions, sample)
+        encoded = yield from encode_label(run, self.manifest, table, state.universe, state.positions, sample, self.local.bins)
         return self.after_encoding(state, encoded)
 
     def prepared(self, state: Progress) -> Prepared:
@@ -202,7 +216,16 @@ class LabelParty(Institution):
             single_partner=self.parties.single_partner,
         )  # fmt: skip
         final = on_score_grid(ready.exact @ state.fit.theta) + partners
-        return (yield from self.exchange_hashes(run, msgspec.structs.replace(state, final=final)))
+        state = msgspec.structs.replace(state, final=final)
+        if self.manifest.model == "scorecard":
+            others, _ = yield from receive_scores(
+                run.within("points"), self.parties.feature_parties, ready.block.positions, state.universe, self.parties.scores,
+                single_partner=self.parties.single_partner,
+            )  # fmt: skip
+            assert state.positions is not None
+            own = self.points(state).points(self.local.table.columns)[state.positions >= 0]
+            state = msgspec.structs.replace(state, points=own + others.astype(np.int64))
+        return (yield from self.exchange_hashes(run, state))
 
 
 class FeatureParty(Institution):
@@ -210,7 +233,7 @@ class FeatureParty(Institution):
 
     def _encode(self, run: Run, state: Progress) -> Role[Progress]:
         assert state.positions is not None
-        encoded = yield from encode_holder(run, self.manifest, self.local.table, state.universe, state.positions)
+        encoded = yield from encode_holder(run, self.manifest, self.local.table, state.universe, state.positions, self.local.bins)
         return self.after_encoding(state, encoded)
 
     def prepared(self, state: Progress) -> Prepared:
@@ -238,6 +261,14 @@ class FeatureParty(Institution):
             run.within("final"), self.parties.label_party, scores, self.parties.scores, self.parties.feature_parties,
             single_partner=self.parties.single_partner,
         )  # fmt: skip
+        if self.manifest.model == "scorecard":
+            assert state.positions is not None
+            table = self.points(state)
+            own = table.points(self.local.table.columns)[state.positions >= 0].astype(np.float64)
+            yield from send_scores(
+                run.within("points"), self.parties.label_party, ready.held.spread(own, float(table.absent)), self.parties.scores,
+                self.parties.feature_parties, single_partner=self.parties.single_partner,
+            )  # fmt: skip
         return (yield from self.exchange_hashes(run, state))
 
 
@@ -298,7 +329,8 @@ class Coordinator:
     def _finish(self, run: Run, state: Progress) -> Role[Progress]:
         assert state.positions is not None
         parties = self.parties
-        yield from route_scores(run.within("final"), parties.label_party, parties.feature_parties, state.positions, state.universe)
+        for what in ("final", "points") if self.manifest.model == "scorecard" else ("final",):
+            yield from route_scores(run.within(what), parties.label_party, parties.feature_parties, state.positions, state.universe)
         received = yield from run.step("share hash", expect=dict.fromkeys(run.members, ShareHash))
         hashes = [received.of(name, ShareHash).digest for name in run.members]
         return msgspec.structs.replace(state, phase="done", model_hash=suite.digest("model", *hashes))
