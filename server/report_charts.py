@@ -26,7 +26,7 @@ from server.result import SPLITS, Bin, Iteration
 INK, MUTED, RULE = "#010101", "#020202", "#030303"
 BLUE, ORANGE, GREEN = "#040404", "#050505", "#060606"
 _VARIABLES = {INK: "--ink", MUTED: "--muted", RULE: "--rule", BLUE: "--blue", ORANGE: "--orange", GREEN: "--green"}
-_STYLE = {
+_STYLE: dict[Any, Any] = {
     "svg.hashsalt": "creditfed",
     "svg.fonttype": "none",
     "text.parse_math": False,

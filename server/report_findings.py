@@ -16,7 +16,7 @@ Level = Literal["good", "notice", "warning", "alarm"]
 
 SUSPICIOUS_IV, IMPLAUSIBLE_IV = 0.5, 1.0
 OVERFIT, DECAY, WIDE = 0.05, 0.05, 0.10
-AUC_BANDS = ((0.6, "hardly separates"), (0.7, "weakly separates"), (0.8, "separates acceptably"), (0.9, "separates well"))
+AUC_BANDS = ((0.6, "barely"), (0.7, "weakly"), (0.8, "acceptably"), (0.9, "well"))
 SUSPICIOUS_AUC = 0.95
 
 
@@ -35,9 +35,9 @@ def verdict(result: Result) -> Finding:
     if split is None or split.auc is None:
         ranking = "There is no figure of how well it ranks: no test split with both goods and bads."
     else:
-        words = next((words for bound, words in AUC_BANDS if split.auc < bound), "separates very well")
+        words = next((words for bound, words in AUC_BANDS if split.auc < bound), "very well")
         interval = _interval(split)
-        ranking = f"The model {words} goods from bads on the {name} rows: AUC {split.auc:.3f}{interval}."
+        ranking = f"On the {name} rows it separates goods from bads {words}: AUC {split.auc:.3f}{interval}."
     if result.converged is False:
         return Finding("alarm", "Not converged", f"{why_not_converged(result)} {ranking} Do not use its coefficients as final.")
     steps = result.cost.iterations if result.cost else None
@@ -59,7 +59,7 @@ def why_not_converged(result: Result) -> str:
 def findings(result: Result) -> tuple[Finding, ...]:
     """Every warning, gravest first."""
     grave: dict[Level, int] = {"alarm": 0, "warning": 1, "notice": 2, "good": 3}
-    found = [*_columns(result), *_reveals(result), *_metrics(result), *_parties(result)]
+    found = [*_columns(result), *_reveals(result), *_metrics(result), *_parties(result), *_gain(result)]
     if result.converged is False:
         found.append(Finding("alarm", "The fit did not converge", why_not_converged(result) + " Raise the cap or the iterations and run again."))
     return tuple(sorted(found, key=lambda finding: grave[finding.level]))
@@ -131,6 +131,20 @@ def _parties(result: Result) -> Iterator[Finding]:
             yield Finding("warning", f"{party.name}: undated snapshot", text)
         if party.matched == 0:
             yield Finding("alarm", f"{party.name}: no row matched", "It contributed nothing. Compare the id formats of the parties.")
+
+
+def _gain(result: Result) -> Iterator[Finding]:
+    """What the partners' columns bring over the label party's own."""
+    ours, name = _judged(result.metrics)
+    alone, other = _judged(result.pooled.label_party_alone if result.pooled else None)
+    if not (ours and alone and ours.auc is not None and alone.auc is not None and name == other):
+        return
+    gain = ours.auc - alone.auc
+    text = f"AUC {ours.auc:.3f} on the {name} rows with the partners, {alone.auc:.3f} with the label party's own columns: a difference of {gain:+.3f}."
+    if gain > 0:
+        yield Finding("good", "What the partners add", text)
+    else:
+        yield Finding("warning", "The partners add nothing", text + " Ask whether their columns need to take part at all.")
 
 
 def _judged(metrics: Metrics | None) -> tuple[Split | None, str]:

@@ -43,7 +43,9 @@ class MessageKind(msgspec.Struct, frozen=True, forbid_unknown_fields=True, renam
 
 
 class Attack(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """An attack that must fail (test) and its positive control that must succeed, by test name; module: the file that holds them."""
+    """module: the attack's code, as imported; test: the pytest id under which it must fail; control: where it must succeed, a pytest id or
+    the weakened copy in words when `test` holds both.
+    """
 
     name: str
     module: str
