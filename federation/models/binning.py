@@ -228,7 +228,7 @@ class _Asking:
         indicators = np.zeros((self.size, len(places)), np.int64)
         for number, (name, place) in enumerate(places):
             indicators[inside, number] = codes[name] == place
-        packed = Packed.whole(indicators, bits)
+        packed = Packed(indicators, np.zeros(len(places), np.int64), bits)
         return (yield from hold(self.run.within(step), self.label_party, packed, f"{label} of {self.label_party}"))
 
 

@@ -178,7 +178,7 @@ def test_control_had_the_bin_been_withheld_the_difference_is_its_labels() -> Non
 def test_a_crafted_column_reads_as_many_labels_as_an_answer_has_bits() -> None:
     """Said in the contract: the label party cannot see that a column is no bin. 56 labels in one answer, so the cap bounds answers."""
     market, bits = Market(SEED, columns=1, bins=2), 56
-    crafted = Packed.whole(attack.crafted_column(FIRMS, bits)[:, None])
+    crafted = Packed(attack.crafted_column(FIRMS, bits)[:, None], np.zeros(1, np.int64), 0)
     room = Room(("bank", "platform"))
     vector = market.y.astype(np.int64)
     answers = room.play({
