@@ -1,9 +1,13 @@
-"""The owner's BFV key pair, whose random half the owner does not choose.
+"""The owner's key for one holder, and the halves of keys and ciphertexts that neither side may choose.
 
-A public key is (p0, p1) with p0 = -(p1 s + e). An owner who chose p1 (zero, say) would read the holder's fresh encryptions of zero and with
-them the holder's columns. So p1 is expanded by both sides from the session, the owner, the holder and the place (AES-256-CTR as the
-extendable output), and the owner sends p0 alone. SEAL makes the secret and the noise; only the known half is exchanged afterwards:
-p0' + p1' s = -e, hence p0 = p0' + (p1' - p1) s.
+SEAL makes a public key (p0, p1) with p0 = -(p1 s + e) and a ciphertext (c0, c1) with c0 = -(c1 s + e) + message, and draws p1 and c1
+itself. An owner who could choose p1 = 0 would read the holder's columns from what comes back. So p1, and every c1 too, is expanded from a
+label that both sides know, the session being in it (`CommonHalves`); the owner moves its own half there, keeping SEAL's error:
+    p0 + (p1_SEAL - p1) s = -(p1 s + e),
+and sends p0 and c0 alone, which also halves what travels.
+
+One key serves one holder, in one place of one stage, for at most forty answers (`parameters.ANSWERS_PER_KEY`). Its secret is an effect of
+the run: stored before it is used, so that a replay decrypts with the same key, and erased with the stage.
 """
 
 from __future__ import annotations
@@ -12,54 +16,96 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from federation.encrypted_linear.seal_bytes import DEGREE, Seal, Words, parameters
+from federation.encrypted_linear.packing import Integers, vector_blocks
+from federation.encrypted_linear.parameters import (
+    ANSWER_MODULUS,
+    ANSWER_PRIMES,
+    ANSWERS_PER_KEY,
+    DATA_PRIMES,
+    KEY_PRIMES,
+    PLAIN_MODULUS,
+)
+from federation.encrypted_linear.residues import Words, add, expand, subtract, times
+from federation.encrypted_linear.seal_bytes import scheme
 from federation.kernel import suite
 from federation.kernel.role import Run
 from federation.kernel.secret import Secret
 
-
-@dataclass(frozen=True)
-class KeyPair:
-    """secret: SEAL's SecretKey; p0: (4, N) uint64 in NTT form, what the holder is sent."""
-
-    secret: Seal
-    p0: Words
+_LOW = 27
 
 
-def common_half(session: bytes, owner: str, holder: str, place: str, primes: tuple[int, ...]) -> Words:
-    """p1, uniform modulo each prime by rejection, (len(primes), N) uint64; public, and the same on both sides."""
-    out = np.empty((len(primes), DEGREE), np.uint64)
-    for row, prime in enumerate(primes):
-        key = suite.derive(Secret(suite.digest("encrypted_linear p1", session)), owner, holder, place, row)
-        mask = np.uint64((1 << prime.bit_length()) - 1)
-        words = suite.keystream(key, 4 * DEGREE) & mask
-        kept = words[words < np.uint64(prime)][:DEGREE]
-        assert len(kept) == DEGREE, "a prime fills at least half of its power of two"
-        out[row] = kept
-    return out
+def keys_for(answers: int) -> int:
+    """How many keys so many answers take."""
+    return -(-answers // ANSWERS_PER_KEY)
 
 
-def fresh_pair(run: Run, owner: str, holder: str, place: str) -> KeyPair:
-    """A key pair for one holder and one place in the session, its secret stored before it is used."""
-    own = parameters()
-    raw = run.effect(f"secret key {holder} {place}", lambda: own.secret_bytes(own.seal.KeyGenerator(own.context).secret_key()))
-    secret = own.secret_key(raw)
-    public = own.public_residues(own.seal.KeyGenerator(own.context, secret).create_public_key())
-    p1 = common_half(run.session, owner, holder, f"{run.address} {place}", own.primes)
-    return KeyPair(secret, spliced(public, p1, own.secret_residues(raw), own.primes))
+@dataclass(frozen=True, eq=False, repr=False)
+class CommonHalves:
+    """p1: (4, N) and c1: (blocks, 3, N), transformed and uniform, the same at owner and holder and chosen by neither."""
+
+    p1: Words
+    c1: Words
+
+    @classmethod
+    def of(cls, run: Run, owner: str, holder: str, number: int, blocks: int) -> CommonHalves:
+        """For the owner's key of this number for this holder, at this place of the session."""
+        label = Secret(suite.digest("encrypted_linear", run.session, run.address, owner, holder, number))  # public: it names a place
+        p1 = expand(suite.derive(label, "public key"), 1, KEY_PRIMES)[0]
+        return cls(p1, expand(suite.derive(label, "ciphertexts"), blocks, DATA_PRIMES))
 
 
-def spliced(public: Words, p1: Words, secret: Words, primes: tuple[int, ...]) -> Words:
-    """p0 for the given p1, from a key (p0', p1') of the same secret: p0' + (p1' - p1) s, pointwise in NTT form, (4, N)."""
-    out = np.empty_like(p1)
-    for row, prime in enumerate(primes):
-        old0, old1, new1, s = (part.astype(object) for part in (public[0, row], public[1, row], p1[row], secret[row]))
-        out[row] = ((old0 + (old1 - new1) * s) % prime).astype(np.uint64)
-    return out
+class OwnerKey:
+    """An owner's secret key for one holder. Shows nothing of itself."""
+
+    def __init__(self, coefficients: Secret) -> None:
+        ternary = np.frombuffer(coefficients.reveal(), np.int8)
+        self._reversed = ternary[::-1].astype(np.float64)
+        self._transformed = scheme().key_transform(ternary.astype(np.int64).view(np.uint64) & np.uint64(PLAIN_MODULUS - 1))
+        self._key = scheme().secret_key(self._transformed)
+
+    @classmethod
+    def make(cls, run: Run, holder: str, number: int) -> OwnerKey:
+        """The key of this number for this holder: made once, the same on replay."""
+        return cls(Secret(run.effect(f"key {number} for {holder}", scheme().fresh_secret)))
+
+    def public_half(self, p1: Words) -> Words:
+        """p0 of the public key whose other half is p1, (4, N)."""
+        made = scheme().public_residues(scheme().seal.KeyGenerator(scheme().context, self._key).create_public_key())
+        return self._moved(made, p1, KEY_PRIMES)
+
+    def encrypt(self, vector: Integers, c1: Words) -> Words:
+        """(rows,) integers below t/2 in magnitude to c0 of each block, transformed, (blocks, 3, N), c1 being the other halves."""
+        engine = scheme()
+        encryptor = engine.seal.Encryptor(engine.context, self._key)
+        made = np.empty((len(c1), 2, *c1.shape[1:]), np.uint64)
+        for place, block in enumerate(vector_blocks(vector)):
+            ciphertext = encryptor.encrypt_symmetric(engine.plaintext(block))
+            engine.evaluator.transform_to_ntt_inplace(ciphertext)
+            made[place] = engine.residues(ciphertext)
+        return np.stack([self._moved(pair, half, DATA_PRIMES) for pair, half in zip(made, c1, strict=True)])
+
+    def open(self, masks: Words, values: Words) -> Words:
+        """Answers, as c1 (k, 2, N) and one coefficient of c0 (k, 2), to what they hold modulo t, (k,).
+
+        The coefficient N - 1 of c1 s is sum_i c1_i s_(N-1-i), since i + (N-1-i) = N-1 never wraps: no polynomial is multiplied, and SEAL
+        sees nothing of a peer's answer. Halves of 27 bits keep the float64 products exact (8,192 * 2^27 = 2^40).
+        """
+        low = (masks & np.uint64((1 << _LOW) - 1)).astype(np.float64) @ self._reversed
+        high = (masks >> np.uint64(_LOW)).astype(np.float64) @ self._reversed
+        return np.array([_decode(*row) for row in zip(values.tolist(), low.tolist(), high.tolist(), strict=True)], np.uint64)
+
+    def _moved(self, made: Words, other: Words, primes: tuple[int, ...]) -> Words:
+        """The first half of a pair (2, primes, N) after its second half has been exchanged for another one."""
+        shift = times(subtract(made[1], other, primes), self._transformed[: len(primes)], primes)
+        return add(made[0], shift, primes)
 
 
-def holders_view(run: Run, owner: str, place: str, p0: Words) -> Seal:
-    """The owner's public key as the holder puts it together. p0: checked residues."""
-    own = parameters()
-    p1 = common_half(run.session, owner, run.me, f"{run.address} {place}", own.primes)
-    return own.public_key(np.stack([p0, p1]))
+def _decode(values: list[int], low: list[float], high: list[float]) -> int:
+    """round(t x / q) mod t, x being the answer's phase by the Chinese remainder theorem."""
+    phases = [
+        (value + int(small) + (int(large) << _LOW)) % prime
+        for value, small, large, prime in zip(values, low, high, ANSWER_PRIMES, strict=True)
+    ]
+    first, second = ANSWER_PRIMES
+    phase = phases[0] + first * ((phases[1] - phases[0]) * pow(first, -1, second) % second)
+    return ((2 * PLAIN_MODULUS * phase + ANSWER_MODULUS) // (2 * ANSWER_MODULUS)) % PLAIN_MODULUS

@@ -1,160 +1,239 @@
-"""Columns and vectors as polynomial coefficients, with the proof that a sum cannot wrap.
+"""Vectors and columns as polynomials, and the proof that every total fits.
 
-Coefficient packing: a block of N = 8192 entries of r stands in the coefficients of one plaintext, the same block of a column reversed in
-another; coefficient N - 1 of their product modulo X^N + 1 is the inner product of the two, and blocks add up.
+With r in the coefficients of a block and the column's block reversed, the coefficient N - 1 of the product modulo x^N + 1 is
+    sum_i r_i x_(N-1-(N-1-i)) = sum_i r_i x_i,
+the block's inner product; blocks add up (the packing of matrix-vector products in SEAL's coefficients, as in Huang et al. 2022, Cheetah).
 
-A column's sum is bounded by its L1 norm times the largest entry of r, and the holder knows its own L1 norm exactly:
-    sum_i |X_ij| * 2^vector_bits < t / 2                                         (required at construction, so nothing ever wraps)
-The same norm bounds the noise: 41 * L1 < 2^63 of 2^162 before switching down, under 2^14 of Delta = 2^50 after it, so that a flood of up to
-Delta / 4 stays decodable. A column whose range needs more is split into two limbs, X = 2^h hi + lo, each a sum of its own.
+Bounds are proven when a `Columns` is made: with |r_i| <= 2^bits, a column's total is at most 2^bits * sum_i |x_i|, which the holder knows
+exactly and which must stay below t/2. A column beyond that is cut into limbs x = x_0 + 2^w x_1 + ..., |x_0| <= 2^(w-1), each an answer of
+its own, put together again in whole numbers. Nothing wraps, nothing is clipped.
 """
 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from federation.encrypted_linear.seal_bytes import DEGREE, PLAIN_BITS, Words
-from federation.kernel.errors import LocalError
+from federation.encrypted_linear.parameters import DEGREE, HALF, PLAIN_BITS, PLAIN_MODULUS, decodable
+from federation.encrypted_linear.residues import Words
+from federation.kernel.errors import ConfigurationError, DataError, LocalError
 
 Integers = NDArray[np.int64]
 Reals = NDArray[np.float64]
-FINE_BITS = 18
-"""Fractional bits, relative to a column's spread, below which a column gets a second limb."""
-LIMB_BITS = 24
+
+LARGEST = 1 << 62
+"""The largest magnitude of an integer in a column: a limb can be taken off it without leaving int64."""
+
+SPREAD_BITS = 17
+"""Bits between a column's standard deviation and its grid step below which a column of real numbers takes a second limb."""
+
+_MOST_VECTOR_BITS = PLAIN_BITS - 2
+_EXACT = 53
+_WHERE = "encrypted_linear"
 
 
-@dataclass(frozen=True)
-class Columns:
-    """A holder's integer columns for sums with vectors of magnitude up to 2^vector_bits.
-
-    integers: (rows, answers) int64, one column for each sum asked for; parts: for each of them the design column it belongs to and its power
-    of two; exponents: for each design column, real = integer * 2^-exponent. Raises LocalError where the bound does not hold.
-    """
-
-    integers: Integers
-    parts: tuple[tuple[int, int], ...]
-    exponents: tuple[int, ...]
-    vector_bits: int
-
-    def __post_init__(self) -> None:
-        if len(self.parts) != self.integers.shape[1]:
-            raise LocalError("encrypted_linear", "parts and columns differ in number", "This is a bug: report it.")
-        for column in self.integers.T:
-            if _norm(column) << self.vector_bits >= 1 << (PLAIN_BITS - 1):
-                raise LocalError(
-                    "encrypted_linear", "a column's bound exceeds the plaintext (rule: L1 norm * 2^vector_bits < 2^57)",
-                    "Split the column or lower the precision.",
-                )  # fmt: skip
-
-    @classmethod
-    def exact(cls, integers: Integers, vector_bits: int) -> Columns:
-        """Integer columns as they are, (rows, k): counts and indicators."""
-        count = integers.shape[1]
-        return cls(integers, tuple((j, 0) for j in range(count)), (0,) * count, vector_bits)
-
-    @classmethod
-    def quantised(cls, matrix: Reals, vector_bits: int) -> Columns:
-        """Real columns, (rows, k), each on the finest dyadic grid that the bound admits, or in two limbs where that is too coarse."""
-        integers: list[Integers] = []
-        parts: list[tuple[int, int]] = []
-        exponents: list[int] = []
-        for j, column in enumerate(matrix.T):
-            limbs, exponent = _quantise(np.ascontiguousarray(column), vector_bits)
-            exponents.append(exponent)
-            for limb, power in limbs:
-                integers.append(limb)
-                parts.append((j, power))
-        stacked = np.column_stack(integers) if integers else np.zeros((len(matrix), 0), np.int64)
-        return cls(stacked, tuple(parts), tuple(exponents), vector_bits)
-
-    @property
-    def answers(self) -> int:
-        """How many encrypted sums the columns take."""
-        return self.integers.shape[1]
-
-    def whole(self, totals: list[int]) -> list[int]:
-        """The sums of the design columns from those of their limbs: exact integers."""
-        out = [0] * len(self.exponents)
-        for (j, power), total in zip(self.parts, totals, strict=True):
-            out[j] += total << power
-        return out
-
-    def real(self, totals: list[int], vector_exponent: int) -> Reals:
-        """The sums in real units, (k,), for a vector in units of 2^-vector_exponent."""
-        whole = self.whole(totals)
-        return np.array([_scaled(total, -exponent - vector_exponent) for total, exponent in zip(whole, self.exponents, strict=True)])
-
-    def rounded(self) -> Reals:
-        """The columns that the sums really use, (rows, k)."""
-        out = np.zeros((len(self.integers), len(self.exponents)))
-        for limb, (j, power) in zip(self.integers.T, self.parts, strict=True):
-            out[:, j] += np.ldexp(limb.astype(np.float64), power - self.exponents[j])
-        return out
-
-
-def _norm(column: Integers) -> int:
-    """The exact L1 norm: halves are summed apart, so that it cannot wrap below 2^31 rows."""
-    magnitude = np.abs(column).astype(np.uint64)
-    return (int((magnitude >> np.uint64(32)).sum()) << 32) + int((magnitude & np.uint64(0xFFFFFFFF)).sum())
-
-
-def _scaled(total: int, power: int) -> float:
-    """total * 2^power, rounded once."""
-    return math.ldexp(total, power) if abs(total) < 1 << 1000 else float(total) * 2.0**power
-
-
-def _quantise(column: Reals, vector_bits: int) -> tuple[list[tuple[Integers, int]], int]:
-    norm = float(np.abs(column).sum())
-    if norm == 0.0:
-        return [(np.zeros(len(column), np.int64), 0)], 0
-    room = PLAIN_BITS - 1 - vector_bits
-    largest = float(np.abs(column).max())
-    # half a grid step of rounding in each row may add to the norm: len / 2 is taken off first
-    admitted = math.floor(math.log2(max(2.0**room - len(column), 1.0) / norm)) if 2.0**room > len(column) else -1
-    exponent = min(admitted, 51 - math.frexp(largest)[1])
-    grid = np.rint(np.ldexp(column, exponent))
-    spread = float(np.sqrt(np.mean(column**2)))
-    if exponent + math.log2(spread) >= FINE_BITS or np.array_equal(np.ldexp(grid, -exponent), column):
-        return [(grid.astype(np.int64), 0)], exponent
-    exponent = min(math.ceil(LIMB_BITS - math.log2(spread)), 51 - math.frexp(largest)[1])
-    whole = np.rint(np.ldexp(column, exponent)).astype(np.int64)
-    power = max(1, room - max(1, len(column)).bit_length())
-    high = (whole + (1 << (power - 1))) >> power
-    return [(high, power), (whole - (high << power), 0)], exponent
-
-
-def blocks_of(rows: int) -> int:
-    """How many blocks so many rows take."""
-    return max(1, -(-rows // DEGREE))
-
-
-def _padded(vector: Integers) -> NDArray[Any]:
-    out = np.zeros(blocks_of(len(vector)) * DEGREE, np.int64)
-    out[: len(vector)] = vector
-    return out.reshape(-1, DEGREE)
-
-
-def _residues(blocks: NDArray[Any]) -> Words:
-    """Signed integers modulo t."""
-    return blocks.view(np.uint64) & np.uint64((1 << PLAIN_BITS) - 1)
+def blocks(rows: int) -> int:
+    """How many blocks hold so many rows."""
+    return -(-rows // DEGREE)
 
 
 def vector_blocks(vector: Integers) -> Words:
-    """r in blocks of N coefficients modulo t, (blocks, N) uint64."""
-    return _residues(_padded(vector))
+    """(rows,) integers below t/2 in magnitude as (blocks, N) coefficients modulo t, zero behind the last row."""
+    padded = np.zeros(blocks(len(vector)) * DEGREE, np.int64)
+    padded[: len(vector)] = vector
+    return _modulo(padded).reshape(-1, DEGREE)
 
 
 def column_blocks(column: Integers) -> Words:
-    """A column in blocks, each reversed, modulo t, (blocks, N) uint64."""
-    return _residues(np.ascontiguousarray(_padded(column)[:, ::-1]))
+    """A column's limb as (blocks, N) coefficients modulo t, each block reversed."""
+    return np.ascontiguousarray(vector_blocks(column)[:, ::-1])
 
 
-def signed(value: int) -> int:
-    """A residue modulo t as the integer nearest zero."""
-    value %= 1 << PLAIN_BITS
-    return value - (1 << PLAIN_BITS) if value >> (PLAIN_BITS - 1) else value
+def centred(words: Words) -> Integers:
+    """Residues modulo t as integers in [-t/2, t/2)."""
+    signed = (words & np.uint64(PLAIN_MODULUS - 1)).view(np.int64)
+    return np.where(signed >= HALF, signed - PLAIN_MODULUS, signed)
+
+
+def _modulo(integers: Integers) -> Words:
+    return integers.view(np.uint64) & np.uint64(PLAIN_MODULUS - 1)
+
+
+def l1_norm(column: Integers) -> int:
+    """sum_i |x_i|, exactly, (rows,) to a Python integer."""
+    magnitude = np.abs(column).view(np.uint64)
+    high, low = int((magnitude >> np.uint64(32)).sum()), int((magnitude & np.uint64(0xFFFFFFFF)).sum())
+    return (high << 32) + low
+
+
+def limb_width(rows: int, vector_bits: int) -> int:
+    """w: the widest limb for which rows * 2^(w-1) * 2^bits stays below t/2; less than 1 where there is none."""
+    return ((HALF - 1) // (rows << vector_bits)).bit_length()
+
+
+def split(column: Integers, vector_bits: int) -> list[Integers]:
+    """A column's limbs, lowest first: sum_k limb_k * 2^(w k) is the column, and the total of each fits. Raises ConfigurationError."""
+    width = limb_width(len(column), vector_bits)
+    out: list[Integers] = []
+    while l1_norm(column) << vector_bits >= HALF:
+        if width < 1:
+            raise ConfigurationError(
+                _WHERE,
+                f"{len(column):,} rows with a secret vector of {vector_bits} bits leave no room for a column (rule: rows * 2^bits < 2^57)",
+                "Use fewer bits for the vector.",
+            )
+        half = np.int64(1 << (width - 1))
+        low = ((column + half) & np.int64((1 << width) - 1)) - half
+        out.append(low)
+        column = (column - low) >> np.int64(width)
+    return [*out, column]
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Columns:
+    """A holder's columns, ready for encrypted sums.
+
+    integers: (rows, k) int64 of magnitude at most 2^62; exponents: (k,), column j stands for integers[:, j] * 2^-exponents[j]; vector_bits:
+    the owner's vector is at most 2^vector_bits in magnitude (None: the most for which each column takes one answer). Derived: limbs, how
+    many answers each column takes; answers, their sum. Raises DataError or ConfigurationError, before anything is sent, for what does not
+    fit.
+    """
+
+    integers: Integers
+    exponents: NDArray[np.int64]
+    vector_bits: int | None = None
+    limbs: tuple[int, ...] = field(init=False)
+    bits: int = field(init=False)
+
+    def __post_init__(self) -> None:
+        """Check every bound, and count the limbs."""
+        _require_matrix(self.integers)
+        norms = [l1_norm(column) for column in self.integers.T]
+        bits = _most_bits(max(norms)) if self.vector_bits is None else self.vector_bits
+        if not 0 <= bits <= _MOST_VECTOR_BITS or self.exponents.shape != self.integers.shape[1:]:
+            raise ConfigurationError(
+                _WHERE, f"columns need 0 to {_MOST_VECTOR_BITS} vector bits and an exponent each", "This is a bug in the model: report it."
+            )
+        limbs = tuple(1 if norm << bits < HALF else len(split(column, bits)) for norm, column in zip(norms, self.integers.T, strict=True))
+        if not decodable(HALF - 1):
+            raise LocalError(_WHERE, "the noise of a total within its range does not fit", "This is a bug: report it.")
+        object.__setattr__(self, "bits", bits)
+        object.__setattr__(self, "limbs", limbs)
+
+    @classmethod
+    def whole(cls, integers: Integers, vector_bits: int | None = None) -> Columns:
+        """Integers as they are, (rows, k): counts and indicators."""
+        _require_matrix(integers)
+        return cls(integers, np.zeros(integers.shape[1], np.int64), vector_bits)
+
+    @classmethod
+    def quantised(cls, matrix: Reals, vector_bits: int) -> Columns:
+        """Real numbers, (rows, k), each column on the grid that `quantise` chooses."""
+        if matrix.ndim != 2 or 0 in matrix.shape:  # noqa: PLR2004
+            raise DataError(_WHERE, f"columns of shape {matrix.shape}", "Pass at least one row and one column.")
+        pairs = [quantise(column, vector_bits, f"{_WHERE}: column {place}") for place, column in enumerate(matrix.T)]
+        return cls(
+            np.column_stack([integers for integers, _ in pairs]), np.array([exponent for _, exponent in pairs], np.int64), vector_bits
+        )
+
+    @property
+    def rows(self) -> int:
+        """Rows in the universe."""
+        return len(self.integers)
+
+    @property
+    def answers(self) -> int:
+        """How many answers the columns take, all limbs together."""
+        return sum(self.limbs)
+
+    def limb_columns(self) -> Iterator[Integers]:
+        """Every limb, (rows,), in the order of the answers: columns in order, lowest limb first."""
+        for column in self.integers.T:
+            yield from split(column, self.bits)
+
+    def combine(self, totals: Sequence[int]) -> list[int]:
+        """The totals of all limbs, (answers,), as those of the columns, (k,), in whole numbers."""
+        width, place, out = limb_width(self.rows, self.bits), 0, []
+        for count in self.limbs:
+            out.append(sum(int(total) << (width * limb) for limb, total in enumerate(totals[place : place + count])))
+            place += count
+        return out
+
+    def rounded(self) -> Reals:
+        """The real numbers that the integers stand for, (rows, k)."""
+        return np.ldexp(self.integers.astype(np.float64), -self.exponents)
+
+    def real(self, totals: Sequence[int], vector_exponent: int) -> Reals:
+        """Totals of integer columns, (k,), with a vector that stands for integers * 2^-vector_exponent: in the units of both."""
+        pairs = zip(totals, self.exponents.tolist(), strict=True)
+        return np.array([math.ldexp(float(total), -exponent - vector_exponent) for total, exponent in pairs])
+
+
+def _most_bits(largest: int) -> int:
+    """The most bits a vector may have for columns whose L1 norm is at most this."""
+    if largest >= HALF:
+        raise DataError(_WHERE, "a column of integers is too large for one answer", "State the bits of the vector, so that it is split.")
+    return min(_MOST_VECTOR_BITS, ((HALF - 1) // max(1, largest)).bit_length() - 1)
+
+
+def _require_matrix(matrix: NDArray[Any]) -> None:
+    if matrix.ndim != 2 or 0 in matrix.shape or matrix.dtype != np.int64:  # noqa: PLR2004
+        raise DataError(_WHERE, f"columns {matrix.dtype} of shape {matrix.shape}", "Pass int64 with at least one row and one column.")
+    if int(matrix.max()) > LARGEST or int(matrix.min()) < -LARGEST:
+        raise DataError(_WHERE, "an integer beyond 2^62 in a column", "Use a coarser unit or grid for it.")
+
+
+def quantise(column: Reals, vector_bits: int, where: str = _WHERE) -> tuple[Integers, int]:
+    """A column of real numbers, (rows,), as integers and the exponent e of their grid 2^-e.
+
+    Whole numbers stay as they are (e = 0) where one answer or two can hold their total with a vector of at most 2^vector_bits. Others go to
+    the finest grid that one answer admits, or two where fewer than SPREAD_BITS bits would be left below the standard deviation.
+    Raises DataError where a number is not finite, ConfigurationError where the vector leaves no room.
+    """
+    finite = int(np.isfinite(column).sum())
+    if finite < len(column):
+        raise DataError(where, f"{len(column) - finite:,} of {len(column):,} numbers are not finite (rule: finite)", "Map them to missing.")
+    most, width, largest = (HALF - 1) >> vector_bits, limb_width(len(column), vector_bits), float(np.abs(column).max())
+    if largest == 0:
+        return np.zeros(len(column), np.int64), 0
+    if largest <= 1 << _EXACT and not np.mod(column, 1.0).any():
+        whole = column.astype(np.int64)
+        if width >= 1 and len(split(whole, vector_bits)) <= 2:  # noqa: PLR2004
+            return whole, 0
+    exponent = math.floor(math.log2(most) - math.log2(largest) - math.log2(float((np.abs(column) / largest).sum())))
+    integers = _on_grid(column, exponent)
+    while l1_norm(integers) > most:
+        exponent -= 1
+        integers = _on_grid(column, exponent)
+    relative = float((column / largest).std()) or float(np.sqrt(((column / largest) ** 2).mean()))
+    fine = math.log2(relative) + math.log2(largest) + exponent >= SPREAD_BITS
+    if fine or width <= 1 or np.array_equal(np.ldexp(integers.astype(np.float64), -exponent), column):
+        return integers, exponent
+    finest = _EXACT - math.frexp(largest)[1]
+    exponent = min(exponent + width - 1, max(exponent, finest))
+    return _on_grid(column, exponent), exponent
+
+
+def quantise_vector(vector: Reals, vector_bits: int, where: str = _WHERE) -> tuple[Integers, int]:
+    """A secret vector of real numbers, (rows,), as integers of at most 2^vector_bits in magnitude, and the exponent of that grid.
+
+    The exponent follows from the largest number: whoever is told it learns that number's power of two. Raises DataError.
+    """
+    finite = int(np.isfinite(vector).sum())
+    if finite < len(vector):
+        raise DataError(where, f"{len(vector) - finite:,} of {len(vector):,} numbers are not finite (rule: finite)", "Nothing was sent.")
+    largest = float(np.abs(vector).max(initial=0.0))
+    if largest == 0:
+        return np.zeros(len(vector), np.int64), 0
+    mantissa, power = math.frexp(largest)
+    exponent = vector_bits - power + (mantissa == 0.5)  # noqa: PLR2004  # a power of two reaches the bound itself
+    return _on_grid(vector, exponent), exponent
+
+
+def _on_grid(column: Reals, exponent: int) -> Integers:
+    return np.rint(np.ldexp(column, exponent)).astype(np.int64)

@@ -1,14 +1,14 @@
-"""Sums of x_i r_i where r is another party's secret: the owner sends Enc(r), the holder of X returns its columns' sums, blinded.
+"""Encrypted sums: the owner of a secret vector r, and holders of columns x, each of whom learns sum_i x_i r_i for its own columns.
 
-BFV (Brakerski 2012; Fan and Vercauteren 2012) with Microsoft SEAL and coefficient packing (see `packing`), answers sanitised as in
-`sanitise`, the owner's key as in `keys`. Three messages:
+    owner -> holder   Encrypted   the vector under a key made for this holder, and that key's public half
+    holder -> owner   Answers     for each limb of a column one number, encrypted, sanitised (`sanitise`) and blinded by the holder
+    owner -> holder   Totals      the blinded numbers; the holder takes its blinding off
 
-    owner -> holder   Encrypted   for every 40 answers a fresh key's p0 and the blocks of r under it
-    holder -> owner   Answers     one sanitised answer for each column, blinded uniformly modulo t
-    owner -> holder   Totals      the blinded sums; the holder takes its blinding off
+The owner learns how many answers each holder asked for. Sizes and counts of messages follow from rows and answers alone. A key serves forty
+answers; more answers take more keys, each with its own encryption of the vector.
 
-The owner learns nothing but how many sums were asked for. The holder learns the sums. No decryption oracle: the owner decrypts at most 40
-answers under one key, each of them blinded by the holder. Message counts and sizes depend on the numbers of rows and columns alone.
+`answer_blinded` and `ask_blinded` end where both sides hold blinded numbers modulo t. That is the seam for several owners: masks that
+cancel between them, added modulo t before `Totals`, would leave a holder the sum over owners and nothing else.
 
 Who learns what: privacy/contracts/encrypted_linear.toml.
 """
@@ -18,158 +18,161 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 import numpy as np
-from numpy.typing import NDArray
 
-from federation.encrypted_linear.keys import KeyPair, fresh_pair, holders_view
-from federation.encrypted_linear.packing import Columns, blocks_of, column_blocks, signed, vector_blocks
-from federation.encrypted_linear.sanitise import T, Answer, opened, sanitised
-from federation.encrypted_linear.seal_bytes import DATA_PRIMES, DEGREE, SENT_PRIMES, Seal, Words, parameters, require_residues
+from federation.encrypted_linear.keys import CommonHalves, OwnerKey, keys_for
+from federation.encrypted_linear.packing import Columns, Integers, blocks, centred
+from federation.encrypted_linear.parameters import ANSWER_PRIMES, ANSWERS_PER_KEY, DATA_PRIMES, DEGREE, HALF, KEY_PRIMES, PLAIN_MODULUS
+from federation.encrypted_linear.products import Transforms, encryptor_for, inner_products
+from federation.encrypted_linear.residues import Words, read
+from federation.encrypted_linear.sanitise import Covers, cut
 from federation.kernel.codec import Array, Message
-from federation.kernel.errors import LocalError, PeerError
+from federation.kernel.errors import AbortCode, ConfigurationError, LocalError, PeerError, PolicyRefusal
 from federation.kernel.role import Role, Run
 
-PER_KEY = 40
-"""The most answers that are decrypted for a holder under one key."""
-_HEADER = 1 << 12
+MAX_ANSWERS = 20_000
+"""The cap on one call's answers to a holder where the caller gives none."""
+
+_HEADER = 4096
+_WHERE = "encrypted_linear"
 
 
 class Encrypted(Message, frozen=True, tag="encrypted_linear/encrypted"):
-    """p0: (keys, 4, N) uint64, residues in NTT form; blocks: (keys, blocks, 2, 3, N) uint64, the encrypted vector under each key."""
+    """The owner's vector for one holder, under one key for every forty answers.
 
+    rows: length of the vector; bits: no number in it is larger than 2^bits; p0: (keys, 4, N) and c0: (keys, blocks, 3, N) uint64,
+    transformed residues of the public keys' and ciphertexts' first halves; both sides know the other halves.
+    """
+
+    rows: int
+    bits: int
     p0: Array
-    blocks: Array
+    c0: Array
 
 
 class Answers(Message, frozen=True, tag="encrypted_linear/answers"):
-    """c0: (answers, 2) uint64, one coefficient each; c1: (answers, 2, N) uint64."""
+    """A holder's answers. c1: (answers, 2, N), c0: (answers, 2) uint64, residues: an LWE sample each, blinded and flooded."""
 
-    c0: Array
     c1: Array
+    c0: Array
 
 
 class Totals(Message, frozen=True, tag="encrypted_linear/totals"):
-    """blinded: (answers,) uint64 below t."""
+    """What the answers held, still blinded by the holder: (answers,) uint64 below t."""
 
     blinded: Array
 
 
-def keys_for(answers: int) -> int:
-    """How many keys so many answers take."""
-    return -(-answers // PER_KEY)
+# -- the owner --------------------------------------------------------------------------------------------------------------------
 
 
-def own(run: Run, holders: Mapping[str, int], vector: NDArray[np.int64], vector_bits: int) -> Role[None]:
-    """The owner's part. holders: how many answers each holder asks for (at least one); vector: (rows,) with |r_i| <= 2^vector_bits."""
-    if len(vector) and int(np.abs(vector).max()) > 1 << vector_bits:
-        raise LocalError("encrypted_linear", f"the vector exceeds its bound (rule: |r| <= 2^{vector_bits})", "This is a bug: report it.")
-    blocks = vector_blocks(vector)
-    pairs = {name: [fresh_pair(run, run.me, name, str(key)) for key in range(keys_for(answers))] for name, answers in holders.items()}
-    send = {name: Encrypted(Array.of(np.stack([pair.p0 for pair in mine])), Array.of(_encrypted(mine, blocks))) for name, mine in pairs.items()}
-    limit = max(holders.values()) * SENT_PRIMES * (DEGREE + 1) * 8 + _HEADER
-    received = yield from run.step("encrypted", send, dict.fromkeys(holders, Answers), limit)
-    totals = {name: Totals(Array.of(_decrypted(name, received.of(name, Answers), pairs[name], holders[name]))) for name in holders}
-    yield from run.step("totals", totals)
+def own(run: Run, holders: Mapping[str, int], vector: Integers, vector_bits: int, *, max_answers: int = MAX_ANSWERS) -> Role[None]:
+    """The owner's part. holders: how many answers each asks for; vector: (rows,) int64 of magnitude at most 2^vector_bits.
+
+    Raises PolicyRefusal beyond max_answers, LocalError for a vector that breaks its own bound, PeerError for malformed answers.
+    """
+    blinded = yield from answer_blinded(run, holders, vector, vector_bits, max_answers=max_answers)
+    yield from run.step("totals", send={holder: Totals(Array.of(words)) for holder, words in blinded.items()})
+
+
+def answer_blinded(
+    run: Run, holders: Mapping[str, int], vector: Integers, vector_bits: int, *, max_answers: int = MAX_ANSWERS
+) -> Role[dict[str, Words]]:
+    """`own` without its last message: what each holder's answers hold, blinded by that holder, (answers,) modulo t."""
+    _require_holders(run, holders, max_answers)
+    _require_vector(run.me, vector, vector_bits)
+    keys = {holder: [OwnerKey.make(run, holder, number) for number in range(keys_for(answers))] for holder, answers in holders.items()}
+    send = {holder: _encrypted(run, holder, keys[holder], vector, vector_bits) for holder in holders}
+    limit = 8 * len(ANSWER_PRIMES) * (DEGREE + 1) * max(holders.values()) + _HEADER
+    received = yield from run.step("encrypted", send=send, expect=dict.fromkeys(holders, Answers), limit=limit)
+    return {holder: _opened(holder, received.of(holder, Answers), keys[holder], answers) for holder, answers in holders.items()}
+
+
+def _encrypted(run: Run, holder: str, keys: list[OwnerKey], vector: Integers, vector_bits: int) -> Encrypted:
+    p0, c0 = [], []
+    for number, key in enumerate(keys):
+        common = CommonHalves.of(run, run.me, holder, number, blocks(len(vector)))
+        p0.append(key.public_half(common.p1))
+        c0.append(key.encrypt(vector, common.c1))
+    return Encrypted(len(vector), vector_bits, Array.of(np.stack(p0)), Array.of(np.stack(c0)))
+
+
+def _opened(holder: str, message: Answers, keys: list[OwnerKey], answers: int) -> Words:
+    c1 = read(message.c1, holder, (answers, len(ANSWER_PRIMES), DEGREE), ANSWER_PRIMES)
+    c0 = read(message.c0, holder, (answers, len(ANSWER_PRIMES)), ANSWER_PRIMES, axis=-1)
+    return np.concatenate([key.open(c1[part], c0[part]) for key, part in zip(keys, _parts(answers), strict=True)])
+
+
+def _require_holders(run: Run, holders: Mapping[str, int], max_answers: int) -> None:
+    if not holders or not set(holders) <= set(run.peers) or min(holders.values()) < 1:
+        raise ConfigurationError(
+            _WHERE, "an owner needs holders among the other institutions, each with at least one answer", "Correct the run."
+        )
+    for holder, answers in holders.items():
+        if answers > max_answers:
+            raise PolicyRefusal(
+                run.me,
+                f"{holder} asks for {answers:,} encrypted sums in one call (rule: at most {max_answers:,}, max_answers)",
+                "Nothing was sent. Ask for fewer columns or bins, or raise [privacy] max_answers in the manifest.",
+                AbortCode.CAP,
+            )
+
+
+def _require_vector(where: str, vector: Integers, vector_bits: int) -> None:
+    fits = vector.ndim == 1 and vector.dtype == np.int64 and len(vector) > 0 and vector_bits in range(HALF.bit_length() - 1)
+    if not fits:
+        raise LocalError(where, f"a vector {vector.dtype} of shape {vector.shape} with {vector_bits} bits", "Pass int64, and 0 to 56 bits.")
+    beyond = int(np.count_nonzero((vector > 1 << vector_bits) | (vector < -(1 << vector_bits))))
+    if beyond:
+        raise LocalError(
+            where, f"{beyond:,} of {len(vector):,} numbers of a secret vector are beyond its bound (rule: |r| <= 2^{vector_bits})",
+            "Nothing was sent. This is a bug in the model: report it.",
+        )  # fmt: skip
+
+
+# -- a holder ---------------------------------------------------------------------------------------------------------------------
 
 
 def hold(run: Run, owner: str, columns: Columns, label: str) -> Role[list[int]]:
-    """The holder's part: the exact sums of its integer columns, in their order. label: names the columns for the cache of their transforms."""
-    rows, answers = columns.integers.shape
-    keys = keys_for(answers)
-    limit = keys * (4 + blocks_of(rows) * 2 * DATA_PRIMES) * DEGREE * 8 + _HEADER
-    received = yield from run.step("await", expect={owner: Encrypted}, limit=limit)
-    p0, blocks = _checked(owner, received.of(owner, Encrypted), keys, blocks_of(rows))
-    transforms = run.cache(f"ntt {label}", lambda: _transformed(columns.integers))
-    blinding, flood = run.random("blinding"), run.random("flood")
-    masks = [blinding.below(T) for _ in range(answers)]
-    out: list[Answer] = []
-    for key in range(keys):
-        chosen = range(key * PER_KEY, min(answers, (key + 1) * PER_KEY))
-        zeros = _zeros(run, owner, str(key), p0[key], len(chosen))
-        products = _products(blocks[key], [transforms[j] for j in chosen])
-        out += [sanitised(product, zero, masks[j], flood) for j, product, zero in zip(chosen, products, zeros, strict=True)]
-    message = Answers(Array.of(np.stack([a.c0 for a in out])), Array.of(np.stack([a.c1 for a in out])))
-    received = yield from run.step("answers", {owner: message}, {owner: Totals})
-    blinded = received.of(owner, Totals).blinded.read(owner, "<u8", (answers,), 0, T - 1)
-    return [signed(int(value) - mask) for value, mask in zip(blinded, masks, strict=True)]
+    """A holder's part: the exact totals of its columns with the owner's vector, (k,), on the columns' grid.
+
+    label names the columns for the cache of their transforms: another label for every other set of columns. Raises PeerError for a message
+    that no honest owner sends, LocalError where the label was used for other columns.
+    """
+    answers, blinding = yield from ask_blinded(run, owner, columns, label)
+    received = yield from run.step("answers", send={owner: answers}, expect={owner: Totals}, limit=8 * columns.answers + _HEADER)
+    blinded = received.of(owner, Totals).blinded.read(owner, "<u8", (columns.answers,), high=PLAIN_MODULUS - 1)
+    return columns.combine(centred(blinded - blinding).tolist())
 
 
-# -- the owner ------------------------------------------------------------------------------------------------------------------------
+def ask_blinded(run: Run, owner: str, columns: Columns, label: str) -> Role[tuple[Answers, Words]]:
+    """`hold` up to its answers: the message for the owner, and the blinding in it, (answers,) modulo t."""
+    limit = 8 * DEGREE * keys_for(columns.answers) * (len(KEY_PRIMES) + len(DATA_PRIMES) * blocks(columns.rows)) + _HEADER
+    received = yield from run.step("columns", expect={owner: Encrypted}, limit=limit)
+    p0, c0 = _read_encrypted(owner, received.of(owner, Encrypted), columns)
+    transforms = run.cache(f"encrypted_linear {label}", lambda: Transforms.of(columns)).require(columns)
+    covers = Covers.draw(run.random("covers"), columns.answers)
+    c1s, c0s = [], []
+    for number, part in enumerate(_parts(columns.answers)):
+        common = CommonHalves.of(run, owner, run.me, number, blocks(columns.rows))
+        products = inner_products(transforms.limbs[part], encryptor_for(p0[number], common.p1), c0[number], common.c1)
+        for accumulated, blinding, flood in zip(products, covers.blinding[part].tolist(), covers.flood[part], strict=True):
+            whole, coefficient = cut(accumulated, blinding, flood)
+            c1s.append(whole)
+            c0s.append(coefficient)
+    return Answers(Array.of(np.stack(c1s)), Array.of(np.array(c0s, np.uint64))), covers.blinding
 
 
-def _encrypted(pairs: list[KeyPair], blocks: Words) -> Words:
-    """Every block under every key, (keys, blocks, 2, 3, N)."""
-    own = parameters()
-    plain = [own.plaintext(block) for block in blocks]
-    out = np.empty((len(pairs), len(plain), 2, DATA_PRIMES, DEGREE), np.uint64)
-    for key, pair in enumerate(pairs):
-        encryptor = own.seal.Encryptor(own.context, pair.secret)
-        for place, block in enumerate(plain):
-            out[key, place] = own.residues(encryptor.encrypt_symmetric(block))
-    return out
+def _read_encrypted(owner: str, message: Encrypted, columns: Columns) -> tuple[Words, Words]:
+    """p0 and c0. Raises PeerError."""
+    if message.rows != columns.rows or not 0 <= message.bits <= columns.bits:
+        raise PeerError(
+            owner, "a vector of other rows or more bits", f"one of {columns.rows:,} rows and at most {columns.bits} bits"
+        )  # fmt: skip
+    keys = keys_for(columns.answers)
+    p0 = read(message.p0, owner, (keys, len(KEY_PRIMES), DEGREE), KEY_PRIMES)
+    return p0, read(message.c0, owner, (keys, blocks(columns.rows), len(DATA_PRIMES), DEGREE), DATA_PRIMES)
 
 
-def _decrypted(holder: str, message: Answers, pairs: list[KeyPair], answers: int) -> Words:
-    """The blinded sums, (answers,), each under the key that its place says."""
-    own = parameters()
-    primes = own.primes[:SENT_PRIMES]
-    c0 = message.c0.read(holder, "<u8", (answers, SENT_PRIMES))
-    require_residues(holder, c0[:, :, None], primes)
-    c1 = require_residues(holder, message.c1.read(holder, "<u8", (answers, SENT_PRIMES, DEGREE)), primes)
-    decryptors = [own.seal.Decryptor(own.context, pair.secret) for pair in pairs]
-    return np.array([opened(Answer(c0[j], c1[j]), decryptors[j // PER_KEY]) for j in range(answers)], np.uint64)
-
-
-# -- the holder -----------------------------------------------------------------------------------------------------------------------
-
-
-def _checked(owner: str, message: Encrypted, keys: int, blocks: int) -> tuple[Words, Words]:
-    primes = parameters().primes
-    p0 = message.p0.read(owner, "<u8", (keys, len(primes), DEGREE))
-    found = message.blocks.read(owner, "<u8", (keys, blocks, 2, DATA_PRIMES, DEGREE))
-    return require_residues(owner, p0, primes), require_residues(owner, found, primes[:DATA_PRIMES])
-
-
-def _transformed(integers: NDArray[np.int64]) -> list[list[Seal | None]]:
-    """Every column's blocks in NTT form; None for a block of zeros, which SEAL does not multiply."""
-    own = parameters()
-    out: list[list[Seal | None]] = []
-    for column in integers.T:
-        row: list[Seal | None] = []
-        for block in column_blocks(column):
-            plain = None
-            if block.any():
-                plain = own.plaintext(block)
-                own.evaluator.transform_to_ntt_inplace(plain, own.data_id)
-            row.append(plain)
-        out.append(row)
-    return out
-
-
-def _zeros(run: Run, owner: str, place: str, p0: Words, count: int) -> list[Seal]:
-    """Fresh encryptions of zero under the owner's key, one for each answer."""
-    own = parameters()
-    encryptor = own.seal.Encryptor(own.context, holders_view(run, owner, place, p0))
-    return [encryptor.encrypt_zero() for _ in range(count)]
-
-
-def _products(blocks: Words, columns: list[list[Seal | None]]) -> list[Seal | None]:
-    """For each column the sum over blocks of Enc(r) times the column, (three primes, not in NTT form)."""
-    own = parameters()
-    encrypted = [own.ciphertext(block) for block in blocks]
-    for ciphertext in encrypted:
-        own.evaluator.transform_to_ntt_inplace(ciphertext)
-    out: list[Seal | None] = []
-    for column in columns:
-        total: Seal | None = None
-        for ciphertext, plain in zip(encrypted, column, strict=True):
-            if plain is None:
-                continue
-            product = own.evaluator.multiply_plain(ciphertext, plain)
-            if total is None:
-                total = product
-            else:
-                own.evaluator.add_inplace(total, product)
-        if total is not None:
-            own.evaluator.transform_from_ntt_inplace(total)
-        out.append(total)
-    return out
+def _parts(answers: int) -> list[slice]:
+    """The answers that each key serves."""
+    return [slice(first, min(first + ANSWERS_PER_KEY, answers)) for first in range(0, answers, ANSWERS_PER_KEY)]
