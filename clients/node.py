@@ -18,7 +18,7 @@ from typing import Any
 import msgspec
 
 from clients.home import Home
-from clients.results import write_results
+from clients.results import read_alignment, read_bins, write_results
 from clients.vault import PartyConfig, describe_table, open_table
 from federation.carriage.journal_file import JournalFile
 from federation.carriage.mailbox import Parcel
@@ -38,8 +38,9 @@ from federation.kernel.manifest import (
 )
 from federation.kernel.participant import Batch, Participant
 from federation.kernel.role import COORDINATOR
+from federation.models.bins import Bins
 from federation.models.table import Table
-from federation.models.training import Progress, program_of
+from federation.models.training import FeatureParty, LabelParty, Local, Progress, program_of
 
 LARGEST_BATCH = 1 << 30
 
@@ -57,6 +58,7 @@ class Node:
         self.observer: Observer = lambda party, figures: None
         self._tables: dict[tuple[str, tuple[str, ...]], Table] = {}
         self._participants: dict[str, Participant[Progress]] = {}
+        self._programs: dict[str, LabelParty | FeatureParty] = {}
         self._reported: set[str] = set()
 
     @property
@@ -133,7 +135,7 @@ class Node:
             self._note_failure(participant.failure)
             self._reported.add(run)
         if participant.finished and run not in self._reported:
-            write_results(self.home, participant, self._table(participant.manifest))
+            write_results(self.home, participant, self._programs[run])
             self._reported.add(run)
         return reply
 
@@ -150,8 +152,12 @@ class Node:
         return JournalFile(self.home.journal(run), self.home.key("storage"))
 
     def _participant(self, manifest: Manifest, journal: Journal) -> Participant[Progress]:
-        table = self._table(manifest)
-        program = program_of(manifest, self.name, table, self.config.workers, self.home.positions, self.home.bins(self.config))
+        table = self.table(manifest)
+        former = None
+        if manifest.align.former is not None and self.config.former is not None:
+            former = read_alignment(self.config.former, table, manifest.align.former)
+        program = program_of(manifest, self.name, Local(table, self.config.workers, former, self._bins()))
+        self._programs[manifest.run] = program
 
         def observe(figures: dict[str, float | str]) -> None:
             self.observer(self.name, figures)
@@ -160,7 +166,17 @@ class Node:
             manifest, self.name, self.identity, program, journal, entropy=os.urandom, commitment=table.commitment, observer=observe
         )
 
-    def _table(self, manifest: Manifest) -> Table:
+    def _bins(self) -> dict[str, Bins]:
+        """Bins edited by hand, each edit logged with its reason."""
+        if self.config.bins is None:
+            return {}
+        bins, edits = read_bins(self.config.bins, self.config.bins.with_suffix(".digest"))
+        for edit in edits:
+            self.home.log("bins edited", column=edit.column, what=edit.what, reason=edit.reason)
+        return bins
+
+    def table(self, manifest: Manifest) -> Table:
+        """This party's rows as the manifest wants them, opened by the vault and kept."""
         key = (manifest.sample.key, manifest.sample.periods)
         if key not in self._tables:
             self._tables[key] = open_table(self.config, manifest, self.home.key("snapshot salt").reveal())

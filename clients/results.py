@@ -1,33 +1,85 @@
-"""What a finished run leaves in a node's own results folder: its share of the model, and at the label party scores and metrics."""
+"""What a finished run leaves in a node's own results folder: its share of the model, at the label party scores and metrics, and its log."""
 
 from __future__ import annotations
 
 import io
 import json
+import tomllib
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import tomli_w
 
 from clients.home import Home
+from federation.align.universe import Universe
+from federation.kernel import suite
+from federation.kernel.errors import ConfigurationError
 from federation.kernel.participant import Participant
+from federation.models.bins import Bins
+from federation.models.bins_document import Edit, from_toml_dict, generated_digest, to_toml_dict
+from federation.models.encoding import Woe
 from federation.models.outcome import label_outcome, share_document
 from federation.models.table import Table
 from federation.models.training import FeatureParty, LabelParty, Progress
 
 
-def write_results(home: Home, participant: Participant[Progress], program: LabelParty | FeatureParty, table: Table) -> None:
-    """Write share.json always, metrics.json and scores.parquet at the label party, bins.toml after binning, align.npz for later runs."""
-    state = participant.state
+def key_fingerprint(table: Table) -> str:
+    """A hash of the alignment keys in their order: positions belong to just these keys."""
+    return suite.digest(*table.keys).hex()
+
+
+def write_results(home: Home, participant: Participant[Progress], program: LabelParty | FeatureParty) -> None:
+    """share.json and alignment.npz always; metrics.json, curves.json and scores.parquet at the label party; bins.toml after binning."""
+    state, table = participant.state, program.local.table
     assert state.positions is not None, "a finished run is aligned"
     buffer = io.BytesIO()
-    np.savez_compressed(buffer, universe=np.array([state.universe]), positions=state.positions, keys=np.array([table.fingerprint]))
-    home.write("align.npz", buffer.getvalue())
-    share = share_document(program, state)
+    np.savez_compressed(
+        buffer, universe=np.array([state.universe]), positions=state.positions, keys=np.array([key_fingerprint(table)]),
+        manifest=np.array([participant.manifest.hash.hex()]),
+    )  # fmt: skip
+    home.write("alignment.npz", buffer.getvalue())
+    share = share_document(program, state) | {"rows": table.rows, "notes": [*table.notes, *(state.encoded.notes if state.encoded else ())]}
+    if isinstance(program, LabelParty):
+        share["dropped_out_of_time"] = program.sample().dropped
     home.write("share.json", json.dumps(share, indent=1))
+    if state.encoded is not None and state.encoded.tables:
+        document = to_toml_dict({part.column: part.bins for part in state.encoded.encoding.columns if isinstance(part, Woe)})
+        home.write("bins.toml", tomli_w.dumps(document))
+        home.write("bins.digest", generated_digest(document))
     if isinstance(program, LabelParty) and state.final is not None:
         outcome = label_outcome(program, state)
-        home.write("metrics.json", json.dumps(outcome.document))
+        home.write("metrics.json", json.dumps(outcome.metrics))
+        home.write("curves.json", json.dumps(outcome.curves))
         stream = io.BytesIO()
         pd.DataFrame(outcome.scores).to_parquet(stream, index=False)
         home.write("scores.parquet", stream.getvalue())
-    home.log("finished", run=participant.manifest.run, session=participant.session.hex(), rows=table.rows)
+    home.log(
+        "finished", run=participant.manifest.run, session=participant.session.hex(), manifest=participant.manifest.hash.hex(), rows=table.rows,
+        model_hash=state.model_hash.hex(),
+    )  # fmt: skip
+
+
+def read_alignment(folder: Path, table: Table, former: str) -> Universe:
+    """The former run's alignment at this party. Raises ConfigurationError where it is of another run or of other keys."""
+    path = folder / "results" / "alignment.npz"
+    if not path.exists():
+        raise ConfigurationError(str(path), "the former run's alignment is not there", "Correct [align] from, or leave it out and align anew.")
+    with np.load(path) as stored:
+        if str(stored["manifest"][0]) != former or str(stored["keys"][0]) != key_fingerprint(table):
+            raise ConfigurationError(
+                "[align] from", "the former alignment is of another run or of other rows", "Leave it out: this run must align anew."
+            )
+        return Universe(int(stored["universe"][0]), stored["positions"])
+
+
+def read_bins(path: Path, digest_path: Path) -> tuple[dict[str, Bins], list[Edit]]:
+    """Bins edited by hand, and what was edited. digest_path: where the node kept the digest of what it had generated."""
+    try:
+        document = tomllib.loads(path.read_text())
+    except FileNotFoundError:
+        raise ConfigurationError(str(path), "the file of bins is not there", "Correct [[party]] bins.") from None
+    except tomllib.TOMLDecodeError as error:
+        raise ConfigurationError(str(path), f"not valid TOML: {error}", "Correct the file.") from None
+    digest = digest_path.read_text() if digest_path.exists() else generated_digest(document)
+    return from_toml_dict(document, digest)

@@ -29,7 +29,7 @@ from federation.kernel.manifest import Description, Manifest, Opening, Signature
 from federation.kernel.participant import Batch, Participant
 from federation.kernel.role import COORDINATOR
 from federation.kernel.secret import Secret
-from federation.models.training import Progress, coordinator_program
+from federation.models.training import Coordinator, Progress
 from server.courier import Courier, LostNode
 from server.draft import draft_manifest
 from server.run_file import RunFile, load
@@ -83,7 +83,7 @@ def conduct(grid: Grid, run_file: RunFile, run: str, identity: Secret, journal: 
     check_signatures(manifest, signatures)
     opening = msgspec.json.encode(Opening(manifest.canonical(), signatures))
     courier.exchange({name: Parcel("open", run, opening) for name in manifest.members})
-    participant = Participant(manifest, COORDINATOR, identity, coordinator_program(manifest), journal, entropy=os.urandom)
+    participant = Participant(manifest, COORDINATOR, identity, Coordinator(manifest), journal, entropy=os.urandom)
     record = Conduct(manifest)
     record.seconds["manifest"] = time.monotonic() - started
     _carry(courier, participant, record, run)

@@ -7,21 +7,25 @@ escaped. The same result gives the same bytes. Whatever part of the document is 
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
-from markupsafe import Markup
 
 from federation.kernel.errors import ConfigurationError
 from privacy import contracts
-from privacy.contracts import Contract
 from server import report_charts as charts
 from server.glossary import GLOSSARY
 from server.report_findings import IMPLAUSIBLE_IV, SUSPICIOUS_IV, findings, verdict
 from server.result import SPLITS, Bin, ColumnFacts, Metrics, PartyFacts, Result, RunFacts, parse
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from markupsafe import Markup
+
+    from privacy.contracts import Contract
 
 DASH = "–"
 FIGURES = {"auc": "AUC", "ks": "KS", "gini": "Gini", "brier": "Brier", "log_loss": "Log loss"}
@@ -158,7 +162,7 @@ def _cards(run: Result) -> list[ColumnCard]:
 
 
 def _coefficients(run: Result) -> list[tuple[str, list[tuple[str, float | None, float | None, float | None]]]]:
-    """party -> rows of (column, raw coefficient, standardised one, p-value)."""
+    """Each party with its rows of (column, raw coefficient, standardised one, p-value)."""
     model = run.model
     if model is None or not (model.coefficients or model.standardized):
         return []

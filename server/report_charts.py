@@ -1,7 +1,7 @@
 """The report's charts: matplotlib figures as inline SVG that takes its colours from the page, so that they follow its light and dark theme.
 
-Every function returns SVG markup that is safe to inline: no script, no reference outside, ids unique to the chart, the same bytes for the same
-input (fixed hash salt, no date). matplotlib's pyplot, its global state and display are never touched.
+Every function returns SVG markup that is safe to inline: no script, no reference outside, ids unique to the chart, the same bytes for the
+same input (fixed hash salt, no date). matplotlib's pyplot, its global state and display are never touched.
 """
 
 from __future__ import annotations
@@ -9,19 +9,22 @@ from __future__ import annotations
 import io
 import re
 import warnings
-from collections.abc import Mapping, Sequence
 from html import escape
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import matplotlib as mpl
 import numpy as np
 from markupsafe import Markup
-from matplotlib.axes import Axes
 from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, MaxNLocator, PercentFormatter
 
 from server.result import SPLITS, Bin, Iteration
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from matplotlib.axes import Axes
 
 INK, MUTED, RULE = "#010101", "#020202", "#030303"
 BLUE, ORANGE, GREEN = "#040404", "#050505", "#060606"
@@ -112,7 +115,7 @@ def calibration(curves: Mapping[str, Any]) -> Markup | None:
         axes.set(xlabel="predicted bad rate", ylabel="observed bad rate", xlim=(0, top), ylim=(0, top))
         _percent(axes, "xy")
         axes.legend(loc="upper left")
-        return _svg(figure, "calibration", "Calibration: observed against predicted bad rate in ten groups of each split, with 95 % intervals.")
+        return _svg(figure, "calibration", "Observed against predicted bad rate in ten groups of each split, with 95 % intervals.")
 
 
 def distribution(name: str, histogram: Mapping[str, Any]) -> Markup:
@@ -222,7 +225,8 @@ def _svg(figure: Figure, key: str, words: str, *, wide: bool = False) -> Markup:
     buffer = io.StringIO()
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="Glyph .* missing from font")  # the page's own fonts draw the text
-        FigureCanvasSVG(figure).print_svg(buffer, metadata={"Date": None, "Creator": None, "Format": None, "Type": None})  # type: ignore[no-untyped-call]
+        canvas = FigureCanvasSVG(figure)  # type: ignore[no-untyped-call]
+        canvas.print_svg(buffer, metadata={"Date": None, "Creator": None, "Format": None, "Type": None})  # type: ignore[no-untyped-call]
     drawn = buffer.getvalue()
     body = drawn[drawn.index(">", drawn.index("<svg")) + 1 : drawn.rindex("</svg>")]
     box = re.search(r'viewBox="([0-9. ]+)"', drawn)

@@ -1,16 +1,18 @@
 """What a reader should notice first: the verdict on a run and its warnings, each drawn from result.json by a stated rule.
 
-The bands are rules of thumb of the trade (IV: Siddiqi 2017, chapter 10; AUC: Hosmer, Lemeshow and Sturdivant 2013, section 5.2.4), meant for
-a first reading and no acceptance test.
+The bands are rules of thumb of the trade (IV: Siddiqi 2017, chapter 10; AUC: Hosmer, Lemeshow and Sturdivant 2013, section 5.2.4), meant
+for a first reading and no acceptance test.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from server.result import Metrics, Result, Split
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 Level = Literal["good", "notice", "warning", "alarm"]
 
@@ -61,7 +63,8 @@ def findings(result: Result) -> tuple[Finding, ...]:
     grave: dict[Level, int] = {"alarm": 0, "warning": 1, "notice": 2, "good": 3}
     found = [*_columns(result), *_reveals(result), *_metrics(result), *_parties(result), *_gain(result)]
     if result.converged is False:
-        found.append(Finding("alarm", "The fit did not converge", why_not_converged(result) + " Raise the cap or the iterations and run again."))
+        text = why_not_converged(result) + " Raise the cap or the iterations and run again."
+        found.append(Finding("alarm", "The fit did not converge", text))
     return tuple(sorted(found, key=lambda finding: grave[finding.level]))
 
 
@@ -73,12 +76,14 @@ def _columns(result: Result) -> Iterator[Finding]:
             name = f"{party.name} / {column.name}"
             if column.iv > IMPLAUSIBLE_IV:
                 text = (
-                    f"IV {column.iv:.2f} is above {IMPLAUSIBLE_IV:g}. A column known before the loan is almost never this strong: it very likely "
-                    "carries the outcome itself (a date, a status or a term written after default). Take it out until its origin is clear."
+                    f"IV {column.iv:.2f} is above {IMPLAUSIBLE_IV:g}. A column known before the loan is almost never this strong: it very "
+                    "likely carries the outcome itself (a date, a status or a term written after default). "
+                    "Take it out until its origin is clear."
                 )
                 yield Finding("alarm", f"{name}: implausibly predictive", text)
             else:
-                text = f"IV {column.iv:.2f} is above {SUSPICIOUS_IV:g}: suspicious, check for a leak. Was it recorded before the cut-off date?"
+                question = "Was it recorded before the cut-off date?"
+                text = f"IV {column.iv:.2f} is above {SUSPICIOUS_IV:g}: suspicious, check for a leak. {question}"
                 yield Finding("warning", f"{name}: suspiciously predictive", text)
 
 
@@ -96,7 +101,7 @@ def _reveals(result: Result) -> Iterator[Finding]:
         yield Finding("warning", "Score vectors span the partners' columns", text)
     else:
         bound = f" of the {columns}" if columns else ""
-        text = f"The label party saw {seen} vectors of partial scores, so {seen}{bound} dimensions of the partners' columns for its own rows."
+        text = f"The label party saw {seen} vectors of partial scores: {seen}{bound} dimensions of the partners' columns for its own rows."
         yield Finding("notice", "Score vectors seen by the label party", text)
 
 
@@ -105,11 +110,13 @@ def _metrics(result: Result) -> Iterator[Finding]:
     train, later = metrics.train, metrics.out_of_time
     split, name = _judged(metrics)
     if split is None or split.auc is None:
-        yield Finding("notice", "No independent test figure", "Only rows that the model was fitted on were measured. Set a holdout.")
+        text = "Only rows that the model was fitted on were measured. Set a holdout."
+        yield Finding("notice", "No independent test figure", text)
         return
     if train and train.auc is not None and metrics.test and metrics.test.auc is not None and train.auc - metrics.test.auc > OVERFIT:
         fall = train.auc - metrics.test.auc
-        yield Finding("warning", "Overfitting", f"AUC falls by {fall:.3f} from train to test. Use fewer or wider bins, or a stronger penalty.")
+        text = f"AUC falls by {fall:.3f} from train to test. Use fewer or wider bins, or a stronger penalty."
+        yield Finding("warning", "Overfitting", text)
     if later and later.auc is not None and metrics.test and metrics.test.auc is not None and metrics.test.auc - later.auc > DECAY:
         fall = metrics.test.auc - later.auc
         text = f"AUC is {fall:.3f} lower on rows after the training period than on the test rows. Look for drift before relying on it."
@@ -140,7 +147,10 @@ def _gain(result: Result) -> Iterator[Finding]:
     if not (ours and alone and ours.auc is not None and alone.auc is not None and name == other):
         return
     gain = ours.auc - alone.auc
-    text = f"AUC {ours.auc:.3f} on the {name} rows with the partners, {alone.auc:.3f} with the label party's own columns: a difference of {gain:+.3f}."
+    text = (
+        f"AUC {ours.auc:.3f} on the {name} rows with the partners, {alone.auc:.3f} with the label party's own columns: "
+        f"a difference of {gain:+.3f}."
+    )
     if gain > 0:
         yield Finding("good", "What the partners add", text)
     else:

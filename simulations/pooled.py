@@ -1,8 +1,8 @@
 """The pooled reference: the model that one institution would fit if it held everybody's tables, in plain pandas and scikit-learn.
 
-It is what a federated run must equal, so it shares no code with the protocols or their encodings: a table is left-joined, columns are filled,
-one-hot coded or binned, standardised with scikit-learn's weighted StandardScaler and fitted with scikit-learn's newton-cholesky. A few
-Newton steps in plain numpy then remove what scikit-learn's stopping rule left; `PooledFit.polish` says how much that was.
+It is what a federated run must equal, so it shares no code with the protocols or their encodings: a table is left-joined, columns are
+filled, one-hot coded or binned, standardised with scikit-learn's weighted StandardScaler and fitted with scikit-learn's newton-cholesky. A
+few Newton steps in plain numpy then remove what scikit-learn's stopping rule left; `PooledFit.polish` says how much that was.
 
 Inputs
     Rows      the label parties' rows (several banks: one below the other): key, label (1 = bad), weight, train
@@ -24,11 +24,10 @@ from __future__ import annotations
 import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import msgspec
 import numpy as np
-import pandas as pd
 from numpy.typing import NDArray
 from scipy.optimize import Bounds, minimize
 from scipy.special import expit
@@ -38,20 +37,25 @@ from sklearn.preprocessing import StandardScaler  # type: ignore[import-untyped,
 
 from federation.kernel.errors import ConfigurationError, DataError
 
+if TYPE_CHECKING:
+    import pandas as pd
+
 Floats = NDArray[np.float64]
 Rules = Mapping[str, Mapping[str, Mapping[str, Any]]]
 
 
 class Numeric(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_field="kind", tag="numeric"):
-    """A number. "mean": missing is the training mean; "zero": zero; "indicator": the mean, and a column "NAME is missing"; "error": refuse."""
+    """A number. missing: "mean" fills the training mean, "zero" zero, "indicator" adds a column "NAME is missing", "error" refuses."""
 
     missing: Literal["mean", "zero", "indicator", "error"] = "mean"
     sign: int = 0
 
 
 class Levels(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_field="kind", tag="levels"):
-    """One-hot columns "NAME=LEVEL" for each level but the reference; other: levels not named are one level ("NAME=other", the reference
-    where `reference` is None); missing: missing is a level ("NAME is missing"). A value without a level counts as absent.
+    """One-hot columns "NAME=LEVEL" for each level but the reference.
+
+    other: levels not named are one level ("NAME=other", the reference where `reference` is None); missing: missing is a level ("NAME is
+    missing"). A value without a level counts as absent.
     """
 
     levels: tuple[str, ...]
@@ -136,6 +140,7 @@ class _Design:
 def fit(rows: Rows, tables: Mapping[str, pd.DataFrame], rules: Rules, C: float | None = 1.0, *, standardize: bool = True) -> PooledFit:
     """Fit on the training rows, score all. C: None is infinite (no ridge); standardize: False puts the ridge on raw coefficients.
 
+    C is scikit-learn's for the weights as given (not normalised).
     Raises ConfigurationError for a rule that is not understood, DataError for data that a rule forbids.
     """
     design = _design(rows, tables, rules)

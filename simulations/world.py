@@ -4,7 +4,7 @@ Every firm has four hidden traits (health, liquidity, honesty, scale), drawn wit
 some of them through noisy features in real units (CNY, shares, days, years), for some of the firms: about three quarters of the bank's
 borrowers, and firms that the bank does not know. Default within twelve months of `as_of` follows
 
-    log odds of bad = a - 0.9 health - 0.6 liquidity - 0.85 honesty + 0.4 min(health + 0.5, 0) - 0.25 ln(1 + years) + industry + region + year
+    log odds of bad = a - 0.85 health - 0.6 liquidity - 0.8 honesty + 0.4 min(health + 0.5, 0) - ln(1 + years) / 4 + industry + region + year
 
 so that each institution sees a cause that the others see worse: the bank liquidity, the platform health, the tax bureau honesty. `truth`
 keeps the traits and the probability, so that a claim about a model can be checked. Everything comes from one seed.
@@ -152,7 +152,7 @@ def _default_probability(firms: _Firms, days: NDArray[np.datetime64], bad_rate: 
     n = len(days)
     health = firms.health[:n]
     years = days.astype("datetime64[Y]").astype(int) + 1970
-    odds = -0.9 * health - 0.6 * firms.liquidity[:n] - 0.85 * firms.honesty[:n] + 0.4 * np.minimum(health + 0.5, 0.0)
+    odds = -0.85 * health - 0.6 * firms.liquidity[:n] - 0.8 * firms.honesty[:n] + 0.4 * np.minimum(health + 0.5, 0.0)
     odds += np.array([INDUSTRIES[i] for i in firms.industry[:n]]) + np.array([REGIONS[r] for r in firms.region[:n]])
     odds += np.array([YEARS[int(y)] for y in years]) - 0.25 * np.log1p(firms.years[:n])
     low, high = -20.0, 20.0

@@ -163,10 +163,10 @@ def keyed_list(run: Run, keys: Sequence[bytes], workers: int, max_rows: int) -> 
     progress = Progress(lambda done, total: run.report(phase="align", done=done, total=total), len(keys) * (len(run.members) + 2))
     points = hash_to_curve(keys, run.session, run.address, workers=workers, progress=progress)
     points = exponentiate(mask, points, run.me, workers=workers, progress=progress)
-    announced = yield from _announce(run, points, max_rows)
+    announced = yield from announce(run, points, max_rows)
     progress.total = sum(announced.sizes.values()) + 2 * len(keys)
-    points = yield from _around(run, points, announced, secret, workers, progress)
-    return exponentiate(unmask, points, _neighbours(run)[0], workers=workers, progress=progress), announced
+    points = yield from around(run, points, announced, secret, workers, progress)
+    return exponentiate(unmask, points, neighbours(run)[0], workers=workers, progress=progress), announced
 
 
 def _own_keys(me: str, ids: Sequence[str] | Sequence[bytes], max_rows: int) -> list[bytes]:
@@ -180,7 +180,8 @@ def _own_keys(me: str, ids: Sequence[str] | Sequence[bytes], max_rows: int) -> l
     return [key if isinstance(key, bytes) else key.encode() for key in ids]
 
 
-def _announce(run: Run, blinded: Points, max_rows: int) -> Role[Announced]:
+def announce(run: Run, blinded: Points, max_rows: int) -> Role[Announced]:
+    """Tells everyone this list's size and commitment, and takes the other institutions'. Raises PeerError."""
     mine = Announcement(len(blinded), commitment(run, run.me, blinded))
     received = yield from run.within("announce").step(
         "announce", send=dict.fromkeys((*run.peers, COORDINATOR), mine), expect=dict.fromkeys(run.peers, Announcement)
@@ -188,15 +189,18 @@ def _announce(run: Run, blinded: Points, max_rows: int) -> Role[Announced]:
     return Announced.read({run.me: mine} | {name: received.of(name, Announcement) for name in run.peers}, max_rows)
 
 
-def _neighbours(run: Run) -> tuple[str, str]:
+def neighbours(run: Run) -> tuple[str, str]:
     """The institutions before and after this one in the ring (the same one where there are two)."""
     members, mine = run.members, run.members.index(run.me)
     return members[mine - 1], members[(mine + 1) % len(members)]
 
 
-def _around(run: Run, points: Points, announced: Announced, secret: Secret, workers: int, progress: Progress) -> Role[Points]:
-    """Sends this institution's list round the ring, applying the secret to every other list that comes by; returns its own when home."""
-    before, after = _neighbours(run)
+def around(run: Run, points: Points, announced: Announced, secret: Secret, workers: int, progress: Progress) -> Role[Points]:
+    """Sends this institution's list round the ring, applying the secret to every other list that comes by; returns its own when home.
+
+    points: (n, 32), the blinded list that was announced; returns (n, 32). Raises PeerError.
+    """
+    before, after = neighbours(run)
     members, mine, origin = run.members, run.members.index(run.me), run.me
     for hop in range(1, len(members) + 1):
         message = TravellingList(origin, announced.digest, Array.of(points))

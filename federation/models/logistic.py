@@ -26,11 +26,11 @@ from federation.kernel.errors import AbortCode, PeerError, PolicyRefusal
 from federation.kernel.role import COORDINATOR, Role, Run
 from federation.kernel.state import State
 from federation.masked_sum.pairwise import sum_coordinator, sum_member
-from federation.masked_sum.partial_scores import receive_scores, route_scores, send_scores
+from federation.masked_sum.partial_scores import route_scores, send_scores
 from federation.models.descent import HISTORY, Products, products, weights
 from federation.models.design import Block, Held, held_gradient, residuals
 from federation.models.line_search import Penalty, exact_step, log_loss
-from federation.models.scores import Consortium
+from federation.models.scores import Consortium, partners_scores
 
 Mode = Literal["descend", "settle", "shake", "compare", "done"]
 Reals = NDArray[np.float64]
@@ -202,10 +202,7 @@ def _penalties(block: Block, fit: Fit, direction: Reals) -> Reals:
 
 def score_change(run: Run, parties: Consortium, block: Block, fit: Fit, direction: Reals) -> Role[tuple[Fit, Reals, Penalty, float]]:
     """At the label party: the change of every own row's score along the direction, the ridge along it, and the direction's length."""
-    partners, extra = yield from receive_scores(
-        run.within("scores"), parties.feature_parties, block.positions, block.universe, parties.scores, PENALTY_SCALARS,
-        extra_encoding=parties.scalars, single_partner=parties.single_partner,
-    )  # fmt: skip
+    partners, extra = yield from partners_scores(run.within("scores"), parties, block.positions, block.universe, PENALTY_SCALARS)
     total = extra + _penalties(block, fit, direction)
     penalty = Penalty(total[0], total[1] * fit.scale, total[2] * fit.scale**2)
     change = block.x @ direction + partners

@@ -12,7 +12,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from federation.kernel.manifest import Manifest
+from federation.kernel.role import Role, Run
 from federation.masked_sum.fixed_point import FixedPoint
+from federation.masked_sum.partial_scores import receive_scores
 
 SCORE_BITS = 40
 SCORE_CLIP = 2.0**15
@@ -45,6 +47,23 @@ class Consortium:
     def scalars(self) -> FixedPoint:
         """The encoding of inner products and penalties, which are kept near one by public scales."""
         return FixedPoint(2.0**16, len(self.members))
+
+
+def partners_scores(
+    run: Run, parties: Consortium, positions: NDArray[np.int64], universe: int, extras: int = 0
+) -> Role[tuple[NDArray[np.float64], NDArray[np.float64]]]:
+    """At the label party: the sum of the feature parties' scores of its rows, (n,) in the order of `positions`, and the extras, (k,).
+
+    What travels by position travels in ascending order, since the coordinator does not know the order of anyone's rows.
+    """
+    order = np.argsort(positions)
+    ascending, extra = yield from receive_scores(
+        run, parties.feature_parties, positions[order], universe, parties.scores, extras,
+        extra_encoding=parties.scalars if extras else None, single_partner=parties.single_partner,
+    )  # fmt: skip
+    out = np.empty(len(positions))
+    out[order] = ascending
+    return out, extra
 
 
 def on_score_grid(scores: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -23,7 +23,7 @@ from federation.kernel.manifest import Manifest
 from federation.kernel.participant import Program, Stage
 from federation.kernel.role import COORDINATOR, Role, Run
 from federation.kernel.state import State
-from federation.masked_sum.partial_scores import receive_scores, route_scores, send_scores
+from federation.masked_sum.partial_scores import route_scores, send_scores
 from federation.models.bins import Bins
 from federation.models.encode import encode_holder, encode_label
 from federation.models.logistic import Fit, Labels, Limits, Mode, begin, iterate_coordinator, iterate_holder, iterate_label
@@ -31,7 +31,7 @@ from federation.models.prepare import Encoded, Prepared, prepare_holder, prepare
 from federation.models.restarts import HolderSide, LabelSide, restart_coordinator
 from federation.models.sample import Sample, check_sample, draw_sample
 from federation.models.scorecard import PointsTable, Scaling, points_table
-from federation.models.scores import Consortium, on_score_grid
+from federation.models.scores import Consortium, on_score_grid, partners_scores
 from federation.models.table import Table
 
 
@@ -127,7 +127,7 @@ class Institution:
         """Nothing to align: only the coordinator has to be told, by the label party, where that party's rows lie."""
         if self.me == self.manifest.label_party:
             assert state.positions is not None
-            mine = Placed(state.universe, Array.of(state.positions[state.positions >= 0]))
+            mine = Placed(state.universe, Array.of(np.sort(state.positions[state.positions >= 0])))
             yield from run.step("place", {COORDINATOR: mine})
         else:
             yield from ()
@@ -211,17 +211,11 @@ class LabelParty(Institution):
     def _finish(self, run: Run, state: Progress) -> Role[Progress]:
         ready = self.prepared(state)
         assert state.fit is not None
-        partners, _ = yield from receive_scores(
-            run.within("final"), self.parties.feature_parties, ready.block.positions, state.universe, self.parties.scores,
-            single_partner=self.parties.single_partner,
-        )  # fmt: skip
+        partners, _ = yield from partners_scores(run.within("final"), self.parties, ready.block.positions, state.universe)
         final = on_score_grid(ready.exact @ state.fit.theta) + partners
         state = msgspec.structs.replace(state, final=final)
         if self.manifest.model == "scorecard":
-            others, _ = yield from receive_scores(
-                run.within("points"), self.parties.feature_parties, ready.block.positions, state.universe, self.parties.scores,
-                single_partner=self.parties.single_partner,
-            )  # fmt: skip
+            others, _ = yield from partners_scores(run.within("points"), self.parties, ready.block.positions, state.universe)
             assert state.positions is not None
             own = self.points(state).points(self.local.table.columns)[state.positions >= 0]
             state = msgspec.structs.replace(state, points=own + others.astype(np.int64))
@@ -303,7 +297,7 @@ class Coordinator:
         privacy, align = self.manifest.privacy, self.manifest.align
         matching = yield from align_coordinator(run.within("align"), align.visibility, (self.manifest.label_party,), privacy.max_rows)
         positions = matching.positions[self.manifest.label_party]
-        return msgspec.structs.replace(state, phase="encode", universe=matching.size, positions=positions[positions >= 0])
+        return msgspec.structs.replace(state, phase="encode", universe=matching.size, positions=np.sort(positions[positions >= 0]))
 
     def _place(self, run: Run, state: Progress) -> Role[Progress]:
         received = yield from run.step("place", expect={self.manifest.label_party: Placed}, limit=_PLACES)

@@ -43,8 +43,10 @@ class MessageKind(msgspec.Struct, frozen=True, forbid_unknown_fields=True, renam
 
 
 class Attack(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """module: the attack's code, as imported; test: the pytest id under which it must fail; control: where it must succeed, a pytest id or
-    the weakened copy in words when `test` holds both.
+    """One attack and its positive control.
+
+    module: the attack's code, as imported; test: the pytest id under which it must fail; control: where it must succeed, a pytest id or the
+    weakened copy in words when `test` holds both.
     """
 
     name: str

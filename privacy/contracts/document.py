@@ -7,10 +7,13 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from privacy.contracts import Contract, load_all
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 FOLDER = Path("docs/protocols")
 HEADER = "<!-- Generated from privacy/contracts/{name}.toml by python -m privacy.contracts.document. Edit that file. -->"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
@@ -14,6 +13,8 @@ from server.report import render
 from tests.unit.sample_result import sample_curves, sample_result
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from playwright.sync_api import Browser
 
 CHROMIUM = Path("/usr/bin/chromium")

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
 import pytest
-from numpy.typing import NDArray
 from scipy.special import expit
 from sklearn.linear_model import LogisticRegression  # type: ignore[import-untyped, unused-ignore]
 
 from federation.kernel.errors import ConfigurationError, DataError
 from simulations.pooled import Rows, fit
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
 
 NUMERIC = {"kind": "numeric", "missing": "mean"}
 

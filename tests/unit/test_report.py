@@ -5,10 +5,8 @@ from __future__ import annotations
 import copy
 import json
 import re
-from collections.abc import Iterator
 from html.parser import HTMLParser
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from markupsafe import Markup
@@ -18,6 +16,10 @@ from server import result as documents
 from server.report import render
 from server.report_findings import findings, verdict
 from tests.unit.sample_result import sample_curves, sample_result
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
 
 HOSTILE = "<script>alert(1)</script>\"'><img src=x onerror=alert(2)>&amp;$\\frac{1}{2}$ 企业 {{7*7}}"
 

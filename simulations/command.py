@@ -1,0 +1,96 @@
+"""The `creditfed` command: its root. Each package's own commands are imported when they are used, so that `--help` answers at once."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+from typing import Annotated
+
+os.environ.setdefault("FLWR_TELEMETRY_ENABLED", "0")
+os.environ.setdefault("FLWR_DISABLE_UPDATE_CHECK", "1")
+
+import typer
+
+app = typer.Typer(
+    name="creditfed", no_args_is_help=True, add_completion=False, rich_markup_mode="markdown", pretty_exceptions_enable=False,
+    help="""One exact credit model from a bank, a platform and a tax bureau that show each other no record.
+
+Start here (a laptop is enough, nothing leaves it):
+
+    creditfed world generate --out world            # 20,000 firms at three institutions
+
+    creditfed simulate world/scorecard.toml --out run   # train a scorecard together
+
+    open run/report.html                            # what came of it, and what each party learned
+
+Exit codes: 0 done, 2 bad usage or configuration, 3 refused by a policy, 4 aborted by a peer or lost party, 5 bad data.
+""",
+)  # fmt: skip
+world_app = typer.Typer(no_args_is_help=True, help="An economy of firms with known causes of default, to try everything on.")
+app.add_typer(world_app, name="world")
+
+
+@app.command()
+def simulate(
+    run_file: Annotated[Path, typer.Argument(metavar="RUN.toml", help="What to compute: see the README for every key.")],
+    out: Annotated[Path, typer.Option("--out", metavar="DIR", help="Where results go; made when missing.")],
+    backend: Annotated[str, typer.Option(help="`inline`: one process, no ports.")] = "inline",
+    journal: Annotated[str, typer.Option(help="`memory`, or `disk` to resume after a crash by running the same command again.")] = "memory",
+    pooled: Annotated[bool, typer.Option("--pooled", help="Also fit scikit-learn on the joined table and print both.")] = False,
+) -> None:
+    """Run a whole consortium on this machine: every institution with its own folder, through Flower.
+
+    Writes DIR/result.json, report.html, scores/, models/, audit/ and, for `task = "binning"`, bins/.
+    """
+    from simulations.simulate import simulate as run
+
+    run(run_file, out, backend=backend, journal=journal, pooled=pooled)
+
+
+@world_app.command("generate")
+def generate(
+    out: Annotated[Path, typer.Option("--out", metavar="DIR", help="Where the tables and two run files go.")],
+    firms: Annotated[int, typer.Option(min=200, help="How many firms.")] = 20_000,
+    seed: Annotated[int, typer.Option(help="The same seed draws the same world.")] = 7,
+) -> None:
+    """Draw firms by industry and region, with bank, platform and tax tables and a scorecard.toml and logistic.toml that run."""
+    from simulations.world import generate as draw
+    from simulations.world import write
+
+    write(draw(firms=firms, seed=seed), out)
+    typer.echo(f"{firms:,} firms in {out}. Next: creditfed simulate {out / 'scorecard.toml'} --out run")
+
+
+@app.command()
+def report(folder: Annotated[Path, typer.Argument(metavar="DIR", help="A folder that `simulate` wrote.")]) -> None:
+    """Write DIR/report.html again from DIR/result.json."""
+    from simulations.simulate import write_report
+
+    typer.echo(f"wrote {write_report(folder)}")
+
+
+def main() -> None:
+    """The console script: one clear message for each known error, and the exit code of DESIGN section 10."""
+    from federation.kernel.errors import CreditfedError
+
+    try:
+        app(standalone_mode=False)
+    except CreditfedError as error:
+        sys.stderr.write(f"{error}\n")
+        sys.exit(error.exit_code)
+    except typer.Exit as end:
+        sys.exit(end.exit_code)
+    except typer.Abort:
+        sys.exit(2)
+    except Exception as error:
+        import click
+
+        if isinstance(error, click.ClickException):
+            error.show()
+            sys.exit(error.exit_code)
+        raise
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,124 @@
+"""From the parties' own results folders to what the researcher sees: result.json, scores, models, bins, logs. Only a simulation can do this."""
+
+from __future__ import annotations
+
+import datetime
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from federation.kernel.manifest import Manifest
+from server import result as results
+from server.draft import code_version
+from server.run_file import RunFile
+
+TOGETHER = "All parties' coefficients stand together here because this is a simulation; in a deployment each party has its own share only."
+
+
+def gather(
+    settings: RunFile, out: Path, homes: dict[str, Path], conduct: dict[str, Any], seconds: float, history: list[dict[str, float | int]], *, pooled: bool
+) -> dict[str, Any]:
+    """Write DIR/result.json and its neighbours; returns the document."""
+    manifest = msgspec.convert(conduct["manifest"], Manifest, strict=False)
+    shares = {name: json.loads((home / "results" / "share.json").read_text()) for name, home in homes.items()}
+    label = manifest.label_party
+    metrics_file = homes[label] / "results" / "metrics.json"
+    metrics = json.loads(metrics_file.read_text()) if metrics_file.exists() else None
+    _copy(out, homes, label)
+    reference = None
+    if pooled and manifest.task == "train":
+        from simulations.reference import reference_document
+
+        reference = reference_document(settings, manifest, homes, shares, out)
+    document = {
+        "schema_version": results.SCHEMA_VERSION,
+        "run": {
+            "id": manifest.run, "name": settings.path.stem, "task": manifest.task, "model": manifest.model, "purpose": manifest.purpose,
+            "seed": manifest.seed, "holdout": manifest.sample.holdout, "backend": "inline", "version": code_version(),
+            "finished": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+        },
+        "manifest_hash": conduct["manifest_hash"], "model_hash": conduct["model_hash"] or None,
+        "model": _model(manifest, shares), "metrics": metrics, "parties": [_party(manifest, name, share) for name, share in shares.items()],
+        "alignment": {"visibility": manifest.align.visibility, "universe": conduct["universe"]},
+        "privacy": _privacy(manifest, shares),
+        "cost": {
+            "seconds_total": seconds, "seconds": conduct["seconds"], "bytes_sent": conduct["bytes_sent"], "messages": conduct["messages"],
+            "iterations": shares[label].get("iterations"), "history": history,
+        },
+        "pooled": reference, "notes": _notes(manifest, shares),
+    }  # fmt: skip
+    if manifest.task == "train":
+        document |= {"converged": shares[label]["converged"], "stop_reason": shares[label]["reason"] or None}
+    document = {key: value for key, value in document.items() if value is not None}
+    results.write_whole(out / "result.json", json.dumps(document, indent=1).encode())
+    return document
+
+
+def _copy(out: Path, homes: dict[str, Path], label: str) -> None:
+    """Each party's own files, side by side."""
+    for folder in ("scores", "models", "audit", "bins"):
+        shutil.rmtree(out / folder, ignore_errors=True)
+    wanted = [(name, "share.json", "models", f"{name}.json") for name in homes] + [(name, "log.jsonl", "audit", f"{name}.jsonl") for name in homes]
+    wanted += [(name, "bins.toml", "bins", f"{name}.toml") for name in homes] + [(name, "bins.digest", "bins", f"{name}.digest") for name in homes]
+    wanted += [(label, "scores.parquet", "scores", f"{label}.parquet"), (label, "curves.json", ".", "curves.json")]
+    for name, source, folder, target in wanted:
+        path = homes[name] / "results" / source
+        if path.exists():
+            (out / folder).mkdir(exist_ok=True)
+            shutil.copyfile(path, out / folder / target)
+
+
+def _model(manifest: Manifest, shares: dict[str, Any]) -> dict[str, Any]:
+    model: dict[str, Any] = {"type": manifest.model if manifest.task == "train" else "binning"}
+    tables = {name: {table["column"]: table["bins"] for table in share["tables"]} for name, share in shares.items() if share["tables"]}
+    if tables:
+        model["bins"] = tables
+    if manifest.task == "train":
+        model |= {
+            "intercept": sum(share["constant"] for share in shares.values()),
+            "coefficients": {name: share["coefficients"] for name, share in shares.items()},
+            "standardized": {name: share["standardized"] for name, share in shares.items()},
+        }
+    if manifest.task == "train" and manifest.model == "scorecard":
+        scale = manifest.scorecard
+        offset = shares[manifest.label_party]["points"]["base"]
+        model["points"] = {"base_points": scale.base_points, "base_odds": scale.base_odds, "pdo": scale.pdo, "offset": offset}
+    return model
+
+
+def _party(manifest: Manifest, name: str, share: dict[str, Any]) -> dict[str, Any]:
+    declared = manifest.party(name)
+    coefficients = share.get("coefficients", {})
+    columns = [
+        {"name": column.name, "kind": column.kind, "iv": share["iv"].get(column.name), "coefficient": coefficients.get(column.name)}
+        for column in declared.columns
+    ]
+    return {
+        "name": name, "role": declared.role, "rows": share["rows"], "matched": share["matched"], "columns": columns,
+        "undated": any("undated snapshot" in note for note in share["notes"]),
+    }  # fmt: skip
+
+
+def _privacy(manifest: Manifest, shares: dict[str, Any]) -> dict[str, Any]:
+    partners = [share for name, share in shares.items() if name != manifest.label_party]
+    return {
+        "releases": sum(share["released_counts"] for share in partners), "leakage": list(manifest.contracts),
+        "score_reveals": shares[manifest.label_party].get("reveals"), "max_score_reveals": manifest.privacy.max_score_reveals,
+        "partner_columns": sum(len(share.get("coefficients", {})) for share in partners),
+    }  # fmt: skip
+
+
+def _notes(manifest: Manifest, shares: dict[str, Any]) -> list[str]:
+    notes = [TOGETHER] if manifest.task == "train" else []
+    notes += [f"{name}: {note}" for name, share in shares.items() for note in share["notes"]]
+    label = shares[manifest.label_party]
+    if label.get("reason"):
+        notes.append(f"not converged: {label['reason']}")
+    if label.get("dropped_out_of_time"):
+        notes.append(f"{label['dropped_out_of_time']} out-of-time rows belong to firms that train and were left out of all three samples")
+    for name, share in shares.items():
+        notes += [f"{name}: column {c!r} has an IV of {iv:.2f}: check that it does not leak the outcome" for c, iv in share["iv"].items() if iv > 0.5]  # noqa: PLR2004
+    return notes

@@ -1,0 +1,109 @@
+"""What a simulation shows while it runs: phase, iteration, loss, time left; an estimate before; a table after. Quiet when not a terminal."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.table import Table
+
+from server.run_file import RunFile
+
+
+class Screen:
+    """One bar for the run. Each institution's figures reach it as they would reach that institution's own screen."""
+
+    def __init__(self, settings: RunFile) -> None:
+        self._settings = settings
+        self._console = Console(stderr=True)
+        self._bar = Progress(
+            TextColumn("{task.description:<28}"), BarColumn(), TextColumn("{task.fields[figures]}"), TimeElapsedColumn(),
+            console=self._console, transient=True, disable=not self._console.is_terminal,
+        )  # fmt: skip
+        self._task = self._bar.add_task("starting", total=1.0, figures="")
+        self._fit_started: float | None = None
+        self._lengths: list[float] = []
+        self.history: list[dict[str, float | int]] = []
+
+    def __enter__(self) -> Screen:
+        self._bar.start()
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self._bar.stop()
+
+    def coordinator(self, stage: str, exchanges: int) -> None:
+        """The coordinator's stage and how many exchanges there were."""
+        phase = stage.split(" ", maxsplit=1)[0]
+        share = {"open": 0.02, "group": 0.04, "align": 0.1, "place": 0.1, "encode": 0.3, "finish": 0.97}.get(phase)
+        if share is not None:
+            self._bar.update(self._task, description=f"{phase} (exchange {exchanges})", completed=share, figures="")
+
+    def party(self, name: str, figures: dict[str, float | str]) -> None:
+        """An institution's figures."""
+        if figures.get("phase") == "align" and figures.get("total"):
+            share = float(figures["done"]) / float(figures["total"])
+            self._bar.update(self._task, description="align", completed=0.05 + 0.2 * share, figures=f"{name} {share:.0%}")
+        if figures.get("phase") == "fit" and "loss" in figures:
+            self._fitted(figures)
+
+    def _fitted(self, figures: dict[str, float | str]) -> None:
+        now = time.monotonic()
+        self._fit_started = self._fit_started or now
+        self._lengths.append(float(figures["step"]))
+        self.history.append({"iteration": int(figures["iteration"]), "loss": float(figures["loss"]), "step": float(figures["step"])})
+        left = self._left(now)
+        text = f"loss {float(figures['loss']):.6f}  |step| {float(figures['step']):.1e}" + (f"  about {left:.0f} s left" if left else "")
+        done = min(0.95, 0.4 + 0.05 * len(self._lengths))
+        self._bar.update(self._task, description=f"fit, iteration {int(figures['iteration'])}", completed=done, figures=text)
+
+    def _left(self, now: float) -> float | None:
+        """From the rate at which the direction shrinks: how many iterations until the tolerance."""
+        if len(self._lengths) < 3 or self._fit_started is None or self._lengths[-1] <= 0 or self._lengths[0] <= self._lengths[-1]:
+            return None
+        import math
+
+        rate = (math.log(self._lengths[0]) - math.log(self._lengths[-1])) / (len(self._lengths) - 1)
+        missing = (math.log(self._lengths[-1]) - math.log(self._settings.model.tolerance)) / rate
+        return max(0.0, missing) * (now - self._fit_started) / (len(self._lengths) - 1)
+
+    def estimate(self, rows: dict[str, int], columns: dict[str, int]) -> None:
+        """What the run will roughly take, before it starts."""
+        from simulations.estimate import estimate
+
+        seconds, megabytes = estimate(rows, columns, self._settings)
+        self._console.print(f"Estimate: about {seconds:.0f} s on this machine, {megabytes:.0f} MB between the parties.")
+
+    def summary(self, result: dict[str, Any], out: Path) -> None:
+        """The result as a table people can read at a glance."""
+        console = Console()
+        metrics = result.get("metrics") or {}
+        if metrics:
+            table = Table(title=f"{result['run']['model']} · {'converged' if result['converged'] else 'NOT converged'}")
+            for heading in ("sample", "rows", "AUC", "KS", "Gini", "Brier", *(("pooled AUC", "pooled KS", "bank alone AUC") if result.get("pooled") else ())):
+                table.add_column(heading, justify="right" if heading != "sample" else "left")
+            for split, values in metrics.items():
+                if not values.get("n"):
+                    continue
+                cells = [split, f"{values['n']:,}"] + [_digits(values.get(key)) for key in ("auc", "ks", "gini", "brier")]
+                if result.get("pooled"):
+                    reference = result["pooled"]["metrics"].get(split, {})
+                    alone = result["pooled"].get("label_party_alone", {}).get(split, {})
+                    cells += [_digits(reference.get("auc")), _digits(reference.get("ks")), _digits(alone.get("auc"))]
+                table.add_row(*cells)
+            console.print(table)
+        if result.get("pooled"):
+            console.print(f"largest coefficient difference to the pooled fit: {result['pooled']['max_difference']:.1e} (standardised units)")
+        for note in result.get("notes", []):
+            console.print(f"note: {note}")
+        cost = result["cost"]
+        sent = sum(cost["bytes_sent"].values()) / 1e6
+        console.print(f"{cost['seconds_total']:.1f} s, {sent:.1f} MB sent. Report: {out / 'report.html'}")
+
+
+def _digits(value: float | None) -> str:
+    return "-" if value is None else f"{value:.4f}"

@@ -1,0 +1,142 @@
+"""`creditfed simulate`: a whole consortium on one machine, each institution in a home folder of its own, and then what the researcher sees.
+
+    DIR/parties/NAME/      each institution's home (node.toml with its own section of the run file, keys, journal, results)
+    DIR/coordinator/       the coordinator's
+    DIR/result.json, report.html, scores/, models/, bins/, audit/    gathered from them at the end
+
+Only here do all shares come together, and result.json says so.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import shutil
+import sys
+import time
+import warnings
+from pathlib import Path
+from typing import Any
+
+import tomli_w
+from threadpoolctl import threadpool_limits
+
+from federation.kernel.errors import ConfigurationError, CreditfedError
+from server.run_file import RunFile, load
+from simulations.gather import gather
+from simulations.progress import Screen
+
+BACKENDS = ("inline",)
+JOURNALS = ("memory", "disk")
+
+
+class RunFailed(CreditfedError):
+    """A run that ended early: the first party's own reason, with its exit code."""
+
+    def __init__(self, exit_code: int, text: str) -> None:
+        super().__init__("run", text)
+        self.exit_code = exit_code
+
+    def __str__(self) -> str:
+        return self.what
+
+
+def simulate(run_file: Path, out: Path, *, backend: str = "inline", journal: str = "memory", pooled: bool = False) -> dict[str, Any]:
+    """Run RUN.toml into a folder; returns the result as written. Raises CreditfedError with the exit code of DESIGN section 10."""
+    if backend not in BACKENDS or journal not in JOURNALS:
+        raise ConfigurationError("command line", f"--backend {backend} --journal {journal}", f"Backends: {BACKENDS}; journals: {JOURNALS}.")
+    settings = load(run_file)
+    started = time.monotonic()
+    homes = prepare_homes(settings, out, journal)
+    screen = Screen(settings)
+    run = f"run-{settings.digest[:12]}"
+    with threadpool_limits(1), screen:  # floating-point sums must not depend on the number of cores
+        conduct = run_inline(settings, run_file, out, homes, run, journal, screen)
+    failure = first_failure(homes, conduct)
+    if failure is not None:
+        raise failure
+    result = gather(settings, out, homes, conduct, time.monotonic() - started, screen.history, pooled=pooled)
+    write_report(out)
+    screen.summary(result, out)
+    return result
+
+
+def prepare_homes(settings: RunFile, out: Path, journal: str) -> dict[str, Path]:
+    """A home for each institution, with its own section of the run file and nothing of the others'."""
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        homes = {}
+        for party in settings.parties:
+            home = out / "parties" / party.name
+            home.mkdir(parents=True, exist_ok=True)
+            shutil.rmtree(home / "results", ignore_errors=True)
+            if journal == "memory":
+                shutil.rmtree(home / "journal", ignore_errors=True)
+            (home / "node.toml").write_text(tomli_w.dumps(settings.node_section(party.name) | {"journal": journal, "workers": os.cpu_count() or 1}))
+            homes[party.name] = home
+        (out / "coordinator").mkdir(exist_ok=True)
+    except OSError as error:
+        raise ConfigurationError(str(out), f"the output folder cannot be written ({error.strerror})", "Choose a folder you may write to.") from None
+    return homes
+
+
+def run_inline(
+    settings: RunFile, run_file: Path, out: Path, homes: dict[str, Path], run: str, journal: str, screen: Screen
+) -> dict[str, Any]:
+    """The same ServerApp and ClientApp as in a deployment, over the in-process Grid."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        from flwr.app import Context, RecordDict
+
+        from clients.app import app as client_app
+        from clients.node import dismiss, resident
+        from server.app import app as server_app
+        from server.app import watchers
+        from simulations.inline import InlineGrid
+
+    logging.getLogger("flwr").setLevel(logging.ERROR)
+    logging.getLogger("creditfed.node").setLevel(logging.CRITICAL)  # each node's failure.json has it; `first_failure` prints it once
+    for home in homes.values():
+        dismiss(home)
+        resident(home).observer = screen.party
+    grid = InlineGrid(client_app, {11 + i: {"home": str(home)} for i, home in enumerate(homes.values())}, workers=os.cpu_count() or 1)
+    folder = out / "coordinator"
+    context = Context(
+        run_id=1, node_id=0, node_config={}, state=RecordDict(),
+        run_config={"folder": str(folder), "run-file": str(run_file), "run": run, "journal": journal},
+    )  # fmt: skip
+    watchers.append(screen.coordinator)
+    try:
+        server_app(grid, context)
+    finally:
+        watchers.remove(screen.coordinator)
+    return dict(json.loads((folder / "conduct.json").read_text()))
+
+
+def first_failure(homes: dict[str, Path], conduct: dict[str, Any]) -> RunFailed | None:
+    """The failure that started it: an institution's own rather than the news of it at the others."""
+    found = [json.loads(path.read_text()) for home in homes.values() if (path := home / "results" / "failure.json").exists()]
+    own = [failure for failure in found if failure["kind"] != "PeerAborted"]
+    coordinators = [conduct["failure"]] if conduct["failure"] else []
+    for failure in own + [f for f in coordinators if f["kind"] not in ("PeerAborted", "Refused")] + found + coordinators:
+        return RunFailed(failure["exit_code"], failure["text"])
+    return None
+
+
+def write_report(out: Path) -> Path:
+    """report.html from result.json, whole or not at all."""
+    from server.report import render
+
+    source = out / "result.json"
+    if not source.exists():
+        raise ConfigurationError(str(out), "there is no result.json", "Name a folder that `creditfed simulate` finished.")
+    curves = out / "curves.json"
+    html = render(json.loads(source.read_text()), json.loads(curves.read_text()) if curves.exists() else None)
+    partial = out / "report.html.partial"
+    partial.write_text(html)
+    return partial.replace(out / "report.html")
+
+
+if __name__ == "__main__":
+    simulate(Path(sys.argv[1]), Path(sys.argv[2]))
