@@ -4,7 +4,7 @@ Every firm has four hidden traits (health, liquidity, honesty, scale), drawn wit
 some of them through noisy features in real units (CNY, shares, days, years), for some of the firms: about three quarters of the bank's
 borrowers, and firms that the bank does not know. Default within twelve months of `as_of` follows
 
-    log odds of bad = a - 0.85 health - 0.6 liquidity - 0.8 honesty + 0.4 min(health + 0.5, 0) - ln(1 + years) / 4 + industry + region + year
+   log odds of bad = a - 0.85 health - 0.6 liquidity - 0.8 honesty + 0.4 min(health + 0.5, 0) - ln(1 + years) / 4 + industry + region + year
 
 so that each institution sees a cause that the others see worse: the bank liquidity, the platform health, the tax bureau honesty. `truth`
 keeps the traits and the probability, so that a claim about a model can be checked. Everything comes from one seed.
