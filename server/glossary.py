@@ -23,5 +23,5 @@ GLOSSARY = (
     ("Pooled", "The same model fitted on one joined table, as if the institutions had handed over their data."),
     ("Score reveal", "A vector of partial scores that the label party sees during a fit. Each tells one dimension of the partners' data."),
     ("Universe", "The list of anonymous positions to which the parties' rows were aligned, padding counted."),
-    ("WOE", "Weight of evidence: the logarithm of a bin's share of all goods over its share of all bads. Above zero is safer than average."),
+    ("WOE", "Weight of evidence: the logarithm of a bin's share of all goods over its share of all bads. Above zero is safer."),
 )

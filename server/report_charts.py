@@ -220,12 +220,18 @@ def _or_dash(value: float | None) -> str:
     return "not recorded" if value is None else f"{value:.3g}"
 
 
+def _font(shorthand: re.Match[str]) -> str:
+    """Size and weight of a CSS font shorthand, without its family."""
+    weight = f"; font-weight: {shorthand[1].strip()}" if shorthand[1] else ""
+    return f"font-size: {shorthand[2]}{weight}"
+
+
 def _svg(figure: Figure, key: str, words: str, *, wide: bool = False) -> Markup:
     """The figure as inline markup with an accessible name.  key: prefix of its ids, made of letters, digits and hyphens."""
     buffer = io.StringIO()
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="Glyph .* missing from font")  # the page's own fonts draw the text
-        canvas = FigureCanvasSVG(figure)  # type: ignore[no-untyped-call]
+        canvas = FigureCanvasSVG(figure)
         canvas.print_svg(buffer, metadata={"Date": None, "Creator": None, "Format": None, "Type": None})  # type: ignore[no-untyped-call]
     drawn = buffer.getvalue()
     body = drawn[drawn.index(">", drawn.index("<svg")) + 1 : drawn.rindex("</svg>")]
@@ -233,7 +239,7 @@ def _svg(figure: Figure, key: str, words: str, *, wide: bool = False) -> Markup:
     body = re.sub(r"<metadata>.*?</metadata>|<style.*?</style>|<!--.*?-->", "", body, flags=re.DOTALL)
     body = re.sub(r'\bid="', f'id="{key}-', body)
     body = body.replace("url(#", f"url(#{key}-").replace('href="#', f'href="#{key}-')
-    body = re.sub(r"font: (\d+ )?([0-9.]+px)[^;\"]*", lambda m: f"font-size: {m[2]}" + (f"; font-weight: {m[1].strip()}" if m[1] else ""), body)
+    body = re.sub(r"font: (\d+ )?([0-9.]+px)[^;\"]*", _font, body)  # the family is the page's
     body = re.sub(r"\s*\n\s*", " ", body)
     for sentinel, variable in _VARIABLES.items():
         body = body.replace(sentinel, f"var({variable})")

@@ -94,8 +94,9 @@ def _reveals(result: Result) -> Iterator[Finding]:
     seen, columns = privacy.score_reveals, privacy.partner_columns
     if columns is not None and seen >= columns > 0:
         text = (
-            f"The label party saw {seen} vectors of partial scores and the partners contribute {columns} columns (k = {seen} >= {columns}). "
-            "It therefore holds the partners' columns, for its own rows, up to an unknown linear map: with a few known values it could "
+            f"The label party saw {seen} vectors of partial scores and the partners contribute {columns} columns "
+            f"(k = {seen} >= {columns}). It therefore holds the partners' columns, for its own rows, up to an unknown "
+            "linear map: with a few known values it could "
             "solve for them. Partners should treat these columns as disclosed to that extent; max_score_reveals lowers k."
         )
         yield Finding("warning", "Score vectors span the partners' columns", text)

@@ -113,8 +113,8 @@ class PooledFit:
 
     intercept, coefficients: in raw units (z = intercept + sum coefficient * value; per unit of WOE for binned columns); standardized,
     standardized_intercept: for columns of training mean 0 and variance 1; both maps are party -> design column -> value.
-    scores: (n,) log odds of bad of every row, in the order of Rows. bins: party -> column. gradient: largest entry of the objective's gradient
-    per unit of weight at free coefficients; polish: largest change of a standardised coefficient that Newton made to scikit-learn's.
+    scores: (n,) log odds of bad of every row, in the order of Rows. bins: party -> column. gradient: largest entry of the objective's
+    gradient per unit of weight at free coefficients; polish: largest change that Newton made to a standardised coefficient.
     """
 
     intercept: float
@@ -214,7 +214,8 @@ def _numeric(party: str, column: str, joined: pd.DataFrame, present: NDArray[np.
     x = joined[column].to_numpy(np.float64, na_value=np.nan)
     gone = np.isnan(x) & present
     if rule.missing == "error" and gone.any():
-        raise DataError(f"{party} / {column}", f"{int(gone.sum())} values are missing (rule: error)", "Choose another rule or fix the source.")
+        what = f"{int(gone.sum())} values are missing (rule: error)"
+        raise DataError(f"{party} / {column}", what, "Choose another rule or fix the source.")
     if rule.missing == "zero":
         x = np.where(gone, 0.0, x)
     if rule.missing == "indicator":
@@ -309,7 +310,7 @@ def _scikit(problem: _Problem, C: float | None, scale: Floats, *, standardize: b
     units = np.ones(len(scale)) if standardize else scale
     model = LogisticRegression(C=np.inf if C is None else C, solver="newton-cholesky", tol=1e-12, max_iter=1000)
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", ConvergenceWarning)  # its line search ends at rounding; `gradient` and `polish` are reported instead
+        warnings.simplefilter("ignore", ConvergenceWarning)  # its line search ends at rounding: `gradient` and `polish` tell instead
         model.fit(problem.x * units, problem.y, sample_weight=problem.w)
     return np.concatenate([model.intercept_, model.coef_[0] * units])
 

@@ -45,8 +45,8 @@ class MessageKind(msgspec.Struct, frozen=True, forbid_unknown_fields=True, renam
 class Attack(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """One attack and its positive control.
 
-    module: the attack's code, as imported; test: the pytest id under which it must fail; control: where it must succeed, a pytest id or the
-    weakened copy in words when `test` holds both.
+    module: the attack's code, as a path or as imported; test: the test (its name or pytest id) in which it must fail; control: the one in
+    which it must succeed, or the weakened copy in words when `test` holds both.
     """
 
     name: str

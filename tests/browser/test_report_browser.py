@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, TypeAlias
 
 import matplotlib.image
 import numpy as np
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
     from playwright.sync_api import Browser
 
+Scheme: TypeAlias = Literal["light", "dark"]
 CHROMIUM = Path("/usr/bin/chromium")
 ARGUMENTS = [
     "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking", "--disable-component-update",
@@ -51,7 +52,7 @@ def browser() -> Iterator[Browser]:
 class Visit:
     """A page that was opened, and all that it asked for and complained of."""
 
-    def __init__(self, browser: Browser, path: Path, width: int, height: int = 900, scheme: Literal["light", "dark"] = "light") -> None:
+    def __init__(self, browser: Browser, path: Path, width: int, height: int = 900, scheme: Scheme = "light") -> None:
         self.page = browser.new_page(viewport={"width": width, "height": height}, color_scheme=scheme)
         self.requests: list[str] = []
         self.complaints: list[str] = []
@@ -62,7 +63,7 @@ class Visit:
 
 
 @pytest.mark.parametrize(("width", "scheme"), [(1200, "light"), (1200, "dark"), (390, "light"), (320, "dark")])
-def test_it_loads_nothing_complains_of_nothing_and_fits(browser: Browser, report: Path, width: int, scheme: Literal["light", "dark"]) -> None:
+def test_it_loads_nothing_complains_of_nothing_and_fits(browser: Browser, report: Path, width: int, scheme: Scheme) -> None:
     visit = Visit(browser, report, width, scheme=scheme)
     assert visit.requests == [report.as_uri()]
     assert visit.complaints == []
@@ -103,7 +104,7 @@ def test_the_policy_stops_a_script_and_a_picture_even_if_they_got_in(browser: Br
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_text_stands_out_from_its_ground(browser: Browser, report: Path, scheme: Literal["light", "dark"]) -> None:
+def test_text_stands_out_from_its_ground(browser: Browser, report: Path, scheme: Scheme) -> None:
     """WCAG 2.2, 1.4.3: contrast of at least 4.5 to 1, for text and for the charts' labels."""
     visit = Visit(browser, report, 1200, scheme=scheme)
     poor = visit.page.evaluate(CONTRAST)

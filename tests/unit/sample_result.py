@@ -17,10 +17,11 @@ Floats = NDArray[np.float64]
 _BINS: dict[str, dict[str, list[tuple[str, float, float]]]] = {
     # party -> column -> (label, share of rows, weight of evidence): higher is safer
     "bank-a": {
-        "revolving_use": [("(-inf, 0.21)", 0.24, 0.71), ("[0.21, 0.48)", 0.27, 0.33), ("[0.48, 0.77)", 0.25, -0.18), ("[0.77, inf)", 0.19, -0.83),
-                          ("missing", 0.05, -0.29)],
+        "revolving_use": [("(-inf, 0.21)", 0.24, 0.71), ("[0.21, 0.48)", 0.27, 0.33), ("[0.48, 0.77)", 0.25, -0.18),
+                          ("[0.77, inf)", 0.19, -0.83), ("missing", 0.05, -0.29)],
         "years_with_bank": [("(-inf, 1.5)", 0.22, -0.52), ("[1.5, 4)", 0.31, -0.09), ("[4, 9)", 0.28, 0.24), ("[9, inf)", 0.19, 0.47)],
-        "industry": [("retail, catering", 0.38, -0.31), ("manufacturing", 0.29, 0.14), ("services, IT", 0.26, 0.37), ("other", 0.07, -0.12)],
+        "industry": [("retail, catering", 0.38, -0.31), ("manufacturing", 0.29, 0.14), ("services, IT", 0.26, 0.37),
+                     ("other", 0.07, -0.12)],
     },
     "platform-b": {
         "gmv_12m": [("(-inf, 84000)", 0.17, -0.61), ("[84000, 260000)", 0.19, -0.15), ("[260000, 910000)", 0.2, 0.22),
@@ -31,7 +32,8 @@ _BINS: dict[str, dict[str, list[tuple[str, float, float]]]] = {
     "tax-c": {
         "declared_revenue_growth": [("(-inf, -0.18)", 0.16, -0.92), ("[-0.18, 0.02)", 0.24, -0.2), ("[0.02, 0.25)", 0.24, 0.31),
                                     ("[0.25, inf)", 0.18, 0.58), ("absent", 0.18, 0.03)],
-        "void_invoice_share": [("(-inf, 0.01)", 0.35, 0.36), ("[0.01, 0.05)", 0.29, -0.08), ("[0.05, inf)", 0.18, -0.74), ("absent", 0.18, 0.03)],
+        "void_invoice_share": [("(-inf, 0.01)", 0.35, 0.36), ("[0.01, 0.05)", 0.29, -0.08), ("[0.05, inf)", 0.18, -0.74),
+                               ("absent", 0.18, 0.03)],
         "top_buyer_share": [("(-inf, 0.3)", 0.4, 0.19), ("[0.3, 0.6)", 0.26, -0.05), ("[0.6, inf)", 0.16, -0.41), ("absent", 0.18, 0.03)],
     },
 }  # fmt: skip
