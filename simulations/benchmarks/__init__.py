@@ -1,0 +1,1 @@
+"""What the program costs: each script prints its figures with the machine's cores, and what the target is."""
