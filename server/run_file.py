@@ -15,6 +15,7 @@ Paths are relative to the file. Keys of features that this version does not have
 
 from __future__ import annotations
 
+import datetime as dt
 import hashlib
 import json
 import math
@@ -43,7 +44,6 @@ LATER_SELECT = ("iv_min", "corr_max", "vif_max", "p_max")
 LATER_PRIVACY = ("label_noise", "epsilon", "delta")
 TABLES = ("run", "model", "sample", "binning", "select", "scorecard", "align", "privacy", "party")
 _PARTY_NAME = re.compile(r"[a-z][a-z0-9-]{0,31}")
-_DAY = re.compile(r"\d{4}-(0[1-9]|1[0-2])-(0[1-9]|[12]\d|3[01])")
 _FEWEST_PARTIES, _MOST_PARTIES = 2, 8
 
 
@@ -236,7 +236,11 @@ def _check_sample(file: str, sample: SampleTable) -> None:
     day, where = sample.out_of_time_from, f"{file}: [sample] out_of_time_from"
     if day is None:
         return
-    if not _DAY.fullmatch(day):
+    try:
+        real = dt.date.fromisoformat(day).isoformat() == day
+    except ValueError:
+        real = False
+    if not real:
         raise ConfigurationError(where, "is not a day", "Write it as 2024-01-31.")
     if sample.as_of is None:
         raise ConfigurationError(where, "needs the date of each row", "Name the label party's date column: [sample] as_of.")

@@ -35,9 +35,9 @@ def read(path: Path) -> dict[str, Any]:
 
 def nearest(name: str, known: Iterable[str]) -> str:
     """What to do about an unknown name."""
-    names = list(known)
-    near = difflib.get_close_matches(name, names, 1, 0.5)
-    return f"Did you mean {near[0]!r}?" if near else f"Known: {', '.join(names)}."
+    names = {known_name.lower(): known_name for known_name in known}
+    near = difflib.get_close_matches(name.lower(), names, 1, 0.5)
+    return f"Did you mean {names[near[0]]!r}?" if near else f"Known: {', '.join(names.values())}."
 
 
 def require_known(where: str, given: Iterable[str], known: Iterable[str], what: str = "key") -> None:

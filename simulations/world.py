@@ -203,12 +203,12 @@ def _platform(rng: np.random.Generator, firms: _Firms) -> pd.DataFrame:
     frame = pd.DataFrame({
         "id": firms.ids,
         "gmv_12m": np.round(gmv, 2),                                                     # CNY
-        "gmv_growth": np.round(0.05 + 0.2 * health + 0.15 * noise[1], 4),                 # against the 12 months before
+        "gmv_growth": np.round(0.05 + 0.2 * health + 0.1 * noise[1], 4),                 # against the 12 months before
         "order_count_12m": np.round(gmv / np.exp(6.0 + 0.7 * noise[2])).astype(np.int64),
-        "refund_rate": np.round(norm.cdf(-1.6 - 0.35 * health + 0.3 * noise[3]), 4),
+        "refund_rate": np.round(norm.cdf(-1.6 - 0.35 * health + 0.2 * noise[3]), 4),
         "late_shipment_rate": np.round(norm.cdf(-1.3 - 0.3 * health + 0.5 * noise[4]), 4),
         "stock_turnover_days": np.round(np.exp(3.6 - 0.3 * health + 0.5 * noise[5]), 1),  # days
-        "buyer_rating": np.round(np.clip(4.4 + 0.2 * health + 0.3 * noise[6], 1.0, 5.0), 1),
+        "buyer_rating": np.round(np.clip(4.4 + 0.25 * health + 0.25 * noise[6], 1.0, 5.0), 1),
         "shop_tier": np.array(["basic", "silver", "gold"])[np.digitize(firms.scale + 0.5 * noise[0], [0.3, 1.3])],
         "main_category": np.char.add("sector ", firms.industry),
     })  # fmt: skip
@@ -224,8 +224,8 @@ def _tax(rng: np.random.Generator, firms: _Firms) -> pd.DataFrame:
         "id": firms.ids,
         "invoice_sales_12m": np.round(invoiced, 2),                                                     # CNY
         "invoice_purchases_12m": np.round(invoiced * norm.cdf(0.5 - 0.2 * firms.health + 0.35 * noise[1]), 2),  # CNY
-        "declared_tax_12m": np.round(invoiced * 0.03 * np.exp(0.35 * honesty + 0.3 * noise[2]), 2),      # CNY
-        "void_share": np.round(norm.cdf(-1.7 - 0.45 * honesty + 0.35 * noise[3]), 4),                   # of invoices written
+        "declared_tax_12m": np.round(invoiced * 0.03 * np.exp(0.35 * honesty + 0.2 * noise[2]), 2),      # CNY
+        "void_share": np.round(norm.cdf(-1.7 - 0.45 * honesty + 0.3 * noise[3]), 4),                   # of invoices written
         "top_customer_share": np.round(norm.cdf(-0.5 - 0.25 * firms.health + 0.6 * noise[4]), 4),
         "late_declarations_12m": rng.poisson(np.exp(-0.6 - 0.6 * honesty + 0.3 * noise[5])).astype(np.int64),
         "credit_rating": np.array(list("DCBA"))[np.digitize(honesty + 0.8 * noise[5], [-1.8, -0.9, 0.4])],
