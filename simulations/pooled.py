@@ -24,10 +24,11 @@ from __future__ import annotations
 import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
 import msgspec
 import numpy as np
+import pandas as pd
 from numpy.typing import NDArray
 from scipy.optimize import Bounds, minimize
 from scipy.special import expit
@@ -36,9 +37,6 @@ from sklearn.linear_model import LogisticRegression  # type: ignore[import-untyp
 from sklearn.preprocessing import StandardScaler  # type: ignore[import-untyped, unused-ignore]
 
 from federation.kernel.errors import ConfigurationError, DataError
-
-if TYPE_CHECKING:
-    import pandas as pd
 
 Floats = NDArray[np.float64]
 Rules = Mapping[str, Mapping[str, Mapping[str, Any]]]
@@ -177,7 +175,7 @@ def _design(rows: Rows, tables: Mapping[str, pd.DataFrame], rules: Rules) -> _De
     signs: list[int] = []
     bins: dict[str, dict[str, BinCounts]] = {}
     for party, columns in rules.items():
-        present = np.isin(rows.key, tables[party].index.to_numpy())
+        present: NDArray[np.bool_] = pd.Index(rows.key).isin(tables[party].index)
         joined = tables[party].reindex(rows.key)
         for column, plain in columns.items():
             rule = _rule(party, column, plain)
