@@ -190,13 +190,15 @@ def load(path: Path) -> RunFile:
     if privacy.partner_disclosure != "direction":
         what = f"{privacy.partner_disclosure!r} is not available yet in this version"
         raise ConfigurationError(f"{file}: [privacy] partner_disclosure", what, 'Use "direction" or leave it out.')
+    model = _model(file, raw.get("model", {}), run)
+    binning = strict_toml.table(f"{file}: [binning]", raw.get("binning", {}), BinningTable)
+    scorecard = strict_toml.table(f"{file}: [scorecard]", raw.get("scorecard", {}), ScorecardTable)
+    align = _align(path, raw.get("align", {}))
     parties = _parties(path, raw.get("party", []), binned=_binned(run))
     _check_consortium(file, parties, run, privacy)
     return RunFile(
-        path=path.resolve(), digest=hashlib.sha256(path.read_bytes()).hexdigest(), run=run, model=_model(file, raw.get("model", {}), run),
-        sample=sample, binning=strict_toml.table(f"{file}: [binning]", raw.get("binning", {}), BinningTable),
-        scorecard=strict_toml.table(f"{file}: [scorecard]", raw.get("scorecard", {}), ScorecardTable),
-        align=_align(path, raw.get("align", {})), privacy=privacy, parties=parties,
+        path=path.resolve(), digest=hashlib.sha256(path.read_bytes()).hexdigest(), run=run, model=model, sample=sample, binning=binning,
+        scorecard=scorecard, align=align, privacy=privacy, parties=parties,
     )  # fmt: skip
 
 
