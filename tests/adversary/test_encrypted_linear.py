@@ -288,7 +288,7 @@ def test_more_answers_than_the_cap_are_refused_before_anything_is_encrypted() ->
     assert not room.shelves[OWNER].effects
 
 
-def test_one_crafted_answer_reads_57_labels_as_the_contract_says() -> None:
+def test_one_crafted_answer_reads_57_labels_one_less_than_the_contract_says() -> None:
     labels = np.random.default_rng(SEED).integers(0, 2, 100)
     column = np.zeros((100, 1), np.int64)
     column[:57, 0] = 1 << np.arange(57, dtype=np.int64)
