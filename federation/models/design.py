@@ -15,35 +15,40 @@ from numpy.typing import NDArray
 
 from federation.encrypted_linear.packing import Columns
 from federation.encrypted_linear.protocol import hold
-from federation.kernel.errors import DataError
+from federation.kernel.codec import Message
+from federation.kernel.errors import DataError, PeerError
 from federation.kernel.role import Role, Run
 
 Reals = NDArray[np.float64]
 Positions = NDArray[np.int64]
 
 
-@dataclass(frozen=True)
-class VectorCode:
-    """The grid of the label party's secret vectors: integers of magnitude below 2^bits, in units of 2^-exponent."""
+FINE = 22
+"""Bits that are kept for a holder's columns: residuals become precise by and by (`increment`), columns must be so from the start."""
+FINEST = 50
 
-    bits: int
+
+class Grid(Message, frozen=True, tag="logistic/grid"):
+    """From the label party, before encrypted residuals: they are in units of 2^-exponent."""
+
     exponent: int
 
-    @classmethod
-    def of(cls, rows: int, largest: float) -> VectorCode:
-        """For so many rows and numbers up to `largest`: half of what 57 bits leave after adding up the rows."""
-        bits = (57 - max(1, rows).bit_length()) // 2 + 1
-        return cls(bits, bits - math.frexp(largest)[1])
 
-    @property
-    def noise(self) -> float:
-        """The standard deviation of one rounded number, in the vector's units."""
-        return float(np.ldexp(1.0, -self.exponent)) / math.sqrt(12.0)
+def residual_bits(universe: int) -> int:
+    """The magnitude of an increment's integers is at most 2^bits: what a plaintext's 57 bits leave beside columns and rows."""
+    return max(10, 57 - FINE - max(1, universe).bit_length())
 
 
-def residuals(vector: Reals, code: VectorCode) -> NDArray[np.int64]:
-    """A real vector on the code's grid, (n,) int64."""
-    return np.rint(np.ldexp(vector, code.exponent)).astype(np.int64)
+def increment(residual: Reals, sent: Reals, bits: int) -> tuple[NDArray[np.int64], int]:
+    """The change of the residuals since they were last sent, as integers of at most 2^bits on the finest dyadic grid, and its exponent.
+
+    Residuals are not sent anew in each iteration but corrected: both sides add up, so the error is that of the last correction alone, and it
+    shrinks with the steps of a converging fit (iterative refinement, as in Wilkinson 1963, chapter 3).
+    """
+    change = residual - sent
+    largest = float(np.abs(change).max())
+    exponent = FINEST if largest == 0 else min(FINEST, bits - math.frexp(largest)[1])
+    return np.rint(np.ldexp(change, exponent)).astype(np.int64), exponent
 
 
 @dataclass(frozen=True)
@@ -51,7 +56,7 @@ class Block:
     """One party's columns in standardised units.
 
     x: (n, d) its rows in the universe; absent: (d,) the row of a firm it does not have; penalty, signs: (d,); curvature: (d, d)
-    w0 X'X / W of its own rows; positions: (n,) within [0, universe); vector: the code of the label party's vectors.
+    w0 X'X / W of its own rows; positions: (n,) within [0, universe).
     """
 
     x: Reals
@@ -61,7 +66,6 @@ class Block:
     curvature: Reals
     positions: Positions
     universe: int
-    vector: VectorCode
 
     def inverse(self, free: NDArray[np.bool_]) -> Reals:
         """(curvature + penalty)^-1 over the free coefficients, zero elsewhere, (d, d). A tiny ridge keeps it defined."""
@@ -99,11 +103,14 @@ class Held:
         return out
 
 
-def held_gradient(run: Run, owner: str, held: Held, block: Block, theta: Reals) -> Role[Reals]:
-    """The holder's gradient block (1/W) X'r + penalty theta, (d,), from the owner's encrypted residuals."""
+def held_sums(run: Run, owner: str, held: Held, sums: Reals) -> Role[Reals]:
+    """X'r, (d,), brought up to date by the owner's encrypted change of r. Raises PeerError for a grid that no double has."""
+    received = yield from run.step("grid", expect={owner: Grid})
+    exponent = received.of(owner, Grid).exponent
+    if not -FINEST <= exponent <= FINEST:
+        raise PeerError(owner, "a grid out of range", f"an exponent between -{FINEST} and {FINEST}")
     totals = yield from hold(run, owner, held.columns, held.label)
-    sums = held.columns.real(totals, block.vector.exponent)
-    return sums / held.total + block.penalty * theta
+    return sums + held.columns.real(totals, exponent)
 
 
 def require_full_rank(where: str, x: Reals, names: tuple[str, ...]) -> None:

@@ -26,7 +26,6 @@ from federation.kernel.role import Role, Run
 from federation.models.binned import Binned, BinningRules
 from federation.models.binning import Outcomes, bin_holder, bin_label
 from federation.models.bins import Bins
-from federation.models.design import VectorCode, residuals
 from federation.models.encoding import Encoding, plain
 from federation.models.prepare import Encoded, design_columns, training_labels
 from federation.models.sample import Sample
@@ -38,7 +37,7 @@ Positions = NDArray[np.int64]
 
 
 class Training(Message, frozen=True, tag="training/scale"):
-    """From the label party: the training weight W, the share of bads, and the exponent of its vectors' grid for weights and residuals."""
+    """From the label party: the training weight W, the share of bads, and the exponent of its weights' grid."""
 
     total: float
     base: float
@@ -85,6 +84,26 @@ class Place:
         out = np.zeros((self.universe, rows.shape[1]))
         out[self.positions] = rows
         return out
+
+
+@dataclass(frozen=True)
+class WeightGrid:
+    """Training weights as integers of at most 2^bits in units of 2^-exponent: one bit where every row weighs one."""
+
+    bits: int
+    exponent: int
+
+    @classmethod
+    def of(cls, manifest: Manifest, universe: int, largest: float) -> WeightGrid:
+        """Half of what 57 bits leave after adding up the rows, for weights up to `largest`."""
+        if not manifest.sample.weighted:
+            return cls(1, 0)
+        bits = (57 - universe.bit_length()) // 2
+        return cls(bits, bits - math.frexp(largest)[1])
+
+    def integers(self, weight: Reals) -> NDArray[np.int64]:
+        """Weights on the grid, (n,)."""
+        return np.rint(np.ldexp(weight, self.exponent)).astype(np.int64)
 
 
 # -- moments ----------------------------------------------------------------------------------------------------------------------
@@ -144,19 +163,14 @@ def moments_label(
 
     train, weight: (n,) in the order of `positions`; weight is zero outside training.
     """
-    code = weight_code(manifest, universe, float(weight.max()))
+    grid = WeightGrid.of(manifest, universe, float(weight.max()))
     wanted = yield from hear_wanted(run, manifest)
     placed = np.zeros(universe, np.int64)
-    placed[positions] = residuals(weight, code)
-    yield from own(run.within("weights"), wanted, placed, code.bits)
+    placed[positions] = grid.integers(weight)
+    yield from own(run.within("weights"), wanted, placed, grid.bits)
     if manifest.sample.weighted:
         placed[positions] = train.astype(np.int64)
         yield from own(run.within("members"), dict.fromkeys(manifest.feature_parties, 1), placed, 1)
-
-
-def weight_code(manifest: Manifest, universe: int, largest: float) -> VectorCode:
-    """The grid of the training weights: one bit where every row weighs one, which leaves the columns all the precision."""
-    return VectorCode.of(universe, largest) if manifest.sample.weighted else VectorCode(1, 0)
 
 
 def moments_holder(
@@ -167,11 +181,10 @@ def moments_holder(
     Raises PolicyRefusal below the minimum cohort.
     """
     parts = MomentColumns.of(encoding.raw(table.columns)[place.rows], encoding.counted(table.columns)[place.rows])
-    code = weight_code(manifest, place.universe, 1.0)
-    columns = Columns.quantised(place.spread(parts.matrix), code.bits)
+    columns = Columns.quantised(place.spread(parts.matrix), WeightGrid.of(manifest, place.universe, 1.0).bits)
     yield from announce(run, manifest.label_party, columns.answers)
     totals = yield from hold(run.within("weights"), manifest.label_party, columns, "moments")
-    sums = columns.real(totals, scale.exponent if manifest.sample.weighted else 0)
+    sums = columns.real(totals, scale.exponent)
     matched = float(sums[0])
     if manifest.sample.weighted:
         presence = Columns.quantised(place.spread(parts.matrix[:, :1]), 1)
@@ -244,9 +257,9 @@ def encode_label(
     assert table.label is not None, "a label party"
     place = Place.of(positions, universe)
     labels = training_labels(table, sample, place.rows)
-    code = VectorCode.of(universe, float(labels.w.max()))
-    yield from run.step("scale", dict.fromkeys(manifest.feature_parties, Training(labels.total, labels.base, code.exponent)))
-    done = Encoded(Encoding(()), labels.total, labels.base, code.exponent, matched=int((labels.w > 0).sum()))
+    grid = WeightGrid.of(manifest, universe, float(labels.w.max()))
+    yield from run.step("scale", dict.fromkeys(manifest.feature_parties, Training(labels.total, labels.base, grid.exponent)))
+    done = Encoded(Encoding(()), labels.total, labels.base, grid.exponent, matched=int((labels.w > 0).sum()))
     if binned_run(manifest):
         outcomes = Outcomes(table.label, sample.train, table.weight if manifest.sample.weighted else None)
         binned = yield from bin_label(

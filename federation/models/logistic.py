@@ -28,7 +28,7 @@ from federation.kernel.state import State
 from federation.masked_sum.pairwise import sum_coordinator, sum_member
 from federation.masked_sum.partial_scores import route_scores, send_scores
 from federation.models.descent import HISTORY, Products, products, weights
-from federation.models.design import Block, Held, held_gradient, residuals
+from federation.models.design import Block, Grid, Held, held_sums, increment, residual_bits
 from federation.models.line_search import Penalty, exact_step, log_loss
 from federation.models.scores import Consortium, partners_scores
 
@@ -58,6 +58,7 @@ class Fit(State, frozen=True):
     theta: (d,) own coefficients in standardised units; free: (d,) bool, not fixed at zero by its sign; steps, changes: (m, d) the scaled
     pairs of its block; gradient: (d,) of the last iteration and move: (d,) the change of theta since; scale, pair_scale: public scales that
     keep inner products near one; reveals: score vectors that the label party has seen; score: (n,) z of the label party's rows, its alone;
+    sent: (n,) the residuals as sent so far, the label party's; sums: (d,) X'r so far, a feature party's;
     reference: (d,) the first solution, while a second start checks that it is the only one (see `uniqueness`).
     """
 
@@ -73,6 +74,8 @@ class Fit(State, frozen=True):
     gradient: Reals | None = None
     move: Reals | None = None
     score: Reals | None = None
+    sent: Reals | None = None
+    sums: Reals | None = None
     reference: Reals | None = None
     reason: str = ""
 
@@ -129,7 +132,7 @@ def begin(block: Block, labels: Labels | None = None) -> Fit:
 
 def iterate_label(run: Run, parties: Consortium, block: Block, labels: Labels, limits: Limits, fit: Fit, answers: dict[str, int]) -> Role[Fit]:
     """The label party's iteration. answers: how many encrypted sums each holder asks for."""
-    gradient = yield from label_gradient(run, block, labels, fit, answers)
+    fit, gradient = yield from label_gradient(run, block, labels, fit, answers)
     fit, direction = yield from descend(run, parties, block, fit, gradient)
     fit, change, penalty, length = yield from score_change(run, parties, block, fit, direction)
     score = own_score(fit)
@@ -145,7 +148,7 @@ def iterate_label(run: Run, parties: Consortium, block: Block, labels: Labels, l
 
 def iterate_holder(run: Run, parties: Consortium, block: Block, held: Held, limits: Limits, fit: Fit) -> Role[Fit]:
     """A feature party's iteration."""
-    gradient = yield from held_gradient(run.within("gradient"), parties.label_party, held, block, fit.theta)
+    fit, gradient = yield from holder_gradient(run, parties, held, block, fit)
     fit, direction = yield from descend(run, parties, block, fit, gradient)
     fit = yield from offer_scores(run, parties, block, held, limits, fit, direction)
     verdict = yield from hear(run, parties)
@@ -169,12 +172,24 @@ def own_score(fit: Fit) -> Reals:
 # -- its parts, which `signs` and `uniqueness` use too ----------------------------------------------------------------------------
 
 
-def label_gradient(run: Run, block: Block, labels: Labels, fit: Fit, answers: dict[str, int]) -> Role[Reals]:
-    """Sends the encrypted residuals; returns the label party's own gradient block, from the very same rounded residuals."""
-    rounded = residuals(labels.w * (expit(own_score(fit)) - labels.y), block.vector)
-    yield from own(run.within("gradient"), answers, block.placed(rounded), block.vector.bits)
-    real: Reals = np.ldexp(rounded.astype(np.float64), -block.vector.exponent)
-    return block.x.T @ real / labels.total + block.penalty * fit.theta
+def label_gradient(run: Run, block: Block, labels: Labels, fit: Fit, answers: dict[str, int]) -> Role[tuple[Fit, Reals]]:
+    """Sends the encrypted change of the residuals; the label party's own gradient block, (d,), is from the very numbers that it sent."""
+    residual = labels.w * (expit(own_score(fit)) - labels.y)
+    sent = np.zeros(len(residual)) if fit.sent is None else fit.sent
+    bits = residual_bits(block.universe)
+    change, exponent = increment(residual, sent, bits)
+    place = run.within("gradient")
+    yield from place.step("grid", dict.fromkeys(answers, Grid(exponent)))
+    yield from own(place, answers, block.placed(change), bits)
+    sent = sent + np.ldexp(change.astype(np.float64), -exponent)
+    return msgspec.structs.replace(fit, sent=sent), block.x.T @ sent / labels.total + block.penalty * fit.theta
+
+
+def holder_gradient(run: Run, parties: Consortium, held: Held, block: Block, fit: Fit) -> Role[tuple[Fit, Reals]]:
+    """A feature party's own gradient block, (d,): (1/W) X'r + penalty theta."""
+    before = np.zeros(len(fit.theta)) if fit.sums is None else fit.sums
+    sums = yield from held_sums(run.within("gradient"), parties.label_party, held, before)
+    return msgspec.structs.replace(fit, sums=sums), sums / held.total + block.penalty * fit.theta
 
 
 def descend(run: Run, parties: Consortium, block: Block, fit: Fit, gradient: Reals) -> Role[tuple[Fit, Reals]]:
@@ -263,7 +278,7 @@ def moved(fit: Fit, direction: Reals, verdict: Verdict) -> Fit:
 def _next_mode(fit: Fit, limits: Limits, length: float, step: float) -> tuple[Mode, str]:
     """What follows an iteration whose direction had this length. One reveal is kept for the final scores.
 
-    A direction that leads no further down (step 0) although it is longer than the tolerance is the rounding of the residuals: the end, too.
+    A direction that leads no further down (step 0) although it is longer than the tolerance is rounding: the end, too.
     """
     checking = fit.reference is not None
     if length <= (LOOSE_TOLERANCE if checking else limits.tolerance) or (step == 0 and length <= 10 * limits.tolerance):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -11,7 +10,7 @@ from numpy.typing import NDArray
 from federation.encrypted_linear.packing import Columns
 from federation.kernel.manifest import Manifest
 from federation.kernel.state import State
-from federation.models.design import Block, Held, VectorCode, require_full_rank
+from federation.models.design import Block, Held, require_full_rank, residual_bits
 from federation.models.encoding import Encoding, Woe
 from federation.models.logistic import Labels, Limits
 from federation.models.sample import Sample
@@ -25,7 +24,7 @@ Positions = NDArray[np.int64]
 class Encoded(State, frozen=True):
     """A party's encoding and what it learned with it.
 
-    total, base: the training weight W and the share of bads; exponent: of the label party's vectors; answers: (label party) how many sums
+    total, base: the training weight W and the share of bads; exponent: of the training weights' grid; answers: (label party) how many sums
     each holder asks for in the fit; matched: own rows that train; tables: weights of evidence; released: label-dependent counts it received;
     notes: for the report.
     """
@@ -52,16 +51,11 @@ class Prepared:
     held: Held | None = None
 
 
-def vector_code(universe: int, exponent: int) -> VectorCode:
-    """The code of the residuals that goes with the announced exponent."""
-    return VectorCode(VectorCode.of(universe, 1.0).bits, exponent)
-
-
 def design_columns(x: Reals, absent: Reals, positions: Positions, universe: int) -> Columns:
     """A holder's design over the universe as integers for sums with residuals."""
     whole = np.repeat(absent[None, :], universe, axis=0)
     whole[positions] = x
-    return Columns.quantised(whole, VectorCode.of(universe, 1.0).bits)
+    return Columns.quantised(whole, residual_bits(universe))
 
 
 def _penalty(manifest: Manifest, encoding: Encoding, total: float) -> Reals:
@@ -81,10 +75,10 @@ def _signs(manifest: Manifest, encoding: Encoding) -> NDArray[np.int8]:
     return np.array([-1 if isinstance(part, Woe) else 0 for part in encoding.columns for _ in part.names], np.int8)
 
 
-def _limits(manifest: Manifest, floor: float) -> Limits:
+def _limits(manifest: Manifest) -> Limits:
     settings = manifest.settings
     return Limits(
-        max(settings.tolerance, floor), settings.max_iterations, manifest.privacy.max_score_reveals, settings.C is None, settings.signs == "woe"
+        settings.tolerance, settings.max_iterations, manifest.privacy.max_score_reveals, settings.C is None, settings.signs == "woe"
     )
 
 
@@ -95,17 +89,14 @@ def prepare_label(
     rows = np.flatnonzero(positions >= 0)
     x = np.column_stack([np.ones(len(rows)), encoded.encoding.design(table.columns)[rows]])
     labels = training_labels(table, sample, rows)
-    code = vector_code(universe, encoded.exponent)
     if manifest.settings.C is None:
         require_full_rank(manifest.label_party, x[labels.w > 0][:, 1:], encoded.encoding.names)
     w0 = encoded.base * (1 - encoded.base)
     curvature = w0 * (x * labels.w[:, None]).T @ x / labels.total
     penalty = np.concatenate([[0.0], _penalty(manifest, encoded.encoding, labels.total)])
     signs = np.concatenate([np.zeros(1, np.int8), _signs(manifest, encoded.encoding)])
-    block = Block(x, np.zeros(x.shape[1]), penalty, signs, curvature, positions[rows], universe, code)
-    columns = x.shape[1] + sum(encoded.answers.values())
-    floor = 6 * code.noise * math.sqrt(len(rows) * columns) / (labels.total * w0)
-    return Prepared(block, x, _limits(manifest, floor), labels=labels)
+    block = Block(x, np.zeros(x.shape[1]), penalty, signs, curvature, positions[rows], universe)
+    return Prepared(block, x, _limits(manifest), labels=labels)
 
 
 def training_labels(table: Table, sample: Sample, rows: Positions) -> Labels:
@@ -129,10 +120,9 @@ def prepare_holder(manifest: Manifest, me: str, table: Table, universe: int, pos
     elsewhere = np.delete(np.arange(universe), positions[rows])[:1]
     absent = rounded[elsewhere[0]] if len(elsewhere) else absent
     curvature = encoded.base * (1 - encoded.base) * (x.T @ x + missing * np.outer(absent, absent)) / universe
-    code = vector_code(universe, encoded.exponent)
     block = Block(
         x, absent, _penalty(manifest, encoded.encoding, encoded.total), _signs(manifest, encoded.encoding), curvature, positions[rows],
-        universe, code,
+        universe,
     )  # fmt: skip
     held = Held(columns, positions[rows], universe, encoded.total, "design")
-    return Prepared(block, exact, _limits(manifest, 0.0), held=held)
+    return Prepared(block, exact, _limits(manifest), held=held)

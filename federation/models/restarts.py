@@ -22,7 +22,7 @@ from federation.kernel.role import COORDINATOR, Role, Run
 from federation.masked_sum.fixed_point import FixedPoint
 from federation.masked_sum.pairwise import sum_coordinator, sum_member
 from federation.masked_sum.partial_scores import route_scores
-from federation.models.design import Block, Held, held_gradient
+from federation.models.design import Block, Held
 from federation.models.logistic import (
     PENALTY_SCALARS,
     Fit,
@@ -32,6 +32,7 @@ from federation.models.logistic import (
     Next,
     Reals,
     Verdict,
+    holder_gradient,
     label_gradient,
     moved,
     offer_scores,
@@ -92,7 +93,7 @@ class LabelSide:
 
     def settle(self, run: Run, fit: Fit) -> Role[Fit]:
         """Check the signs."""
-        gradient = yield from label_gradient(run, self.block, self.labels, fit, self.answers)
+        fit, gradient = yield from label_gradient(run, self.block, self.labels, fit, self.answers)
         wrong, inwards = _pivot(self.block, fit, gradient)
         count = yield from _count(run, self.parties, int(wrong.sum() + inwards.sum()))
         after = _after(fit, self.limits, count)
@@ -130,7 +131,7 @@ class HolderSide:
 
     def settle(self, run: Run, fit: Fit) -> Role[Fit]:
         """Check the signs."""
-        gradient = yield from held_gradient(run.within("gradient"), self.parties.label_party, self.held, self.block, fit.theta)
+        fit, gradient = yield from holder_gradient(run, self.parties, self.held, self.block, fit)
         wrong, inwards = _pivot(self.block, fit, gradient)
         count = yield from _count(run, self.parties, int(wrong.sum() + inwards.sum()))
         after = _after(fit, self.limits, count)
