@@ -34,6 +34,6 @@ def mailbox(message: Message, context: Context) -> Message:
         _log.warning("refused: %s", error)
         answer = Parcel("refused", run, error.code.value.encode())
     except Exception as error:  # the adapter's edge: an exception's text would travel to the server
-        _log.error("internal error: %s", type(error).__name__)  # noqa: TRY400  # a traceback can quote values
+        _log.error("internal error: %s", type(error).__name__)  # a traceback can quote values
         answer = Parcel("refused", run, AbortCode.INTERNAL.value.encode())
     return Message(pack(answer), reply_to=message)

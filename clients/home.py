@@ -1,10 +1,10 @@
 """A node's home folder: its own configuration, keys, journals and results. Nothing outside it belongs to the node but its source.
 
-    node.toml        name, role, source, columns: this party's own section of the run file
-    keys/            identity.key, storage.key (mode 600)
-    journal/RUN.db   the journals of running sessions, encrypted
-    align/ID.npz     positions of a finished alignment, for `[align] from`
-    results/         share.json, scores.parquet, bins.toml, metrics.json, log.jsonl of the last run
+node.toml        name, role, source, columns: this party's own section of the run file
+keys/            identity.key, storage.key (mode 600)
+journal/RUN.db   the journals of running sessions, encrypted
+align/ID.npz     positions of a finished alignment, for `[align] from`
+results/         share.json, scores.parquet, bins.toml, metrics.json, log.jsonl of the last run
 """
 
 from __future__ import annotations
@@ -67,7 +67,7 @@ class Home:
         partial.replace(path)
         return path
 
-    def log(self, event: str, **facts: str | int | float | bool) -> None:
+    def log(self, event: str, **facts: str | float | bool) -> None:
         """A line in the node's own log: counts and names of places, never a value."""
         with (self.results / "log.jsonl").open("a") as file:
             file.write(json.dumps({"event": event} | facts) + "\n")

@@ -64,7 +64,9 @@ def read_alignment(folder: Path, table: Table, former: str) -> Universe:
     """The former run's alignment at this party. Raises ConfigurationError where it is of another run or of other keys."""
     path = folder / "results" / "alignment.npz"
     if not path.exists():
-        raise ConfigurationError(str(path), "the former run's alignment is not there", "Correct [align] from, or leave it out and align anew.")
+        raise ConfigurationError(
+            str(path), "the former run's alignment is not there", "Correct [align] from, or leave it out and align anew."
+        )
     with np.load(path) as stored:
         if str(stored["manifest"][0]) != former or str(stored["keys"][0]) != key_fingerprint(table):
             raise ConfigurationError(

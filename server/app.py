@@ -102,7 +102,9 @@ def _carry(courier: Courier, participant: Participant[Progress], record: Conduct
         due = [name for name in waiting if waiting[name] or numbers[name] < 0]
         if not due:
             unfinished = ", ".join(name for name in waiting if not done[name])
-            raise LostNode(unfinished, "the run stands still: nobody has anything to send", "Resume the run; if it happens again, report it.")
+            raise LostNode(
+                unfinished, "the run stands still: nobody has anything to send", "Resume the run; if it happens again, report it."
+            )
         batches: dict[str, Batch] = {}
         for name in due:
             numbers[name] += 1
@@ -129,7 +131,7 @@ def _carry(courier: Courier, participant: Participant[Progress], record: Conduct
 
 
 def _phase(stage: str) -> str:
-    return stage.split(" ")[0]
+    return stage.split(" ", maxsplit=1)[0]
 
 
 def file_key(path: Path) -> Secret:

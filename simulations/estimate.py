@@ -18,5 +18,7 @@ def estimate(rows: dict[str, int], columns: dict[str, int], settings: RunFile) -
     wanted = sum(columns[name] for name in partners)
     align_seconds = total * (len(rows) + 1) / 40_000
     step_seconds = 0.05 + 0.006 * blocks * (len(partners) + wanted / 10) + 0.004 * wanted
-    megabytes = total * 32 * (len(rows) + 1) / 1e6 + ITERATIONS * (blocks * len(partners) * MEGABYTES_PER_BLOCK + wanted * 0.13 + universe * 16 * len(partners) / 1e6)
+    megabytes = total * 32 * (len(rows) + 1) / 1e6 + ITERATIONS * (
+        blocks * len(partners) * MEGABYTES_PER_BLOCK + wanted * 0.13 + universe * 16 * len(partners) / 1e6
+    )
     return align_seconds + ITERATIONS * step_seconds + 2, megabytes

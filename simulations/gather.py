@@ -19,7 +19,14 @@ TOGETHER = "All parties' coefficients stand together here because this is a simu
 
 
 def gather(
-    settings: RunFile, out: Path, homes: dict[str, Path], conduct: dict[str, Any], seconds: float, history: list[dict[str, float | int]], *, pooled: bool
+    settings: RunFile,
+    out: Path,
+    homes: dict[str, Path],
+    conduct: dict[str, Any],
+    seconds: float,
+    history: list[dict[str, float | int]],
+    *,
+    pooled: bool,
 ) -> dict[str, Any]:
     """Write DIR/result.json and its neighbours; returns the document."""
     manifest = msgspec.convert(conduct["manifest"], Manifest, strict=False)
@@ -61,8 +68,12 @@ def _copy(out: Path, homes: dict[str, Path], label: str) -> None:
     """Each party's own files, side by side."""
     for folder in ("scores", "models", "audit", "bins"):
         shutil.rmtree(out / folder, ignore_errors=True)
-    wanted = [(name, "share.json", "models", f"{name}.json") for name in homes] + [(name, "log.jsonl", "audit", f"{name}.jsonl") for name in homes]
-    wanted += [(name, "bins.toml", "bins", f"{name}.toml") for name in homes] + [(name, "bins.digest", "bins", f"{name}.digest") for name in homes]
+    wanted = [(name, "share.json", "models", f"{name}.json") for name in homes] + [
+        (name, "log.jsonl", "audit", f"{name}.jsonl") for name in homes
+    ]
+    wanted += [(name, "bins.toml", "bins", f"{name}.toml") for name in homes] + [
+        (name, "bins.digest", "bins", f"{name}.digest") for name in homes
+    ]
     wanted += [(label, "scores.parquet", "scores", f"{label}.parquet"), (label, "curves.json", ".", "curves.json")]
     for name, source, folder, target in wanted:
         path = homes[name] / "results" / source
@@ -120,5 +131,9 @@ def _notes(manifest: Manifest, shares: dict[str, Any]) -> list[str]:
     if label.get("dropped_out_of_time"):
         notes.append(f"{label['dropped_out_of_time']} out-of-time rows belong to firms that train and were left out of all three samples")
     for name, share in shares.items():
-        notes += [f"{name}: column {c!r} has an IV of {iv:.2f}: check that it does not leak the outcome" for c, iv in share["iv"].items() if iv > 0.5]  # noqa: PLR2004
+        notes += [
+            f"{name}: column {c!r} has an IV of {iv:.2f}: check that it does not leak the outcome"
+            for c, iv in share["iv"].items()
+            if iv > 0.5
+        ]
     return notes

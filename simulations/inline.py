@@ -82,5 +82,3 @@ class InlineGrid(Grid):
     def send_and_receive(self, messages: Iterable[Message], *, timeout: float | None = None) -> list[Message]:
         """Flower's interface: push and pull."""
         return self.pull_messages(self.push_messages(messages))
-
-

@@ -84,7 +84,15 @@ class Screen:
         metrics = result.get("metrics") or {}
         if metrics:
             table = Table(title=f"{result['run']['model']} · {'converged' if result['converged'] else 'NOT converged'}")
-            for heading in ("sample", "rows", "AUC", "KS", "Gini", "Brier", *(("pooled AUC", "pooled KS", "bank alone AUC") if result.get("pooled") else ())):
+            for heading in (
+                "sample",
+                "rows",
+                "AUC",
+                "KS",
+                "Gini",
+                "Brier",
+                *(("pooled AUC", "pooled KS", "bank alone AUC") if result.get("pooled") else ()),
+            ):
                 table.add_column(heading, justify="right" if heading != "sample" else "left")
             for split, values in metrics.items():
                 if not values.get("n"):
@@ -97,7 +105,9 @@ class Screen:
                 table.add_row(*cells)
             console.print(table)
         if result.get("pooled"):
-            console.print(f"largest coefficient difference to the pooled fit: {result['pooled']['max_difference']:.1e} (standardised units)")
+            console.print(
+                f"largest coefficient difference to the pooled fit: {result['pooled']['max_difference']:.1e} (standardised units)"
+            )
         for note in result.get("notes", []):
             console.print(f"note: {note}")
         cost = result["cost"]

@@ -36,7 +36,9 @@ def reference_document(settings: RunFile, manifest: Manifest, homes: dict[str, P
     frames = {name: frame(table) for name, table in tables.items()}
     rules = {name: {part["column"]: rule(part, manifest, share) for part in share["encoding"]["columns"]} for name, share in shares.items()}
     joined = pooled.fit(rows, frames, rules, manifest.settings.C, standardize=manifest.settings.standardize)
-    alone = pooled.fit(rows, frames, {manifest.label_party: rules[manifest.label_party]}, manifest.settings.C, standardize=manifest.settings.standardize)
+    alone = pooled.fit(
+        rows, frames, {manifest.label_party: rules[manifest.label_party]}, manifest.settings.C, standardize=manifest.settings.standardize
+    )
     names = sample.split_names()[kept]
     federated = pd.read_parquet(out / "scores" / f"{manifest.label_party}.parquet")
     differences = [

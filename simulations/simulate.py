@@ -73,11 +73,15 @@ def prepare_homes(settings: RunFile, out: Path, journal: str) -> dict[str, Path]
             shutil.rmtree(home / "results", ignore_errors=True)
             if journal == "memory":
                 shutil.rmtree(home / "journal", ignore_errors=True)
-            (home / "node.toml").write_text(tomli_w.dumps(settings.node_section(party.name) | {"journal": journal, "workers": os.cpu_count() or 1}))
+            (home / "node.toml").write_text(
+                tomli_w.dumps(settings.node_section(party.name) | {"journal": journal, "workers": os.cpu_count() or 1})
+            )
             homes[party.name] = home
         (out / "coordinator").mkdir(exist_ok=True)
     except OSError as error:
-        raise ConfigurationError(str(out), f"the output folder cannot be written ({error.strerror})", "Choose a folder you may write to.") from None
+        raise ConfigurationError(
+            str(out), f"the output folder cannot be written ({error.strerror})", "Choose a folder you may write to."
+        ) from None
     return homes
 
 

@@ -70,8 +70,16 @@ class Room:
         shelf = self.shelves.setdefault(me, MemoryShelf())
         return Run(
             Context(
-                me, self.members, self.session, self.stage, Secret(suite.digest("secret", me, self.session)),
-                pair, group, 7, shelf, lambda: view[0],
+                me,
+                self.members,
+                self.session,
+                self.stage,
+                Secret(suite.digest("secret", me, self.session)),
+                pair,
+                group,
+                7,
+                shelf,
+                lambda: view[0],
             )
         )
 
@@ -103,7 +111,9 @@ class Room:
         while len(outputs) < len(roles):
             ready = [n for n, (_, s) in waiting.items() if all(letters.get((p, n)) for p in s.expect)]
             if not ready:
-                msg = "every party waits: " + "; ".join(f"{n} at {r.address}/{s.name} for {sorted(s.expect)}" for n, (r, s) in waiting.items())
+                msg = "every party waits: " + "; ".join(
+                    f"{n} at {r.address}/{s.name} for {sorted(s.expect)}" for n, (r, s) in waiting.items()
+                )
                 raise RuntimeError(msg)
             for name in ready:
                 _, step = waiting[name]

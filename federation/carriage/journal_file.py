@@ -50,7 +50,9 @@ class JournalFile:
             return self._cipher.decrypt(blob[:12], blob[12:], name.encode())
         except InvalidTag:
             raise DataError(
-                str(self._path), f"the journal's row {name.split(':')[0]!r} does not decrypt", "Restore the node's storage key, or abandon the run."
+                str(self._path),
+                f"the journal's row {name.split(':', maxsplit=1)[0]!r} does not decrypt",
+                "Restore the node's storage key, or abandon the run.",
             ) from None
 
     def load(self) -> Record | None:

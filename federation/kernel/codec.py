@@ -53,9 +53,7 @@ class Array(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         plain = np.ascontiguousarray(array, array.dtype.newbyteorder("<"))
         return cls(plain.dtype.str, plain.shape, plain.tobytes())
 
-    def read(
-        self, sender: str, dtype: str, shape: Sequence[int], low: float | None = None, high: float | None = None
-    ) -> NDArray[Any]:
+    def read(self, sender: str, dtype: str, shape: Sequence[int], low: float | None = None, high: float | None = None) -> NDArray[Any]:
         """The array, read-only, after checking that it has the dtype and shape expected, is finite, and lies within [low, high].
 
         Raises PeerError, naming the sender.

@@ -20,7 +20,7 @@ class _Part(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tru
     pass
 
 
-class ColumnDeclaration(_Part):
+class ColumnDeclaration(_Part, frozen=True, kw_only=True):
     """A column that a party contributes. level: JR/T 0197-2020 level 1-5; unit: free text of the data dictionary."""
 
     name: str
@@ -29,7 +29,7 @@ class ColumnDeclaration(_Part):
     unit: str = ""
 
 
-class PartyDeclaration(_Part):
+class PartyDeclaration(_Part, frozen=True, kw_only=True):
     """An institution. identity: its Ed25519 identity key, hexadecimal; dated: its rows carry their own as-of date."""
 
     name: str
@@ -40,7 +40,7 @@ class PartyDeclaration(_Part):
     columns: tuple[ColumnDeclaration, ...] = ()
 
 
-class SampleSettings(_Part):
+class SampleSettings(_Part, frozen=True, kw_only=True):
     """Which rows train. holdout: share of firms held out; key: "firm", or "firm and month" where a firm has several rows."""
 
     holdout: float = 0.3
@@ -52,7 +52,7 @@ class SampleSettings(_Part):
     periods: tuple[str, ...] = ()
 
 
-class AlignSettings(_Part):
+class AlignSettings(_Part, frozen=True, kw_only=True):
     """visibility: DESIGN 5.1; kind: of the identifiers; former: the alignment taken over from a former run, hexadecimal."""
 
     visibility: Literal["hidden", "book", "intersection"] = "hidden"
@@ -60,7 +60,7 @@ class AlignSettings(_Part):
     former: str | None = None
 
 
-class ModelSettings(_Part):
+class ModelSettings(_Part, frozen=True, kw_only=True):
     """C: scikit-learn's inverse ridge strength, inf for none (None here, since canonical bytes know no infinity)."""
 
     C: float | None = 1.0
@@ -71,7 +71,7 @@ class ModelSettings(_Part):
     signs: Literal["free", "woe"] = "free"
 
 
-class BinningSettings(_Part):
+class BinningSettings(_Part, frozen=True, kw_only=True):
     """How columns are cut, DESIGN 6."""
 
     max_bins: int = 6
@@ -82,7 +82,7 @@ class BinningSettings(_Part):
     woe_smoothing: float = 0.5
 
 
-class ScorecardSettings(_Part):
+class ScorecardSettings(_Part, frozen=True, kw_only=True):
     """Points: base_points at base_odds (goods to one bad), pdo more points double the odds."""
 
     base_points: float = 600.0
@@ -90,7 +90,7 @@ class ScorecardSettings(_Part):
     pdo: float = 20.0
 
 
-class PrivacySettings(_Part):
+class PrivacySettings(_Part, frozen=True, kw_only=True):
     """What may be disclosed, and the caps; the defaults are the strict ones."""
 
     single_partner_disclosure: bool = False
@@ -103,7 +103,7 @@ class PrivacySettings(_Part):
     max_rows: int = 20_000_000
 
 
-class Manifest(_Part):
+class Manifest(_Part, frozen=True, kw_only=True):
     """A run, whole. attempt: counts restarts that had to open a new session; coordinator: its identity key, hexadecimal."""
 
     run: str

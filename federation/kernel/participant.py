@@ -230,8 +230,16 @@ class Participant(Generic[S]):
         pairs = {} if opening else keys.pairs(self.manifest, self.me)
         return Run(
             Context(
-                self.me, self.manifest.members, self._channel.session, stage, keys.secret, pairs, Secret(keys.group), self.manifest.seed,
-                self, lambda: self._view,
+                self.me,
+                self.manifest.members,
+                self._channel.session,
+                stage,
+                keys.secret,
+                pairs,
+                Secret(keys.group),
+                self.manifest.seed,
+                self,
+                lambda: self._view,
             )
         )
 

@@ -88,9 +88,7 @@ class Cover:
     @classmethod
     def agree(cls, run: Run, members: tuple[str, ...], length: int, encoding: FixedPoint, visible_to: Visibility) -> Self:
         """The cover of this place in the session. To be called before the step's total is received, which changes the group's view."""
-        return cls.from_keys(
-            run.group_key("sum mask", members), run.group_key("tag weights", members), length, encoding, visible_to
-        )
+        return cls.from_keys(run.group_key("sum mask", members), run.group_key("tag weights", members), length, encoding, visible_to)
 
     def conceal(self, integers: Integers) -> Masked:
         """A member's contribution but for the masks that cancel. integers: (k,), within the encoding's clip."""

@@ -63,7 +63,8 @@ def require_members(me: str, members: tuple[str, ...], encoding: FixedPoint, *, 
         )
     if len(set(members)) != len(members) or me not in members or COORDINATOR in members or encoding.members < len(members):
         raise ConfigurationError(
-            me, "the members of a masked sum must be distinct institutions, this one among them, and no more than its encoding allows",
+            me,
+            "the members of a masked sum must be distinct institutions, this one among them, and no more than its encoding allows",
             "Correct the manifest.",
         )
 

@@ -152,7 +152,8 @@ def _require(
     distinct = len({label_party, COORDINATOR, *feature_parties}) == len(feature_parties) + 2
     if not distinct or me not in (label_party, *feature_parties) or any(encoding.members < len(feature_parties) for encoding in encodings):
         raise ConfigurationError(
-            me, "partial scores need distinct feature parties, the label party not among them, and no more than their encoding allows",
+            me,
+            "partial scores need distinct feature parties, the label party not among them, and no more than their encoding allows",
             "Correct the manifest.",
         )
 

@@ -44,6 +44,7 @@ Mask = NDArray[np.bool_]
 Place = tuple[str, int]
 """A column's name and the index of one of its bins."""
 
+
 class Announcement(Message, frozen=True, tag="binning/announcement"):
     """Holder to label party: how many bin sizes it asks for."""
 

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-HISTORY = 10
+HISTORY = 20
 
 
 @dataclass(frozen=True)

@@ -156,9 +156,7 @@ class MomentColumns:
         return self.centre + offset, np.sqrt(np.where(variance > small, variance, 0.0))
 
 
-def moments_label(
-    run: Run, manifest: Manifest, positions: Positions, universe: int, train: NDArray[np.bool_], weight: Reals
-) -> Role[None]:
+def moments_label(run: Run, manifest: Manifest, positions: Positions, universe: int, train: NDArray[np.bool_], weight: Reals) -> Role[None]:
     """The label party's part: the training membership, and the weights where there are any, as secret vectors over the universe.
 
     train, weight: (n,) in the order of `positions`; weight is zero outside training.
@@ -237,7 +235,11 @@ def settled(binned: Binned, total: float) -> tuple[Encoding, tuple[str, ...]]:
     """The WOE encoding standardised by training moments, without columns that have one WOE for all (nothing to learn); and notes of those."""
     mean, deviation = woe_moments(binned.tables, total)
     kept = [j for j in range(len(mean)) if deviation[j] > 1e-9]  # noqa: PLR2004  # what rounding leaves of one WOE for all
-    notes = tuple(f"column {table.column!r} has one weight of evidence for all firms and was left out" for j, table in enumerate(binned.tables) if j not in kept)
+    notes = tuple(
+        f"column {table.column!r} has one weight of evidence for all firms and was left out"
+        for j, table in enumerate(binned.tables)
+        if j not in kept
+    )
     encoding = Encoding(tuple(binned.encoding.columns[j] for j in kept))
     return encoding.fitted(mean[kept], deviation[kept]), notes
 
@@ -292,7 +294,14 @@ def encode_holder(
         binned = yield from bin_holder(run.within("binning"), manifest.label_party, table.columns, positions, universe, rules, given)
         encoding, notes = settled(binned, scale.total)
         done = Encoded(
-            encoding, scale.total, scale.base, scale.exponent, matched=binned.matched, tables=binned.tables, released=binned.released, notes=notes
+            encoding,
+            scale.total,
+            scale.base,
+            scale.exponent,
+            matched=binned.matched,
+            tables=binned.tables,
+            released=binned.released,
+            notes=notes,
         )
     else:
         encoding, matched = yield from moments_holder(run.within("moments"), manifest, plain_encoding(table, manifest), table, place, scale)

@@ -30,7 +30,6 @@ def exact_step(
 
     0 when the direction does not descend at once (rounding at the optimum).
     """
-
     used = w > 0  # rows outside training weigh nothing
     z, change, y, w = z[used], change[used], y[used], w[used]
 

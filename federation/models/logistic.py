@@ -130,7 +130,9 @@ def begin(block: Block, labels: Labels | None = None) -> Fit:
 # -- one iteration ----------------------------------------------------------------------------------------------------------------
 
 
-def iterate_label(run: Run, parties: Consortium, block: Block, labels: Labels, limits: Limits, fit: Fit, answers: dict[str, int]) -> Role[Fit]:
+def iterate_label(
+    run: Run, parties: Consortium, block: Block, labels: Labels, limits: Limits, fit: Fit, answers: dict[str, int]
+) -> Role[Fit]:
     """The label party's iteration. answers: how many encrypted sums each holder asks for."""
     fit, gradient = yield from label_gradient(run, block, labels, fit, answers)
     fit, direction = yield from descend(run, parties, block, fit, gradient)
@@ -164,7 +166,7 @@ def iterate_coordinator(run: Run, parties: Consortium, positions: NDArray[np.int
 
 
 def own_score(fit: Fit) -> Reals:
-    """z of the label party's rows, (n,)."""
+    """Z of the label party's rows, (n,)."""
     assert fit.score is not None, "only the label party asks"
     return fit.score
 
@@ -209,7 +211,7 @@ def descend(run: Run, parties: Consortium, block: Block, fit: Fit, gradient: Rea
 
 
 def _penalties(block: Block, fit: Fit, direction: Reals) -> Reals:
-    """theta'L theta, theta'L d, d'L d and d'd of one block, with d in units of the public scale, (4,)."""
+    """Theta'L theta, theta'L d, d'L d and d'd of one block, with d in units of the public scale, (4,)."""
     d = direction / fit.scale
     weighted = block.penalty * fit.theta
     return np.array([weighted @ fit.theta, weighted @ d, (block.penalty * d) @ d, d @ d])

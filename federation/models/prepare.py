@@ -82,9 +82,7 @@ def _limits(manifest: Manifest) -> Limits:
     )
 
 
-def prepare_label(
-    manifest: Manifest, table: Table, universe: int, positions: Positions, encoded: Encoded, sample: Sample
-) -> Prepared:
+def prepare_label(manifest: Manifest, table: Table, universe: int, positions: Positions, encoded: Encoded, sample: Sample) -> Prepared:
     """The label party's block: the intercept first, then its own columns."""
     rows = np.flatnonzero(positions >= 0)
     x = np.column_stack([np.ones(len(rows)), encoded.encoding.design(table.columns)[rows]])
@@ -100,7 +98,7 @@ def prepare_label(
 
 
 def training_labels(table: Table, sample: Sample, rows: Positions) -> Labels:
-    """y and w of the rows in the universe; weights are zero outside training."""
+    """Y and w of the rows in the universe; weights are zero outside training."""
     assert table.label is not None, "only a label party has labels"
     weight = np.ones(table.rows) if table.weight is None else table.weight
     return Labels(table.label[rows].astype(np.float64), np.where(sample.train, weight, 0.0)[rows])

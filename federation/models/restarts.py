@@ -49,9 +49,7 @@ SHIFTED = 0.1
 def _count(run: Run, parties: Consortium, mine: int) -> Role[int]:
     """How many coefficients of all parties together."""
     encoding = FixedPoint(2.0**20, len(parties.members), 0)
-    total = yield from sum_member(
-        run.within("count"), np.array([mine]), encoding, parties.members, two_members=parties.single_partner
-    )
+    total = yield from sum_member(run.within("count"), np.array([mine]), encoding, parties.members, two_members=parties.single_partner)
     return int(total[0])
 
 
@@ -101,7 +99,9 @@ class LabelSide:
 
     def shake(self, run: Run, fit: Fit) -> Role[Fit]:
         """Start once more, from a shifted point."""
-        after = _if_revealable(msgspec.structs.replace(fit, reference=fit.theta, scale=1.0), self.limits, "whether the coefficients are determined")
+        after = _if_revealable(
+            msgspec.structs.replace(fit, reference=fit.theta, scale=1.0), self.limits, "whether the coefficients are determined"
+        )
         return (yield from self._jump(run, after, _shift(run, fit, intercept=True)))
 
     def compare(self, run: Run, fit: Fit) -> Role[Fit]:
@@ -139,7 +139,9 @@ class HolderSide:
 
     def shake(self, run: Run, fit: Fit) -> Role[Fit]:
         """Start once more, from a shifted point."""
-        after = _if_revealable(msgspec.structs.replace(fit, reference=fit.theta, scale=1.0), self.limits, "whether the coefficients are determined")
+        after = _if_revealable(
+            msgspec.structs.replace(fit, reference=fit.theta, scale=1.0), self.limits, "whether the coefficients are determined"
+        )
         return (yield from self._jump(run, after, _shift(run, fit, intercept=False)))
 
     def compare(self, run: Run, fit: Fit) -> Role[Fit]:
@@ -180,9 +182,7 @@ def tell_next(run: Run, fit: Fit) -> Role[None]:
     yield from run.step("verdict", {COORDINATOR: Next(fit.mode, fit.pairs)})
 
 
-def restart_coordinator(
-    run: Run, parties: Consortium, mode: Mode, positions: NDArray[np.int64], universe: int
-) -> Role[Next]:
+def restart_coordinator(run: Run, parties: Consortium, mode: Mode, positions: NDArray[np.int64], universe: int) -> Role[Next]:
     """The coordinator's part in all three."""
     if mode in ("settle", "compare"):
         yield from sum_coordinator(run.within("count"), parties.members, 1)

@@ -39,13 +39,16 @@ def draw_sample(table: Table, settings: SampleSettings) -> Sample:
     key = suite.digest("split", settings.split_seed)
     threshold = int(settings.holdout * 2**64)
     held: dict[str, bool] = {
-        firm: int.from_bytes(hashlib.blake2b(firm.encode(), key=key, digest_size=8).digest(), "big") < threshold for firm in set(table.firms)
+        firm: int.from_bytes(hashlib.blake2b(firm.encode(), key=key, digest_size=8).digest(), "big") < threshold
+        for firm in set(table.firms)
     }
     held_out = np.array([held[firm] for firm in table.firms], bool)
     late = np.zeros(table.rows, bool)
     if settings.out_of_time_from is not None:
         if table.as_of is None:
-            raise DataError("[sample] out_of_time_from", "the label party's rows have no as_of date", "Name the date column in [sample] as_of.")
+            raise DataError(
+                "[sample] out_of_time_from", "the label party's rows have no as_of date", "Name the date column in [sample] as_of."
+            )
         late = table.as_of >= np.datetime64(settings.out_of_time_from)
     train, test = ~held_out & ~late, held_out & ~late
     firms = np.array(table.firms, object)

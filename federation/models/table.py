@@ -25,7 +25,7 @@ class Column:
     def missing(self) -> NDArray[np.bool_]:
         """Which rows have no value, (n,)."""
         if self.kind == "numeric":
-            return np.isnan(self.values)
+            return np.asarray(np.isnan(self.values))
         return np.array([value is None for value in self.values], bool)
 
 

@@ -18,22 +18,21 @@ from federation.align.chain import align_coordinator, align_member
 from federation.align.universe import Universe
 from federation.kernel import suite
 from federation.kernel.codec import Array, Message
-from federation.kernel.errors import AbortCode, PolicyRefusal
+from federation.kernel.errors import PolicyRefusal
 from federation.kernel.manifest import Manifest
-from federation.kernel.participant import Program, Stage
+from federation.kernel.participant import Stage
 from federation.kernel.role import COORDINATOR, Role, Run
 from federation.kernel.state import State
 from federation.masked_sum.partial_scores import route_scores, send_scores
 from federation.models.bins import Bins
 from federation.models.encode import encode_holder, encode_label
-from federation.models.logistic import Fit, Labels, Limits, Mode, begin, iterate_coordinator, iterate_holder, iterate_label
+from federation.models.logistic import Fit, Mode, begin, iterate_coordinator, iterate_holder, iterate_label
 from federation.models.prepare import Encoded, Prepared, prepare_holder, prepare_label
 from federation.models.restarts import HolderSide, LabelSide, restart_coordinator
 from federation.models.sample import Sample, check_sample, draw_sample
 from federation.models.scorecard import PointsTable, Scaling, points_table
 from federation.models.scores import Consortium, on_score_grid, partners_scores
 from federation.models.table import Table
-
 
 _PLACES = 1 << 29
 
@@ -186,7 +185,11 @@ class LabelParty(Institution):
     def _encode(self, run: Run, state: Progress) -> Role[Progress]:
         table, sample = self.local.table, self.sample()
         assert table.label is not None and state.positions is not None
-        check_sample(Sample(sample.train & (state.positions >= 0), sample.test, sample.out_of_time), table.label, self.manifest.privacy.minimum_cohort)
+        check_sample(
+            Sample(sample.train & (state.positions >= 0), sample.test, sample.out_of_time),
+            table.label,
+            self.manifest.privacy.minimum_cohort,
+        )
         encoded = yield from encode_label(run, self.manifest, table, state.universe, state.positions, sample, self.local.bins)
         return self.after_encoding(state, encoded)
 

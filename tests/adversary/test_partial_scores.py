@@ -35,9 +35,7 @@ def scores(universe: int = UNIVERSE) -> dict[str, list[NDArray[np.float64]]]:
 def sender(run: Run, given: list[NDArray[np.float64]], partners: tuple[str, ...], *, single: bool = False) -> Role[None]:
     for number, vector in enumerate(given):
         cut = len(vector) - EXTRAS
-        yield from send_scores(
-            run.within(str(number)), LABEL, vector[:cut], GRID, partners, vector[cut:], single_partner=single
-        )
+        yield from send_scores(run.within(str(number)), LABEL, vector[:cut], GRID, partners, vector[cut:], single_partner=single)
 
 
 def play(
@@ -267,9 +265,7 @@ def test_scores_for_two_label_parties_share_no_mask() -> None:
     room.play({**{p: both(p) for p in PARTNERS}, COORDINATOR: coordinator()})
     for name in PARTNERS:
         first, second = (
-            np.frombuffer(d.message.scores.data, "<u8")
-            for d in room.deliveries
-            if isinstance(d.message, MaskedScores) and d.sender == name
+            np.frombuffer(d.message.scores.data, "<u8") for d in room.deliveries if isinstance(d.message, MaskedScores) and d.sender == name
         )
         assert (first == second).sum() == 0
         assert uniform(second - first) > 1e-4

@@ -166,9 +166,7 @@ def counted(draw: st.DrawFn, least: int = 0) -> tuple[Bins, np.ndarray[Any, Any]
         other = draw(st.integers(0, k - 1))
         groups = tuple(() if i == other and draw(st.booleans()) else (f"L{i}",) for i in range(k))
         special_levels = tuple(f"S{i}" for i in range(special))
-        bins = Bins(
-            column="x", kind="categorical", groups=groups, other=other, special=special_levels, joined=joined, direction=direction
-        )
+        bins = Bins(column="x", kind="categorical", groups=groups, other=other, special=special_levels, joined=joined, direction=direction)
     rows = draw(st.lists(st.one_of(st.integers(least, 30), st.just(least)), min_size=bins.size, max_size=bins.size))
     goods = [draw(st.integers(0, n)) for n in rows]
     return bins, np.column_stack([rows, goods, np.subtract(rows, goods)]).astype(np.int64)
@@ -288,9 +286,7 @@ def test_every_kind_of_edit_is_taken_and_reported() -> None:
     edited["columns"]["x"] |= {"direction": "decreasing", "reason": "policy"}
     edited["columns"]["state"] |= {"groups": [["NY"], ["TX", "other"], ["CA"]], "direction": "increasing", "reason": " regional desk "}
     bins, edits = from_toml_dict(edited, generated_digest(original))
-    assert bins["x"] == Bins(
-        column="x", kind="numeric", edges=(50.0,), special=(-1.0, -2.0), joined=(OWN, OWN, 0), direction="decreasing"
-    )
+    assert bins["x"] == Bins(column="x", kind="numeric", edges=(50.0,), special=(-1.0, -2.0), joined=(OWN, OWN, 0), direction="decreasing")
     assert bins["state"].groups == (("NY",), ("TX",), ("CA",)) and bins["state"].other == 1 and bins["state"].ordered
     assert [(e.column, e.what, e.reason) for e in edits] == [
         ("x", "direction, edges, joined, special", "policy"), ("state", "direction, groups", "regional desk")

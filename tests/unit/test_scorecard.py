@@ -28,9 +28,7 @@ def numeric(name: str, values: list[float]) -> Column:
 
 
 OWN_SIDE = Encoding((Woe("age", bins("age", 2.0, 5.0), (-0.8, 0.1, 0.9, -0.2, 0.0)),))
-PARTNER = Encoding(
-    (Woe("gmv", bins("gmv", 10.0), (-1.1, 0.6, -0.3, 0.25)), Woe("jobs", bins("jobs", 3.0), (-0.4, 0.5, 0.0, -0.1)))
-)
+PARTNER = Encoding((Woe("gmv", bins("gmv", 10.0), (-1.1, 0.6, -0.3, 0.25)), Woe("jobs", bins("jobs", 3.0), (-0.4, 0.5, 0.0, -0.1))))
 ROWS = {"age": numeric("age", [1.0, 3.0, 9.0, math.nan])}
 PARTNER_ROWS = {"gmv": numeric("gmv", [50.0, 1.0, math.nan]), "jobs": numeric("jobs", [5.0, 1.0, 5.0])}
 
