@@ -283,7 +283,7 @@ def _next_mode(fit: Fit, limits: Limits, length: float, step: float) -> tuple[Mo
     A direction that leads no further down (step 0) although it is longer than the tolerance is rounding: the end, too.
     """
     checking = fit.reference is not None
-    if length <= (LOOSE_TOLERANCE if checking else limits.tolerance) or (step == 0 and length <= 10 * limits.tolerance):
+    if length <= (LOOSE_TOLERANCE if checking else MARGIN * limits.tolerance) or (step == 0 and length <= 10 * limits.tolerance):
         if checking:
             return "compare", ""
         if limits.signed:
@@ -296,6 +296,10 @@ def _next_mode(fit: Fit, limits: Limits, length: float, step: float) -> tuple[Mo
     return "descend", ""
 
 
-SHORTEST = 1e-5
+SHORTEST = 1e-9
+"""Below this length a step tells the history nothing."""
+MARGIN = 0.25
+"""The direction is shorter than the way to the optimum where columns of different parties are correlated: the fit stops below this part of
+the tolerance, so that the tolerance is what the coefficients meet."""
 LOOSE_TOLERANCE = 5e-3
 """The direction's length at which the second start of `uniqueness` is close enough to compare."""
