@@ -222,7 +222,7 @@ def score_change(run: Run, parties: Consortium, block: Block, fit: Fit, directio
     partners, extra = yield from partners_scores(run.within("scores"), parties, block.positions, block.universe, PENALTY_SCALARS)
     total = extra + _penalties(block, fit, direction)
     penalty = Penalty(total[0], total[1] * fit.scale, total[2] * fit.scale**2)
-    change = block.x @ direction + partners
+    change = block.x @ direction + fit.scale * partners
     return msgspec.structs.replace(fit, reveals=fit.reveals + 1), change, penalty, fit.scale * float(np.sqrt(total[3]))
 
 
@@ -235,7 +235,8 @@ def offer_scores(run: Run, parties: Consortium, block: Block, held: Held, limits
             "Nothing more was sent. Raise [privacy] max_score_reveals in a new run if this party agrees.",
             AbortCode.CAP,
         )
-    scores = held.spread(block.x @ direction, float(block.absent @ direction))
+    unit = direction / fit.scale  # near one, so that the grid of scores is fine enough for the shortest step
+    scores = held.spread(block.x @ unit, float(block.absent @ unit))
     yield from send_scores(
         run.within("scores"), parties.label_party, scores, parties.scores, parties.feature_parties, _penalties(block, fit, direction),
         extra_encoding=parties.scalars, single_partner=parties.single_partner,
@@ -283,7 +284,7 @@ def _next_mode(fit: Fit, limits: Limits, length: float, step: float) -> tuple[Mo
     A direction that leads no further down (step 0) although it is longer than the tolerance is rounding: the end, too.
     """
     checking = fit.reference is not None
-    if length <= (LOOSE_TOLERANCE if checking else MARGIN * limits.tolerance) or (step == 0 and length <= 10 * limits.tolerance):
+    if length <= (LOOSE_TOLERANCE if checking else limits.tolerance) or (step == 0 and length <= 10 * limits.tolerance):
         if checking:
             return "compare", ""
         if limits.signed:
@@ -298,8 +299,5 @@ def _next_mode(fit: Fit, limits: Limits, length: float, step: float) -> tuple[Mo
 
 SHORTEST = 1e-9
 """Below this length a step tells the history nothing."""
-MARGIN = 0.25
-"""The direction is shorter than the way to the optimum where columns of different parties are correlated: the fit stops below this part of
-the tolerance, so that the tolerance is what the coefficients meet."""
 LOOSE_TOLERANCE = 5e-3
 """The direction's length at which the second start of `uniqueness` is close enough to compare."""
