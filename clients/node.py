@@ -55,7 +55,7 @@ class Node:
         self.home = Home(root)
         self.config = PartyConfig.from_dict(self.home.config(), self.home.root)
         self.identity = self.home.key("identity")
-        self.observer: Observer = lambda party, figures: None
+        self.observer: Observer = lambda _party, _figures: None
         self._tables: dict[tuple[str, tuple[str, ...]], Table] = {}
         self._participants: dict[str, Participant[Progress]] = {}
         self._programs: dict[str, LabelParty | FeatureParty] = {}

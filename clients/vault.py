@@ -28,12 +28,16 @@ DEFAULT_LEVEL = 3
 
 @dataclass(frozen=True)
 class Facts:
-    """What a party says of its table before a run: no row. periods: its months, YYYY-MM, where its rows are dated."""
+    """What a party says of its table before a run: no row.
+
+    rows: how many, for its own screen alone; periods: its months, YYYY-MM, where its rows are dated.
+    """
 
     columns: tuple[ColumnDeclaration, ...]
     id_kind: uscc.Kind
     dated: bool
     several_rows_per_firm: bool
+    rows: int
     periods: tuple[str, ...]
     notes: tuple[str, ...]
 
@@ -46,7 +50,7 @@ def describe_table(config: PartyConfig) -> Facts:
     if several and not dated:
         uscc.refuse_duplicates(records.firms, f"{config.name}: column {config.id!r} (firms with several rows need [sample] as_of)")
     periods = tuple(sorted(set(records.months.tolist()))) if dated else ()
-    return Facts(_declared(config, records.columns), records.id_kind, dated, several, periods, records.notes)
+    return Facts(_declared(config, records.columns), records.id_kind, dated, several, len(records.firms), periods, records.notes)
 
 
 def open_table(config: PartyConfig, manifest: Manifest, salt: bytes) -> Table:

@@ -1,0 +1,1 @@
+"""Who may see what, and what is spent: leakage contracts and the attacks that measure them."""

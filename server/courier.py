@@ -38,12 +38,10 @@ class Courier:
 
     def exchange(self, parcels: Mapping[str, Parcel]) -> dict[str, Parcel]:
         """One parcel to each named node, all at once; their answers by name. Raises LostNode or Refused."""
-        names: dict[str, str] = {}
         messages = [
             Message(content=pack(parcel), message_type=MESSAGE_TYPE, dst_node_id=self.nodes[name]) for name, parcel in parcels.items()
         ]
-        for name, identifier in zip(parcels, self._grid.push_messages(messages), strict=True):
-            names[identifier] = name
+        names = dict(zip(self._grid.push_messages(messages), parcels, strict=True))
         answers: dict[str, Parcel] = {}
         waited = 0.0
         while len(answers) < len(parcels):

@@ -56,7 +56,7 @@ def draft_manifest(run_file: RunFile, run: str, descriptions: tuple[Description,
             weighted=run_file.sample.weight is not None, key="firm and month" if several else "firm",
             periods=label.periods if several else (),
         ),
-        align=AlignSettings(visibility=run_file.align.visibility, kind=kinds.pop(), former=run_file.align.former),
+        align=AlignSettings(visibility=run_file.align.visibility, kind=label.id_kind, former=run_file.align.former),
         settings=ModelSettings(
             C=None if math.isinf(run_file.model.C) else run_file.model.C, standardize=run_file.model.standardize,
             missing=run_file.model.missing, tolerance=run_file.model.tolerance, max_iterations=run_file.model.max_iterations,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import datetime
+import datetime as dt
 import json
 import shutil
 from pathlib import Path
@@ -39,13 +39,13 @@ def gather(
     if pooled and manifest.task == "train":
         from simulations.reference import reference_document
 
-        reference = reference_document(settings, manifest, homes, shares, out)
+        reference = reference_document(manifest, homes, shares, out)
     document = {
         "schema_version": results.SCHEMA_VERSION,
         "run": {
             "id": manifest.run, "name": settings.path.stem, "task": manifest.task, "model": manifest.model, "purpose": manifest.purpose,
             "seed": manifest.seed, "holdout": manifest.sample.holdout, "backend": "inline", "version": code_version(),
-            "finished": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+            "finished": dt.datetime.now(dt.UTC).isoformat(timespec="seconds"),
         },
         "manifest_hash": conduct["manifest_hash"], "model_hash": conduct["model_hash"] or None,
         "model": _model(manifest, shares), "metrics": metrics, "parties": [_party(manifest, name, share) for name, share in shares.items()],

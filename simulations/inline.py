@@ -79,6 +79,6 @@ class InlineGrid(Grid):
         """Flower's interface: the replies that have come."""
         return [self._replies.pop(identifier) for identifier in list(message_ids) if identifier in self._replies]
 
-    def send_and_receive(self, messages: Iterable[Message], *, timeout: float | None = None) -> list[Message]:
+    def send_and_receive(self, messages: Iterable[Message], *, timeout: float | None = None) -> list[Message]:  # noqa: ARG002  # replies are there at once
         """Flower's interface: push and pull."""
         return self.pull_messages(self.push_messages(messages))

@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from types import TracebackType
-from typing import Any
+from typing import Any, Self
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
+from clients.party_config import PartyConfig
+from clients.vault import describe_table
+from federation.kernel.errors import CreditfedError
 from server.run_file import RunFile
+from simulations.estimate import estimate
 
 
 class Screen:
@@ -29,7 +34,7 @@ class Screen:
         self._lengths: list[float] = []
         self.history: list[dict[str, float | int]] = []
 
-    def __enter__(self) -> Screen:
+    def __enter__(self) -> Self:
         self._bar.start()
         return self
 
@@ -71,12 +76,15 @@ class Screen:
         missing = (math.log(self._lengths[-1]) - math.log(self._settings.model.tolerance)) / rate
         return max(0.0, missing) * (now - self._fit_started) / (len(self._lengths) - 1)
 
-    def estimate(self, rows: dict[str, int], columns: dict[str, int]) -> None:
-        """What the run will roughly take, before it starts."""
-        from simulations.estimate import estimate
-
-        seconds, megabytes = estimate(rows, columns, self._settings)
-        self._console.print(f"Estimate: about {seconds:.0f} s on this machine, {megabytes:.0f} MB between the parties.")
+    def estimate(self, configs: Mapping[str, PartyConfig]) -> None:
+        """What the run will roughly take, before it starts; nothing where a source cannot be read, which the run will say itself."""
+        try:
+            facts = {name: describe_table(config) for name, config in configs.items()}
+        except CreditfedError:
+            return
+        rows = {name: fact.rows for name, fact in facts.items()}
+        seconds, megabytes = estimate(rows, {name: len(fact.columns) for name, fact in facts.items()}, self._settings)
+        self._console.print(f"Estimate: about {seconds:.0f} s on this machine and {megabytes:.0f} MB between the parties.")
 
     def summary(self, result: dict[str, Any], out: Path) -> None:
         """The result as a table people can read at a glance."""
@@ -89,15 +97,13 @@ class Screen:
                 "rows",
                 "AUC",
                 "KS",
-                "Gini",
-                "Brier",
                 *(("pooled AUC", "pooled KS", "bank alone AUC") if result.get("pooled") else ()),
             ):
                 table.add_column(heading, justify="right" if heading != "sample" else "left")
             for split, values in metrics.items():
                 if not values.get("n"):
                     continue
-                cells = [split, f"{values['n']:,}"] + [_digits(values.get(key)) for key in ("auc", "ks", "gini", "brier")]
+                cells = [split, f"{values['n']:,}"] + [_digits(values.get(key)) for key in ("auc", "ks")]
                 if result.get("pooled"):
                     reference = result["pooled"]["metrics"].get(split, {})
                     alone = result["pooled"].get("label_party_alone", {}).get(split, {})

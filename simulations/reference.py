@@ -15,11 +15,10 @@ from federation.kernel.manifest import Manifest
 from federation.models import metrics
 from federation.models.sample import SPLITS, draw_sample
 from federation.models.table import Table
-from server.run_file import RunFile
 from simulations import pooled
 
 
-def reference_document(settings: RunFile, manifest: Manifest, homes: dict[str, Path], shares: dict[str, Any], out: Path) -> dict[str, Any]:
+def reference_document(manifest: Manifest, homes: dict[str, Path], shares: dict[str, Any], out: Path) -> dict[str, Any]:
     """Pooled metrics and coefficients with the differences to the federated ones, and the label party's own columns alone."""
     started = time.monotonic()
     tables = {name: resident(home).table(manifest) for name, home in homes.items()}

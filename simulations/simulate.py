@@ -52,7 +52,7 @@ def simulate(run_file: Path, out: Path, *, backend: str = "inline", journal: str
     screen = Screen(settings)
     run = f"run-{settings.digest[:12]}"
     with threadpool_limits(1), screen:  # floating-point sums must not depend on the number of cores
-        conduct = run_inline(settings, run_file, out, homes, run, journal, screen)
+        conduct = run_inline(run_file, out, homes, run, journal, screen)
     failure = first_failure(homes, conduct)
     if failure is not None:
         raise failure
@@ -85,9 +85,7 @@ def prepare_homes(settings: RunFile, out: Path, journal: str) -> dict[str, Path]
     return homes
 
 
-def run_inline(
-    settings: RunFile, run_file: Path, out: Path, homes: dict[str, Path], run: str, journal: str, screen: Screen
-) -> dict[str, Any]:
+def run_inline(run_file: Path, out: Path, homes: dict[str, Path], run: str, journal: str, screen: Screen) -> dict[str, Any]:
     """The same ServerApp and ClientApp as in a deployment, over the in-process Grid."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
@@ -104,6 +102,7 @@ def run_inline(
     for home in homes.values():
         dismiss(home)
         resident(home).observer = screen.party
+    screen.estimate({name: resident(home).config for name, home in homes.items()})
     grid = InlineGrid(client_app, {11 + i: {"home": str(home)} for i, home in enumerate(homes.values())}, workers=os.cpu_count() or 1)
     folder = out / "coordinator"
     context = Context(

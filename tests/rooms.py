@@ -65,7 +65,7 @@ class Room:
         view = [suite.digest("view")]
         self._views = getattr(self, "_views", {})
         self._views[me] = view
-        pair = {p: Secret(suite.digest("pair", *sorted((me, p)), self.session)) for p in self.members if p != me and me != COORDINATOR}
+        pair = {p: Secret(suite.digest("pair", *sorted((me, p)), self.session)) for p in self.members if me not in (p, COORDINATOR)}
         group = Secret(suite.digest("group", self.session) if me != COORDINATOR else b"")
         shelf = self.shelves.setdefault(me, MemoryShelf())
         return Run(
@@ -83,7 +83,9 @@ class Room:
             )
         )
 
-    def play(self, roles: Mapping[str, Generator[tuple[Run, Step], Received, Any]]) -> dict[str, Any]:
+    def play(  # noqa: C901  # one loop, read from top to bottom
+        self, roles: Mapping[str, Generator[tuple[Run, Step], Received, Any]]
+    ) -> dict[str, Any]:
         """Run the roles to their ends and return what each returned. Raises RuntimeError when all wait and nothing is under way."""
         waiting: dict[str, tuple[Run, Step]] = {}
         outputs: dict[str, Any] = {}

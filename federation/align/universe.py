@@ -65,7 +65,7 @@ class Matching:
 def require_visibility(where: str, visibility: str, label_parties: tuple[str, ...], members: tuple[str, ...]) -> None:
     """Raises ConfigurationError unless there are at least two institutions, the label parties among them (one or more for `book`)."""
     known = set(label_parties) <= set(members) and (visibility != "book" or label_parties)
-    if visibility not in ("hidden", "book", "intersection") or len(members) < 2 or not known:  # noqa: PLR2004 - nobody matches alone
+    if visibility not in ("hidden", "book", "intersection") or len(members) < 2 or not known:
         raise ConfigurationError(
             where,
             "an alignment takes two institutions or more, label parties among them, and visibility hidden, book or intersection",

@@ -45,7 +45,7 @@ def looks_like_uscc(ids: Sequence[str]) -> bool:
 
     One id in 31 of the right length and alphabet passes by chance.
     """
-    return len(ids) > 0 and bool(_passes([_spelled(text, "uscc") for text in ids]).mean() >= 0.9)  # noqa: PLR2004 - nine in ten
+    return len(ids) > 0 and bool(_passes([_spelled(text, "uscc") for text in ids]).mean() >= 0.9)
 
 
 def normalise(ids: Sequence[str], kind: Kind, where: str = "identifiers") -> list[str]:

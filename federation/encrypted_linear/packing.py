@@ -134,7 +134,7 @@ class Columns:
     @classmethod
     def quantised(cls, matrix: Reals, vector_bits: int) -> Columns:
         """Real numbers, (rows, k), each column on the grid that `quantise` chooses."""
-        if matrix.ndim != 2 or 0 in matrix.shape:  # noqa: PLR2004
+        if matrix.ndim != 2 or 0 in matrix.shape:
             raise DataError(_WHERE, f"columns of shape {matrix.shape}", "Pass at least one row and one column.")
         pairs = [quantise(column, vector_bits, f"{_WHERE}: column {place}") for place, column in enumerate(matrix.T)]
         return cls(
@@ -182,7 +182,7 @@ def _most_bits(largest: int) -> int:
 
 
 def _require_matrix(matrix: NDArray[Any]) -> None:
-    if matrix.ndim != 2 or 0 in matrix.shape or matrix.dtype != np.int64:  # noqa: PLR2004
+    if matrix.ndim != 2 or 0 in matrix.shape or matrix.dtype != np.int64:
         raise DataError(_WHERE, f"columns {matrix.dtype} of shape {matrix.shape}", "Pass int64 with at least one row and one column.")
     if int(matrix.max()) > LARGEST or int(matrix.min()) < -LARGEST:
         raise DataError(_WHERE, "an integer beyond 2^62 in a column", "Use a coarser unit or grid for it.")
@@ -203,7 +203,7 @@ def quantise(column: Reals, vector_bits: int, where: str = _WHERE) -> tuple[Inte
         return np.zeros(len(column), np.int64), 0
     if largest <= 1 << _EXACT and not np.mod(column, 1.0).any():
         whole = column.astype(np.int64)
-        if width >= 1 and len(split(whole, vector_bits)) <= 2:  # noqa: PLR2004
+        if width >= 1 and len(split(whole, vector_bits)) <= 2:
             return whole, 0
     exponent = math.floor(math.log2(most) - math.log2(largest) - math.log2(float((np.abs(column) / largest).sum())))
     integers = _on_grid(column, exponent)
@@ -231,7 +231,7 @@ def quantise_vector(vector: Reals, vector_bits: int, where: str = _WHERE) -> tup
     if largest == 0:
         return np.zeros(len(vector), np.int64), 0
     mantissa, power = math.frexp(largest)
-    exponent = vector_bits - power + (mantissa == 0.5)  # noqa: PLR2004  # a power of two reaches the bound itself
+    exponent = vector_bits - power + (mantissa == 0.5)  # a power of two reaches the bound itself
     return _on_grid(vector, exponent), exponent
 
 

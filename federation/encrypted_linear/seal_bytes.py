@@ -156,7 +156,7 @@ def _words(data: bytes, shape: tuple[int, ...]) -> Words:
 def scheme() -> Scheme:
     """The scheme, made at first use. Raises LocalError where SEAL is missing or is not the one that this adapter knows."""
     try:
-        import seal  # noqa: PLC0415  # native, and not for every platform: only those who use it need it
+        import seal  # native, and not for every platform: only those who use it need it
     except ImportError:
         raise LocalError(_WHERE, "the library seal-python is not installed", _REMEDY) from None
     if not hasattr(os, "memfd_create"):

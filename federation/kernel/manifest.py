@@ -216,7 +216,7 @@ class Description(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """What a node says about itself before a run: its declaration, the kind of its ids, and (label party) the months of its rows."""
 
     party: PartyDeclaration
-    id_kind: str
+    id_kind: Literal["uscc", "any"]
     rows_per_firm: bool = False
     periods: tuple[str, ...] = ()
 

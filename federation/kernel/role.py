@@ -97,11 +97,14 @@ class Randomness:
 class Shelf(Protocol):
     """Where a run keeps what it may not lose (effects) and what it may (caches)."""
 
-    def effect(self, label: str, produce: Callable[[], bytes]) -> bytes: ...
+    def effect(self, label: str, produce: Callable[[], bytes]) -> bytes:
+        """Stored before it is used."""
 
-    def cache(self, label: str, build: Callable[[], T]) -> T: ...
+    def cache(self, label: str, build: Callable[[], T]) -> T:
+        """Rebuilt when missing."""
 
-    def report(self, **figures: float | str) -> None: ...
+    def report(self, **figures: float | str) -> None:
+        """To the party's own screen."""
 
 
 @dataclass(frozen=True)

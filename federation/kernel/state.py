@@ -24,7 +24,7 @@ def _out(value: object) -> tuple[str, tuple[int, ...], bytes]:
     raise TypeError(msg)
 
 
-def _in(kind: type, value: Any) -> Any:
+def _in(_kind: type, value: Any) -> Any:
     dtype, shape, data = value
     return np.frombuffer(data, dtype).reshape(shape)
 

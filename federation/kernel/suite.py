@@ -104,7 +104,7 @@ def keystream(key: Secret, words: int, offset: int = 0) -> NDArray[np.uint64]:
     skip = offset % 2
     out = np.empty(words + skip, np.uint64)
     encryptor = Cipher(AES(key.reveal()), CTR((offset // 2).to_bytes(16, "big"))).encryptor()
-    view = memoryview(out.view(np.uint8)).cast("B")
+    view = memoryview(out).cast("B")  # type: ignore[arg-type]  # an array is a buffer
     for start in range(0, len(view), _CHUNK):
         piece = view[start : start + _CHUNK]
         encryptor.update_into(_ZEROS[: len(piece)], piece)

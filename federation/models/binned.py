@@ -113,6 +113,7 @@ class WeightCode:
 
 
 def require_cohort(where: str, rows: int, rules: BinningRules, what: str) -> None:
+    """Raises PolicyRefusal (code COHORT) below the minimum cohort."""
     minimum = rules.privacy.minimum_cohort
     if rows < minimum:
         raise PolicyRefusal(

@@ -234,7 +234,7 @@ def woe_moments(tables: tuple[WoeTable, ...], total: float) -> tuple[Reals, Real
 def settled(binned: Binned, total: float) -> tuple[Encoding, tuple[str, ...]]:
     """The WOE encoding standardised by training moments, without columns that have one WOE for all (nothing to learn); and notes of those."""
     mean, deviation = woe_moments(binned.tables, total)
-    kept = [j for j in range(len(mean)) if deviation[j] > 1e-9]  # noqa: PLR2004  # what rounding leaves of one WOE for all
+    kept = [j for j in range(len(mean)) if deviation[j] > 1e-9]  # what rounding leaves of one WOE for all
     notes = tuple(
         f"column {table.column!r} has one weight of evidence for all firms and was left out"
         for j, table in enumerate(binned.tables)

@@ -246,9 +246,9 @@ def plain(columns: Mapping[str, Column], missing: Missing, min_share: float = 0.
 def _fitted(part: ColumnEncoding, mean: Reals, scale: Reals, *, standardize: bool) -> ColumnEncoding:
     standards = []
     for m, s in zip(mean.tolist(), scale.tolist(), strict=True):
-        s = s if s > 0 else 1.0
+        spread = s if s > 0 else 1.0
         raw_absent = part.values[-1] if isinstance(part, Woe) else m
-        standards.append(Standard(m, s, (raw_absent - m) / s) if standardize else Standard(0.0, 1.0, raw_absent))
+        standards.append(Standard(m, spread, (raw_absent - m) / spread) if standardize else Standard(0.0, 1.0, raw_absent))
     changes: dict[str, Any] = {"standard": tuple(standards)}
     if isinstance(part, Numeric) and part.missing in ("mean", "indicator"):
         changes["fill"] = float(mean[0])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
@@ -33,7 +34,7 @@ class Encoded(State, frozen=True):
     total: float
     base: float
     exponent: int
-    answers: dict[str, int] = {}
+    answers: dict[str, int] = msgspec.field(default_factory=dict)
     matched: int = 0
     tables: tuple[WoeTable, ...] = ()
     released: int = 0

@@ -105,7 +105,7 @@ class LabelSide:
         return (yield from self._jump(run, after, _shift(run, fit, intercept=True)))
 
     def compare(self, run: Run, fit: Fit) -> Role[Fit]:
-        """Did everyone come back?"""
+        """Whether everyone came back."""
         after = yield from _compared(run, self.parties, fit)
         yield from tell_next(run, after)
         return after
@@ -145,7 +145,7 @@ class HolderSide:
         return (yield from self._jump(run, after, _shift(run, fit, intercept=False)))
 
     def compare(self, run: Run, fit: Fit) -> Role[Fit]:
-        """Did everyone come back?"""
+        """Whether everyone came back."""
         return (yield from _compared(run, self.parties, fit))
 
     def _jump(self, run: Run, fit: Fit, direction: Reals) -> Role[Fit]:

@@ -309,7 +309,7 @@ class Coordinator:
         positions = placed.positions.read(self.manifest.label_party, "<i8", (count,), 0, placed.universe - 1)
         return msgspec.structs.replace(state, phase="encode", universe=placed.universe, positions=positions)
 
-    def _encode(self, run: Run, state: Progress) -> Role[Progress]:
+    def _encode(self, _run: Run, state: Progress) -> Role[Progress]:
         """Encoding is between the institutions; the coordinator only carries it."""
         yield from ()
         return msgspec.structs.replace(state, phase="fit" if self.manifest.task == "train" else "done")
