@@ -246,8 +246,8 @@ def duration(seconds: float | None) -> str:
 
 
 def match_rate(party: PartyFacts, parties: Sequence[PartyFacts]) -> float | None:
-    """Matched rows as a share of a bank's own rows, or of all banks' rows for a partner."""
-    book = (party.rows or 0) if party.role == "bank" else sum(other.rows or 0 for other in parties if other.role == "bank")
+    """A partner's matched rows as a share of the banks' training rows; of a bank, its training rows as a share of its rows."""
+    book = (party.rows or 0) if party.role == "bank" else sum(other.matched or 0 for other in parties if other.role == "bank")
     return party.matched / book if party.matched is not None and book else None
 
 

@@ -105,7 +105,7 @@ class ColumnFacts(Part, frozen=True, kw_only=True, omit_defaults=True):
 
 
 class PartyFacts(Part, frozen=True, kw_only=True, omit_defaults=True):
-    """rows: in its table; matched: of the label parties' rows that it knows; undated: one snapshot served every period."""
+    """rows: in its table; matched: training rows that it knows; undated: one snapshot served every period."""
 
     name: str = ""
     role: str | None = None

@@ -118,7 +118,7 @@ class Institution:
     def _align(self, run: Run, state: Progress) -> Role[Progress]:
         universe = yield from align_member(
             run.within("align"), self.local.table.keys, self.manifest.align.visibility, (self.manifest.label_party,), self.local.workers,
-            self.manifest.privacy.max_rows,
+            self.manifest.privacy.max_rows, self.manifest.privacy.minimum_cohort,
         )  # fmt: skip
         return msgspec.structs.replace(state, phase="encode", universe=universe.size, positions=universe.positions)
 
