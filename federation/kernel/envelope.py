@@ -9,8 +9,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Annotated
 
 import msgspec
+from msgspec import Meta
 
 from federation.kernel import suite
 from federation.kernel.codec import Message, encode
@@ -19,20 +21,23 @@ from federation.kernel.role import COORDINATOR
 from federation.kernel.secret import Secret
 
 
+_Name = Annotated[str, Meta(max_length=128)]
+
+
 class Envelope(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """session: 32 bytes; protocol and kind: of the message; step: its place in the session; sequence: 0, 1, ... per sender and recipient;
     body: plain to and from the coordinator, sealed otherwise; signature: 64 bytes over all of it.
     """
 
-    session: bytes
-    protocol: str
-    step: str
-    sender: str
-    recipient: str
-    sequence: int
-    kind: str
+    session: Annotated[bytes, Meta(max_length=suite.KEY_BYTES)]
+    protocol: _Name
+    step: Annotated[str, Meta(max_length=1024)]
+    sender: _Name
+    recipient: _Name
+    sequence: Annotated[int, Meta(ge=0)]
+    kind: _Name
     body: bytes
-    signature: bytes = b""
+    signature: Annotated[bytes, Meta(max_length=64)] = b""
 
     def header(self) -> bytes:
         """What the body is bound to: every field but body and signature."""
@@ -95,6 +100,8 @@ class Channel:
             raise PeerError(sender, "an envelope of another session", "one of this session")
         if not suite.verifies(public, envelope.signed(), envelope.signature):
             raise PeerError(sender, "an envelope whose signature does not hold", "one signed with the sender's run key")
+        if envelope.kind.partition("/")[0] != envelope.protocol:
+            raise PeerError(sender, "an envelope of two protocols", "the protocol of its message")
         expected = self.received.get(sender, 0)
         if envelope.sequence != expected:
             raise PeerError(sender, f"envelope number {envelope.sequence}", f"number {expected}")

@@ -5,32 +5,38 @@ journalled in one transaction before the reply leaves; a new process loads the s
 batches, throws away what it regenerates, and answers a repeated batch with the stored bytes. No generator is ever serialised.
 
 Order rules: 1. batch numbers count up by one, and the last may be repeated; 2. every envelope passes `Channel.open`, or the run ends; 3. a
-role gets just what its step names, and anything else that reaches it ends the run; 4. a snapshot is stored when a stage has ended.
+role gets just what its step names, and anything else that reaches it ends the run; 4. a snapshot is stored when a stage has ended; 5. a
+failure is stored before its abort leaves and is final: no restart sends anything more under the keys of a failed session.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Generator
 from dataclasses import dataclass
-from typing import Any, Generic, Protocol, TypeVar
+from typing import Annotated, Any, Generic, Protocol, TypeVar
 
 import msgspec
 
 from federation.kernel import state as states
 from federation.kernel import suite
-from federation.kernel.codec import Message, decode, encode
+from federation.kernel.codec import SMALL, Message, decode, encode
 from federation.kernel.envelope import Channel, Envelope, Letter
-from federation.kernel.errors import AbortCode, CreditfedError, PeerAborted, PeerError
+from federation.kernel.errors import AbortCode, CreditfedError, LocalError, PeerAborted, PeerError
 from federation.kernel.journal import Journal, Record
 from federation.kernel.manifest import Manifest
 from federation.kernel.role import COORDINATOR, Context, Received, Role, Run, Step
 from federation.kernel.secret import Secret
 from federation.kernel.session import Entropy, Keys, agree_on_group_key, greet, opening_channel, session_channel
+from federation.kernel.snapshot import Snapshot, failed, read_snapshot
 
 S = TypeVar("S", bound=states.State)
 T = TypeVar("T")
 _OPEN, _GROUP = "open", "group"
 _MOST_SEALED = 64
+_MOST_ENVELOPES = 4096
+_MOST_EARLY = 256
+_MOST_EARLY_BYTES = 1 << 30
+"""What one sender may be ahead of what is awaited of it: far beyond any protocol here, and an end to what a hostile one can pile up."""
 
 
 class Abort(Message, frozen=True, tag="kernel/abort"):
@@ -43,7 +49,7 @@ class Batch(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """What one exchange carries one way. number: counts exchanges with this party; done: the party has finished its program."""
 
     number: int
-    envelopes: tuple[Envelope, ...] = ()
+    envelopes: Annotated[tuple[Envelope, ...], msgspec.Meta(max_length=_MOST_ENVELOPES)] = ()
     done: bool = False
 
 
@@ -67,16 +73,9 @@ class Program(Protocol[S]):
         """The stage that follows a state, or None at the end."""
 
 
-class _Snapshot(msgspec.Struct, frozen=True):
-    """A participant at its stage's start."""
-
-    phase: str
-    keys: Keys
-    state: bytes
-    sent: dict[str, int]
-    received: dict[str, int]
-    view: bytes
-    early: tuple[tuple[str, str, str, bytes], ...]
+def _silence(number: int) -> bytes:
+    """A failed participant's answer to whatever comes after its abort."""
+    return encode(Batch(number, (), done=True))
 
 
 def _ignore(_: dict[str, float | str]) -> None:
@@ -123,34 +122,47 @@ class Participant(Generic[S]):
     # -- what the carriage calls ------------------------------------------------------------------------------------------------
 
     def deliver(self, number: int, envelopes: tuple[Envelope, ...]) -> bytes:
-        """The encoded `Batch` to send back. A repeated number gives the same bytes again; nothing is done twice."""
-        if number == self._number:
+        """The encoded `Batch` to send back. A repeated number gives the same bytes again; nothing is done twice.
+
+        Raises PeerError, and changes nothing, for a number that is neither the last nor the next.
+        """
+        if number == self._number and number >= 0:
             return self._reply
+        if self.failure is not None and number > self._number:
+            return _silence(number)  # nothing is kept: a failed run must not let anyone fill the disk
         if number != self._number + 1:
             raise PeerError(COORDINATOR, f"batch {number}", f"batch {self._number + 1}")
         outgoing: list[Envelope] = []
         self._changed = False
-        if self.failure is None:
-            self._guarded(envelopes, outgoing, first=number == 0)
+        self._guarded(envelopes, outgoing, first=number == 0)
         return self._commit(number, envelopes, outgoing)
 
     def abort(self, error: CreditfedError) -> bytes:
-        """End the run at this party, from outside its role: the batch to send."""
+        """End the run at this party, from outside its role, also in the midst of a batch: the batch to send."""
+        if self.failure is not None:
+            return _silence(self._number + 1)
         outgoing: list[Envelope] = []
-        self._sent_before, self._session_before = dict(self._channel.sent), self._channel.session
         self._fail(error, outgoing)
         return self._commit(self._number + 1, (), outgoing)
 
     def _commit(self, number: int, envelopes: tuple[Envelope, ...], outgoing: list[Envelope]) -> bytes:
         reply = encode(Batch(number, tuple(outgoing), self.finished or self.failure is not None))
-        if self._changed:
+        if self.failure is not None:
+            self._effects = {}
+            self._journal.answered(number, b"", reply, failed(self.failure).encoded(), {})
+        elif self._changed:
             mine = f"{self._stage}:"
             self._effects = {label: value for label, value in self._effects.items() if label.startswith(mine)}
             self._journal.answered(number, b"", reply, self._image, self._effects)
         else:
             self._journal.answered(number, encode(Batch(number, envelopes)), reply, None, {})
         self._number, self._reply = number, reply
+        self._mark()
         return reply
+
+    def _mark(self) -> None:
+        """Where a batch that fails goes back to: what it would have sent is not sent, and its sequence numbers are free again."""
+        self._sent_before, self._session_before = dict(self._channel.sent), self._channel.session
 
     @property
     def state(self) -> S:
@@ -180,10 +192,16 @@ class Participant(Generic[S]):
         self._image = self._snapshot()
         self._journal.answered(-1, b"", b"", self._image, {})  # the session's secrets are on disk before they are used
         self._begin()
+        self._mark()
 
     def _restore(self, record: Record) -> None:
-        image = msgspec.msgpack.decode(record.snapshot, type=_Snapshot)
+        image = read_snapshot(record.snapshot)
         self._image = record.snapshot
+        self._number, self._reply = record.number, record.reply
+        if image.failure is not None:
+            self.failure = image.failure.error()
+            self._state, self._channel = self._program.begin(), opening_channel(self.manifest, self.me, self._identity)
+            return
         self._keys, self._phase, self._view = image.keys, image.phase, image.view
         self._state = states.load(image.state, self._program.kind)
         self._early, self._sealed = {}, []
@@ -201,13 +219,25 @@ class Participant(Generic[S]):
             self._guarded((), discarded, first=True)
         for entry in record.entries:
             self._guarded(decode(entry, Batch, self.me, len(entry)).envelopes, discarded)
-        self._number, self._reply = record.number, record.reply
+        self._mark()
+        self._require_same_course()
+
+    def _require_same_course(self) -> None:
+        """Refuse to go on after a replay that took another course (other code or data), before a sequence number serves twice."""
+        sent: dict[str, int] = {}
+        if self._reply:
+            for envelope in decode(self._reply, Batch, self.me, len(self._reply)).envelopes:
+                if envelope.session == self._channel.session:
+                    sent[envelope.recipient] = envelope.sequence + 1
+        if self.failure is not None or any(self._channel.sent.get(name) != number for name, number in sent.items()):
+            raise LocalError(
+                self.me, "the journal of this run does not replay to where it was", "Abandon the run: code or data changed since it began."
+            )
 
     def _snapshot(self) -> bytes:
         early = tuple((x.sender, x.step, x.kind, x.body) for letters in self._early.values() for x in letters)
-        return msgspec.msgpack.encode(
-            _Snapshot(self._phase, self._keys, states.dump(self._state), self._channel.sent, self._channel.received, self._view, early)
-        )
+        channel = self._channel
+        return Snapshot(self._phase, self._keys, states.dump(self._state), channel.sent, channel.received, self._view, early).encoded()
 
     def _begin(self) -> None:
         """Start the generator of the current phase."""
@@ -264,7 +294,7 @@ class Participant(Generic[S]):
     # -- messages ---------------------------------------------------------------------------------------------------------------
 
     def _guarded(self, envelopes: tuple[Envelope, ...], outgoing: list[Envelope], *, first: bool = False) -> None:
-        self._sent_before, self._session_before = dict(self._channel.sent), self._channel.session
+        self._mark()
         try:
             for envelope in envelopes:  # all of them first: a snapshot taken below then holds every envelope not yet used
                 self._accept(envelope)
@@ -276,20 +306,25 @@ class Participant(Generic[S]):
 
     def _fail(self, error: CreditfedError, outgoing: list[Envelope]) -> None:
         self.failure = error
-        del outgoing[:]  # what this batch would have sent is not sent, and its sequence numbers are free again
+        del outgoing[:]
         self._channel.sent = dict(self._sent_before) if self._channel.session == self._session_before else {}
         if not isinstance(error, PeerAborted):
             others = [name for name in (COORDINATOR, *self.manifest.members) if name != self.me]
             outgoing += [self._channel.wrap(name, "abort", Abort(error.code)) for name in others]
 
     def _accept(self, envelope: Envelope) -> None:
-        if self._phase == _OPEN and envelope.session != self._channel.session and len(self._sealed) < _MOST_SEALED:
+        if self._phase == _OPEN and envelope.session != self._channel.session:
+            if len(self._sealed) >= _MOST_SEALED or len(envelope.body) > SMALL:
+                raise PeerError(COORDINATOR, "many or large envelopes of a session that is not open", "the parties' hellos")
             self._sealed.append(envelope)  # a peer that has every hello already speaks in the session
             return
         letter = self._channel.open(envelope)
         if letter.kind == Abort.kind():
             raise PeerAborted(letter.sender, decode(letter.body, Abort, letter.sender).reason)
-        self._early.setdefault(letter.sender, []).append(letter)
+        early = self._early.setdefault(letter.sender, [])
+        early.append(letter)
+        if len(early) > _MOST_EARLY or sum(len(kept.body) for kept in early) > _MOST_EARLY_BYTES:
+            raise PeerError(letter.sender, f"{len(early)} messages that nobody waits for", "messages in their turn")
 
     def _pump(self, outgoing: list[Envelope]) -> None:
         """Feed the role as long as what it waits for has arrived."""

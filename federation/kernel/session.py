@@ -36,6 +36,9 @@ class GroupShare(Message, frozen=True, tag="session/group-share"):
 
     share: bytes
 
+    def __repr__(self) -> str:
+        return "GroupShare()"
+
 
 class Keys(msgspec.Struct, frozen=True):
     """One party's secrets of one session, kept only in its encrypted journal and erased with it.
@@ -46,6 +49,9 @@ class Keys(msgspec.Struct, frozen=True):
     root: bytes
     hellos: dict[str, Hello] = {}
     group: bytes = b""
+
+    def __repr__(self) -> str:
+        return f"Keys(of {len(self.hellos)} parties)"
 
     def _part(self, label: str) -> Secret:
         return suite.derive(Secret(self.root), label)
@@ -118,6 +124,7 @@ def agree_on_group_key(run: Run) -> Role[bytes]:
     mine = run.random("group share").bytes(suite.KEY_BYTES)
     received = yield from run.step("share", dict.fromkeys(run.peers, GroupShare(mine)), dict.fromkeys(run.peers, GroupShare))
     shares = {name: received.of(name, GroupShare).share for name in run.peers} | {run.me: mine}
-    if any(len(share) != suite.KEY_BYTES for share in shares.values()):
-        raise PeerError(run.me, "a group share of the wrong size", "32 bytes")
+    for name, share in shares.items():
+        if len(share) != suite.KEY_BYTES:
+            raise PeerError(name, "a group share of the wrong size", "32 bytes")
     return suite.digest("group", *(shares[name] for name in run.members))

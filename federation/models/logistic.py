@@ -228,13 +228,7 @@ def score_change(run: Run, parties: Consortium, block: Block, fit: Fit, directio
 
 def offer_scores(run: Run, parties: Consortium, block: Block, held: Held, limits: Limits, fit: Fit, direction: Reals) -> Role[Fit]:
     """At a feature party: its masked scores of the direction, unless the cap on reveals is reached."""
-    if fit.reveals >= limits.reveals:
-        raise PolicyRefusal(
-            run.me,
-            f"the label party asked for more than {limits.reveals} score vectors (rule: max_score_reveals)",
-            "Nothing more was sent. Raise [privacy] max_score_reveals in a new run if this party agrees.",
-            AbortCode.CAP,
-        )
+    require_reveals(run.me, fit.reveals + 1, limits)
     unit = direction / fit.scale  # near one, so that the grid of scores is fine enough for the shortest step
     scores = held.spread(block.x @ unit, float(block.absent @ unit))
     yield from send_scores(
@@ -242,6 +236,17 @@ def offer_scores(run: Run, parties: Consortium, block: Block, held: Held, limits
         extra_encoding=parties.scalars, single_partner=parties.single_partner,
     )  # fmt: skip
     return msgspec.structs.replace(fit, reveals=fit.reveals + 1)
+
+
+def require_reveals(me: str, wanted: int, limits: Limits) -> None:
+    """A feature party's own count of the score vectors that it helped to show. Raises PolicyRefusal (code CAP)."""
+    if wanted > limits.reveals:
+        raise PolicyRefusal(
+            me,
+            f"the label party asked for more than {limits.reveals} score vectors (rule: max_score_reveals)",
+            "Nothing more was sent. Raise [privacy] max_score_reveals in a new run if this party agrees.",
+            AbortCode.CAP,
+        )
 
 
 def tell(run: Run, parties: Consortium, verdict: Verdict, fit: Fit) -> Role[None]:

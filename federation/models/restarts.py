@@ -73,7 +73,7 @@ def _after(fit: Fit, limits: Limits, count: int) -> Fit:
 
 
 def _if_revealable(fit: Fit, limits: Limits, unsettled: str) -> Fit:
-    if fit.reveals + 1 >= limits.reveals:
+    if fit.reveals + 2 >= limits.reveals:  # the jump, the iteration that must follow it, and the final scores
         reason = f"the cap of {limits.reveals} score vectors (max_score_reveals) left {unsettled} unchecked"
         return msgspec.structs.replace(fit, mode="done", reason=reason)
     return msgspec.structs.replace(fit, mode="descend")

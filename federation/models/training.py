@@ -26,7 +26,7 @@ from federation.kernel.state import State
 from federation.masked_sum.partial_scores import route_scores, send_scores
 from federation.models.bins import Bins
 from federation.models.encode import encode_holder, encode_label
-from federation.models.logistic import Fit, Mode, begin, iterate_coordinator, iterate_holder, iterate_label
+from federation.models.logistic import Fit, Mode, begin, iterate_coordinator, iterate_holder, iterate_label, require_reveals
 from federation.models.prepare import Encoded, Prepared, prepare_holder, prepare_label
 from federation.models.restarts import HolderSide, LabelSide, restart_coordinator
 from federation.models.sample import Sample, check_sample, draw_sample
@@ -253,6 +253,7 @@ class FeatureParty(Institution):
     def _finish(self, run: Run, state: Progress) -> Role[Progress]:
         ready = self.prepared(state)
         assert state.fit is not None and ready.held is not None
+        require_reveals(self.me, state.fit.reveals + 1, ready.limits)
         scores = ready.held.spread(on_score_grid(ready.exact @ state.fit.theta), float(on_score_grid(ready.block.absent @ state.fit.theta)))
         yield from send_scores(
             run.within("final"), self.parties.label_party, scores, self.parties.scores, self.parties.feature_parties,
