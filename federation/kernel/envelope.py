@@ -20,7 +20,6 @@ from federation.kernel.errors import PeerError
 from federation.kernel.role import COORDINATOR
 from federation.kernel.secret import Secret
 
-
 _Name = Annotated[str, Meta(max_length=128)]
 
 

@@ -10,7 +10,16 @@ from typing import Self
 
 import msgspec
 
-from federation.kernel.errors import AbortCode, ConfigurationError, CreditfedError, DataError, LocalError, PeerAborted, PeerError, PolicyRefusal
+from federation.kernel.errors import (
+    AbortCode,
+    ConfigurationError,
+    CreditfedError,
+    DataError,
+    LocalError,
+    PeerAborted,
+    PeerError,
+    PolicyRefusal,
+)
 from federation.kernel.session import Keys
 
 _KINDS: dict[str, type[CreditfedError]] = {

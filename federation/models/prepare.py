@@ -80,7 +80,11 @@ def _limits(manifest: Manifest) -> Limits:
     settings = manifest.settings
     published = 1 if manifest.model == "scorecard" else 0  # a scorecard's points travel as one more vector of scores
     return Limits(
-        settings.tolerance, settings.max_iterations, manifest.privacy.max_score_reveals - published, settings.C is None, settings.signs == "woe"
+        settings.tolerance,
+        settings.max_iterations,
+        manifest.privacy.max_score_reveals - published,
+        settings.C is None,
+        settings.signs == "woe",
     )
 
 

@@ -20,7 +20,11 @@ from tests.end_to_end.scene import COLUMNS, World, creditfed, finish, result, si
 from tests.end_to_end.wiretap import wiretap
 
 RUNS = ("logistic", "scorecard")
-NUMBERS = {"bank": ["utilisation", "overdraft_days"], "platform": ["gmv_growth", "refund_rate"], "tax": ["void_share", "late_declarations_12m"]}
+NUMBERS = {
+    "bank": ["utilisation", "overdraft_days"],
+    "platform": ["gmv_growth", "refund_rate"],
+    "tax": ["void_share", "late_declarations_12m"],
+}
 
 
 def equals_pooled(document: dict[str, Any]) -> None:
@@ -48,13 +52,13 @@ def test_partners_are_worth_something(name: str, request: pytest.FixtureRequest)
     assert document["metrics"]["train"]["auc"] > document["pooled"]["label_party_alone"]["train"]["auc"] + 0.02
 
 
-@pytest.mark.parametrize("name", (*RUNS, "binning"))
+@pytest.mark.parametrize("name", [*RUNS, "binning"])
 def test_result_follows_its_schema(name: str, request: pytest.FixtureRequest) -> None:
     document = result(request.getfixturevalue(name))
     found = results.parse(document)
     assert found.schema_version == results.SCHEMA_VERSION and found.manifest_hash and found.cost and found.parties
     assert [party.name for party in found.parties] == list(COLUMNS)
-    known = {field for field in results.Result.__struct_fields__}
+    known = set(results.Result.__struct_fields__)
     assert set(document) <= known, "a key that the schema does not have"
 
 
@@ -73,13 +77,15 @@ def test_scores_have_a_row_for_each_of_the_banks_loans(name: str, request: pytes
     assert sorted(path.name for path in (out / "scores").iterdir()) == ["bank.parquet"], "nobody but the bank has scores"
 
 
-@pytest.mark.parametrize("name", (*RUNS, "binning"))
+@pytest.mark.parametrize("name", [*RUNS, "binning"])
 def test_no_partys_files_tell_of_anothers_columns(name: str, request: pytest.FixtureRequest) -> None:
     out = request.getfixturevalue(name)
     for party in COLUMNS:
         others = [column for other, columns in COLUMNS.items() if other != party for column in columns]
         share = (out / "models" / f"{party}.json").read_text()
-        home = [path.read_text(errors="replace") for path in (out / "parties" / party).rglob("*") if path.suffix in (".toml", ".json", ".jsonl")]
+        home = [
+            path.read_text(errors="replace") for path in (out / "parties" / party).rglob("*") if path.suffix in (".toml", ".json", ".jsonl")
+        ]
         assert all(column in share for column in COLUMNS[party])
         assert not [column for column in others for text in (share, *home) if column in text]
 
@@ -90,7 +96,7 @@ def test_control_the_joined_result_does_tell_of_all_columns(logistic: Path) -> N
     assert any("simulation" in note for note in result(logistic)["notes"]), "and says that only a simulation puts them together"
 
 
-@pytest.mark.parametrize("name", (*RUNS, "binning"))
+@pytest.mark.parametrize("name", [*RUNS, "binning"])
 def test_logs_and_report(name: str, request: pytest.FixtureRequest) -> None:
     out = request.getfixturevalue(name)
     for party in COLUMNS:
@@ -227,7 +233,9 @@ def test_edited_bins_are_refitted_on_the_former_alignment(binning: Path, world: 
     assert "align" not in document["cost"]["seconds"]
     table = document["model"]["bins"]["tax"]["void_share"]
     assert len(table) == 4, "two intervals, missing, absent"
-    (event,) = [json.loads(line) for line in (world.folder / "refit" / "audit" / "tax.jsonl").read_text().splitlines() if "bins edited" in line]
+    (event,) = [
+        json.loads(line) for line in (world.folder / "refit" / "audit" / "tax.jsonl").read_text().splitlines() if "bins edited" in line
+    ]
     assert event["column"] == "void_share" and event["reason"] == reason
     assert "bins edited" not in (world.folder / "refit" / "audit" / "bank.jsonl").read_text()
 

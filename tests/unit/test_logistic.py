@@ -60,7 +60,7 @@ def test_the_ridge_on_the_columns_own_units() -> None:
 
 @pytest.mark.parametrize("missing", ["mean", "zero", "indicator"])
 @pytest.mark.parametrize("levels", [False, True])
-def test_missing_values_and_levels(missing: str, levels: bool) -> None:  # noqa: FBT001
+def test_missing_values_and_levels(missing: str, levels: bool) -> None:
     equal(Firms(missing=0.2, levels=levels, seed=7), missing=missing)
 
 
