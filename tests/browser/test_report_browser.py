@@ -146,4 +146,4 @@ CONTRAST = """() => {
     if ((a + .05) / (b + .05) < 4.5) poor.push(e.tagName + '.' + e.getAttribute('class') + ' ' + ink + ' ' + e.textContent.trim().slice(0, 20));
   }
   return [...new Set(poor)].slice(0, 10);
-}"""  # noqa: E501
+}"""
