@@ -140,8 +140,7 @@ def test_numbers_equal_a_scikit_learn_fit_written_here(world: World) -> None:
         known = scores.index.isin(world.tables[party].id)
         train = (scores.split == "train").to_numpy()
         filled = table.fillna(table[train & known].mean())
-        present = filled[train & known]
-        columns.append(((filled - present.mean()) / present.std(ddof=0)).to_numpy())
+        columns.append(((filled - filled[train].mean()) / filled[train].std(ddof=0)).to_numpy())
     x, y = np.hstack(columns), joined.label.to_numpy()
     fitted = LogisticRegression(C=0.5, solver="newton-cholesky", tol=1e-12).fit(x[train], y[train])
     found = [value for party in NUMBERS for value in document["model"]["standardized"][party].values()]
