@@ -19,7 +19,7 @@ from federation.kernel.manifest import (
 )
 from server.run_file import RunFile
 
-SPINE = ("align", "masked_sum", "partial_scores", "encrypted_linear")
+SPINE = ("session", "align", "masked_sum", "partial_scores", "encrypted_linear")
 
 
 def code_version() -> str:

@@ -16,15 +16,16 @@ app = typer.Typer(
     name="creditfed", no_args_is_help=True, add_completion=False, rich_markup_mode="markdown", pretty_exceptions_enable=False,
     help="""One exact credit model from a bank, a platform and a tax bureau that show each other no record.
 
-Start here (a laptop is enough, nothing leaves it):
+**Start here** (a laptop is enough, nothing leaves it):
 
-    creditfed world generate --out world            # 20,000 firms at three institutions
+    creditfed world generate --out world
 
-    creditfed simulate world/scorecard.toml --out run   # train a scorecard together
+    creditfed simulate world/scorecard.toml --out run --pooled
 
-    open run/report.html                            # what came of it, and what each party learned
+The first draws 20,000 firms at three institutions, the second trains a scorecard on them together and compares it with the pooled fit. Then open
+run/report.html: what came of it, and what each party learned. For your own tables copy world/scorecard.toml; docs/run-file.md has every key.
 
-Exit codes: 0 done, 2 bad usage or configuration, 3 refused by a policy, 4 aborted by a peer or lost party, 5 bad data.
+**Exit codes**: 0 done, 2 bad usage or configuration, 3 refused by a policy, 4 aborted by a peer or lost party, 5 bad data.
 """,
 )  # fmt: skip
 world_app = typer.Typer(no_args_is_help=True, help="An economy of firms with known causes of default, to try everything on.")
@@ -33,15 +34,20 @@ app.add_typer(world_app, name="world")
 
 @app.command()
 def simulate(
-    run_file: Annotated[Path, typer.Argument(metavar="RUN.toml", help="What to compute: see the README for every key.")],
-    out: Annotated[Path, typer.Option("--out", metavar="DIR", help="Where results go; made when missing.")],
-    backend: Annotated[str, typer.Option(help="`inline`: one process, no ports.")] = "inline",
+    run_file: Annotated[
+        Path,
+        typer.Argument(metavar="RUN.toml", help="What to compute, with whom, and what may be disclosed; docs/run-file.md has every key."),
+    ],
+    out: Annotated[Path, typer.Option("--out", metavar="DIR", help="Where results go; made when missing. A former run there is replaced.")],
+    backend: Annotated[str, typer.Option(help="`inline`: all parties in this process, no ports; the one there is.")] = "inline",
     journal: Annotated[str, typer.Option(help="`memory`, or `disk` to resume after a crash by running the same command again.")] = "memory",
     pooled: Annotated[bool, typer.Option("--pooled", help="Also fit scikit-learn on the joined table and print both.")] = False,  # noqa: FBT002  # a flag of the command line
 ) -> None:
-    """Run a whole consortium on this machine: every institution with its own folder, through Flower.
+    """Run a whole consortium on this machine: every institution with its own keys and folder, through Flower.
 
-    Writes DIR/result.json, report.html, scores/, models/, audit/ and, for `task = "binning"`, bins/.
+    Writes DIR/report.html to read, result.json with the same as data, models/NAME.json (each party's share), scores/, audit/, and bins/ to
+    edit by hand; DIR/parties/NAME/ is what that institution alone would have. One feature party, or a cap to lift: [privacy] in
+    docs/run-file.md.
     """
     from simulations.simulate import simulate as run
 
@@ -50,7 +56,7 @@ def simulate(
 
 @world_app.command("generate")
 def generate(
-    out: Annotated[Path, typer.Option("--out", metavar="DIR", help="Where the tables and two run files go.")],
+    out: Annotated[Path, typer.Option("--out", metavar="DIR", help="Where three tables, scorecard.toml and logistic.toml go.")],
     firms: Annotated[int, typer.Option(min=200, help="How many firms.")] = 20_000,
     seed: Annotated[int, typer.Option(help="The same seed draws the same world.")] = 7,
 ) -> None:
