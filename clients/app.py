@@ -12,7 +12,7 @@ from pathlib import Path
 from flwr.app import Context, Message
 from flwr.clientapp import ClientApp
 
-from clients.node import resident
+from clients.node import Node, resident
 from federation.carriage.mailbox import QUERY, Parcel, pack, unpack
 from federation.kernel.errors import AbortCode, CreditfedError
 from federation.kernel.role import COORDINATOR
@@ -24,16 +24,26 @@ _log = logging.getLogger("creditfed.node")
 @app.query(QUERY)
 def mailbox(message: Message, context: Context) -> Message:
     """Answer one parcel. Whatever goes wrong, the coordinator gets a reason code and the node's own log the rest."""
-    run = ""
+    parcel = Parcel("", "", b"")
     try:
         node = resident(Path(str(context.node_config["home"])))
         parcel = unpack(message.content, COORDINATOR)
-        run = parcel.run
-        answer = node.answer(parcel)
+        answer = answered(node, parcel)
     except CreditfedError as error:
         _log.warning("refused: %s", error)
-        answer = Parcel("refused", run, error.code.value.encode())
+        answer = Parcel("refused", parcel.run, error.code.value.encode())
     except Exception as error:  # noqa: BLE001  # the adapter's edge: an exception's text would travel to the server
         _log.error("internal error: %s", type(error).__name__)  # a traceback can quote values
-        answer = Parcel("refused", run, AbortCode.INTERNAL.value.encode())
+        answer = Parcel("refused", parcel.run, AbortCode.INTERNAL.value.encode())
     return Message(pack(answer), reply_to=message)
+
+
+def answered(node: Node, parcel: Parcel) -> Parcel:
+    """The node's answer; a bug in it ends the run for its peers too, with a code, and its own log names the kind of error alone."""
+    try:
+        return node.answer(parcel)
+    except CreditfedError:
+        raise
+    except Exception as error:  # noqa: BLE001  # a run must not hang on one party's bug
+        _log.error("internal error: %s", type(error).__name__)
+        return node.broken(parcel, type(error).__name__)

@@ -61,11 +61,18 @@ class Home:
 
     def write(self, name: str, content: str | bytes) -> Path:
         """Write a result whole or not at all."""
-        path = self.results / name
+        return self.keep(self.results / name, content.encode() if isinstance(content, str) else content)
+
+    @staticmethod
+    def keep(path: Path, content: bytes) -> Path:
+        """Put a file in place whole or not at all, on disk before it returns."""
+        path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
         partial = path.with_suffix(path.suffix + ".partial")
-        partial.write_bytes(content.encode() if isinstance(content, str) else content)
-        partial.replace(path)
-        return path
+        with partial.open("wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        return partial.replace(path)
 
     def log(self, event: str, **facts: str | float | bool) -> None:
         """A line in the node's own log: counts and names of places, never a value."""

@@ -111,19 +111,20 @@ class Node:
         return sign_manifest(manifest, self.name, self.identity)
 
     def open(self, run: str, payload: bytes) -> bytes:
-        """Check every signature, then create this party's participant with a fresh journal."""
+        """Check every signature, then create this party's participant; the same manifest again finds the one there is, or its journal."""
         opening = _json(payload, Opening)
         manifest = read_manifest(opening.manifest)
         check_signatures(manifest, opening.signatures)
         self.approve(manifest)
         if run != manifest.run:
             raise PeerError(COORDINATOR, "a manifest of another run", "the run it was sent for")
-        stored = self.home.journal(run).with_suffix(".manifest")
-        if stored.exists() or run in self._participants:
-            raise PeerError(COORDINATOR, "a run that is open already", "a new run name, or a new attempt")
-        self._participants[run] = self._participant(manifest, self._journal(run))
-        if self.config.journal == "disk":
-            stored.write_bytes(opening.manifest)
+        open_already = self._opened(run)
+        if open_already not in (None, opening.manifest):
+            raise PeerError(COORDINATOR, "another manifest for a run that is open already", "a new run name, or a new attempt")
+        if self.config.journal == "disk" and open_already is None:
+            self.home.keep(self._manifest_file(run), opening.manifest)
+        if run not in self._participants:
+            self._participants[run] = self._participant(manifest, self._journal(run))
         return manifest.hash
 
     def deliver(self, run: str, payload: bytes) -> bytes:
@@ -140,11 +141,21 @@ class Node:
         return reply
 
     def _resume(self, run: str) -> Participant[Progress]:
-        stored = self.home.journal(run).with_suffix(".manifest")
-        if not stored.exists():
+        manifest = self._opened(run)
+        if manifest is None:
             raise PeerError(COORDINATOR, "a batch of a run that this node has no journal of", "a new attempt")
-        self._participants[run] = self._participant(read_manifest(stored.read_bytes()), self._journal(run))
+        self._participants[run] = self._participant(read_manifest(manifest), self._journal(run))
         return self._participants[run]
+
+    def _manifest_file(self, run: str) -> Path:
+        return self.home.journal(run).with_suffix(".manifest")
+
+    def _opened(self, run: str) -> bytes | None:
+        """The manifest under which this node opened a run, None where it did not."""
+        if run in self._participants:
+            return self._participants[run].manifest.canonical()
+        stored = self._manifest_file(run)
+        return stored.read_bytes() if stored.exists() else None
 
     def _journal(self, run: str) -> Journal:
         if self.config.journal == "memory":

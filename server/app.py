@@ -10,7 +10,7 @@ import json
 import os
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -20,9 +20,9 @@ from flwr.serverapp import Grid, ServerApp
 
 from federation.carriage.journal_file import JournalFile
 from federation.carriage.mailbox import Parcel
+from federation.carriage.sealed_file import SealedFile
 from federation.kernel import suite
 from federation.kernel.codec import decode, encode
-from federation.kernel.envelope import Envelope
 from federation.kernel.errors import CreditfedError
 from federation.kernel.journal import Journal, MemoryJournal
 from federation.kernel.manifest import Description, Manifest, Opening, Signature, check_signatures
@@ -32,30 +32,28 @@ from federation.kernel.secret import Secret
 from federation.models.training import Coordinator, Progress
 from server.courier import Courier, LostNode
 from server.draft import draft_manifest
+from server.outbox import Cost, Exchange, Outbox
+from server.result import write_whole
 from server.run_file import RunFile, load
 
 LARGEST_BATCH = 1 << 30
 
 
-@dataclass
+@dataclass(frozen=True)
 class Conduct:
     """What came of a run, for its record: no contribution and no sum is in it."""
 
     manifest: Manifest
-    session: bytes = b""
-    seconds: dict[str, float] = field(default_factory=dict)
-    bytes_sent: dict[str, int] = field(default_factory=dict)
-    messages: dict[str, int] = field(default_factory=dict)
-    exchanges: int = 0
-    failure: CreditfedError | None = None
-    state: Progress | None = None
+    session: bytes
+    cost: Cost
+    failure: CreditfedError | None
+    state: Progress
 
     def document(self) -> dict[str, Any]:
         """As JSON values."""
         return {
             "manifest": msgspec.to_builtins(self.manifest), "manifest_hash": self.manifest.hash.hex(), "session": self.session.hex(),
-            "seconds": self.seconds, "bytes_sent": self.bytes_sent, "messages": self.messages, "exchanges": self.exchanges,
-            "universe": self.state.universe if self.state else 0, "model_hash": self.state.model_hash.hex() if self.state else "",
+            **msgspec.to_builtins(self.cost), "universe": self.state.universe, "model_hash": self.state.model_hash.hex(),
             "failure": failure_document(self.failure) if self.failure else None,
         }  # fmt: skip
 
@@ -70,8 +68,8 @@ watchers: list[Watcher] = []
 """Called with the coordinator's stage and the number of exchanges so far; a simulation draws its progress bar from it."""
 
 
-def conduct(grid: Grid, run_file: RunFile, run: str, identity: Secret, journal: Journal) -> Conduct:
-    """Run a run file over a grid's nodes. Raises CreditfedError; a failure inside the session is in the result."""
+def conduct(grid: Grid, run_file: RunFile, run: str, identity: Secret, journal: Journal, outbox: Outbox) -> Conduct:
+    """Run a run file over a grid's nodes, or go on with it where its journal and outbox were left. Raises CreditfedError; a failure inside the session is in the result."""
     started = time.monotonic()
     courier = Courier(grid, {str(node): node for node in grid.get_node_ids()})
     answers = courier.exchange({name: Parcel("describe", run, b"") for name in courier.nodes})
@@ -84,54 +82,42 @@ def conduct(grid: Grid, run_file: RunFile, run: str, identity: Secret, journal: 
     opening = msgspec.json.encode(Opening(manifest.canonical(), signatures))
     courier.exchange({name: Parcel("open", run, opening) for name in manifest.members})
     participant = Participant(manifest, COORDINATOR, identity, Coordinator(manifest), journal, entropy=os.urandom)
-    record = Conduct(manifest)
-    record.seconds["manifest"] = time.monotonic() - started
-    _carry(courier, participant, record, run)
-    record.session, record.failure, record.state = participant.session, participant.failure, participant.state
-    record.bytes_sent, record.messages = courier.bytes_sent, courier.messages
-    return record
+    manifest_seconds = {"manifest": time.monotonic() - started}
+    cost = _carry(courier, participant, run, outbox, manifest_seconds)
+    return Conduct(manifest, participant.session, cost, participant.failure, participant.state)
 
 
-def _carry(courier: Courier, participant: Participant[Progress], record: Conduct, run: str) -> None:
-    """Batches to and fro until every party has finished or failed."""
-    waiting: dict[str, list[Envelope]] = {name: [] for name in (COORDINATOR, *courier.nodes)}
-    numbers = dict.fromkeys(waiting, -1)
-    done = dict.fromkeys(waiting, False)
-    while not all(done.values()):
-        clock, phase = time.monotonic(), participant.stage
-        due = [name for name in waiting if waiting[name] or numbers[name] < 0]
-        if not due:
-            unfinished = ", ".join(name for name in waiting if not done[name])
-            raise LostNode(
-                unfinished, "the run stands still: nobody has anything to send", "Resume the run; if it happens again, report it."
-            )
-        batches: dict[str, Batch] = {}
-        for name in due:
-            numbers[name] += 1
-            batches[name] = Batch(numbers[name], tuple(waiting[name]))
-            waiting[name] = []
-        replies = {}
-        if COORDINATOR in batches:
-            mine = batches.pop(COORDINATOR)
-            replies[COORDINATOR] = participant.deliver(mine.number, mine.envelopes)
-        answers = courier.exchange({name: Parcel("deliver", run, encode(batch)) for name, batch in batches.items()})
-        replies |= {name: answer.payload for name, answer in answers.items()}
-        for name, raw in replies.items():
-            batch = decode(raw, Batch, name, LARGEST_BATCH)
-            done[name] = done[name] or batch.done
-            for envelope in batch.envelopes:
-                if envelope.recipient in waiting:
-                    waiting[envelope.recipient].append(envelope)
-        record.exchanges += 1
-        record.seconds[_phase(phase)] = record.seconds.get(_phase(phase), 0.0) + time.monotonic() - clock
+def _carry(courier: Courier, participant: Participant[Progress], run: str, outbox: Outbox, seconds: dict[str, float]) -> Cost:
+    """Batches to and fro until every party has finished or failed; begins with the exchange that an earlier process had under way."""
+    exchange = outbox.load()
+    if exchange is None:
+        exchange = Exchange.first((COORDINATOR, *courier.nodes))
+    seconds = exchange.cost.seconds | seconds
+    courier.count(exchange.cost.bytes_sent, exchange.cost.messages)
+    while not exchange.over:
+        outbox.store(exchange)
+        clock, phase = time.monotonic(), participant.stage.split(" ", maxsplit=1)[0]
+        replies = _exchange(courier, participant, run, exchange.batches)
+        seconds = seconds | {phase: seconds.get(phase, 0.0) + time.monotonic() - clock}
+        cost = Cost(seconds, dict(courier.bytes_sent), dict(courier.messages), exchange.cost.exchanges + 1)
+        exchange = exchange.following(replies, cost)
         for watch in watchers:
-            watch(participant.stage, record.exchanges)
-        if any(done.values()) and not any(waiting.values()) and not all(done.values()):
-            break
+            watch(participant.stage, cost.exchanges)
+    if not any(exchange.done.values()):
+        names = ", ".join(exchange.done)
+        raise LostNode(names, "the run stands still: nobody has anything to send", "Resume the run; if it happens again, report it.")
+    return exchange.cost
 
 
-def _phase(stage: str) -> str:
-    return stage.split(" ", maxsplit=1)[0]
+def _exchange(courier: Courier, participant: Participant[Progress], run: str, batches: dict[str, Batch]) -> dict[str, Batch]:
+    """One batch to each party that is due, the coordinator's own participant among them; their replies."""
+    replies = {}
+    if COORDINATOR in batches:
+        mine = batches[COORDINATOR]
+        replies[COORDINATOR] = participant.deliver(mine.number, mine.envelopes)
+    parcels = {name: Parcel("deliver", run, encode(batch)) for name, batch in batches.items() if name != COORDINATOR}
+    replies |= {name: answer.payload for name, answer in courier.exchange(parcels).items()}
+    return {name: decode(raw, Batch, name, LARGEST_BATCH) for name, raw in replies.items()}
 
 
 def file_key(path: Path) -> Secret:
@@ -156,10 +142,13 @@ def main(grid: Grid, context: Context) -> None:
     folder = Path(config["folder"])
     identity = file_key(folder / "keys" / "identity.key")
     journal: Journal = MemoryJournal()
+    outbox = Outbox()
     if config["journal"] == "disk":
-        journal = JournalFile(folder / "journal" / f"{config['run']}.db", file_key(folder / "keys" / "storage.key"))
+        storage, kept = file_key(folder / "keys" / "storage.key"), folder / "journal" / config["run"]
+        journal = JournalFile(kept.with_suffix(".db"), storage)
+        outbox = Outbox(SealedFile(kept.with_suffix(".outbox"), storage))
     try:
-        record = conduct(grid, load(Path(config["run-file"])), config["run"], identity, journal).document()
+        record = conduct(grid, load(Path(config["run-file"])), config["run"], identity, journal, outbox).document()
     except CreditfedError as error:
         record = {"failure": failure_document(error)}
-    (folder / "conduct.json").write_text(json.dumps(record, indent=1))
+    write_whole(folder / "conduct.json", json.dumps(record, indent=1).encode())

@@ -36,6 +36,12 @@ class Courier:
         self.bytes_sent = dict.fromkeys(nodes, 0)
         self.messages = dict.fromkeys(nodes, 0)
 
+    def count(self, bytes_sent: Mapping[str, int], messages: Mapping[str, int]) -> None:
+        """Add what an earlier process had counted."""
+        for name in self.nodes:
+            self.bytes_sent[name] += bytes_sent.get(name, 0)
+            self.messages[name] += messages.get(name, 0)
+
     def exchange(self, parcels: Mapping[str, Parcel]) -> dict[str, Parcel]:
         """One parcel to each named node, all at once; their answers by name. Raises LostNode or Refused."""
         messages = [

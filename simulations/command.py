@@ -41,7 +41,7 @@ def simulate(
     out: Annotated[Path, typer.Option("--out", metavar="DIR", help="Where results go; made when missing. A former run there is replaced.")],
     backend: Annotated[str, typer.Option(help="`inline`: all parties in this process, no ports; the one there is.")] = "inline",
     journal: Annotated[str, typer.Option(help="`memory`, or `disk` to resume after a crash by running the same command again.")] = "memory",
-    pooled: Annotated[bool, typer.Option("--pooled", help="Also fit scikit-learn on the joined table and print both.")] = False,  # noqa: FBT002  # a flag of the command line
+    pooled: Annotated[bool, typer.Option("--pooled", help="Also fit scikit-learn on the joined table and print both.")] = False,
 ) -> None:
     """Run a whole consortium on this machine: every institution with its own keys and folder, through Flower.
 

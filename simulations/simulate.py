@@ -48,31 +48,38 @@ def simulate(run_file: Path, out: Path, *, backend: str = "inline", journal: str
         raise ConfigurationError("command line", f"--backend {backend} --journal {journal}", f"Backends: {BACKENDS}; journals: {JOURNALS}.")
     settings = load(run_file)
     started = time.monotonic()
-    homes = prepare_homes(settings, out, journal)
-    screen = Screen(settings)
     run = f"run-{settings.digest[:12]}"
+    homes = prepare_homes(settings, out, run, journal)
+    screen = Screen(settings)
     with threadpool_limits(1), screen:  # floating-point sums must not depend on the number of cores
         conduct = run_inline(run_file, out, homes, run, journal, screen)
     failure = first_failure(homes, conduct)
     if failure is not None:
+        erase_journals(out)
         raise failure
     result = gather(settings, out, homes, conduct, time.monotonic() - started, screen.history, pooled=pooled)
     write_report(out)
+    erase_journals(out)
     screen.summary(result, out)
     return result
 
 
-def prepare_homes(settings: RunFile, out: Path, journal: str) -> dict[str, Path]:
-    """A home for each institution, with its own section of the run file and nothing of the others'."""
+def prepare_homes(settings: RunFile, out: Path, run: str, journal: str) -> dict[str, Path]:
+    """A home for each institution, with its own section of the run file and nothing of the others'.
+
+    What an earlier run left is cleared, unless it was this same run with its journal on disk: then it goes on.
+    """
+    resuming = journal == "disk" and (out / "coordinator" / "journal" / f"{run}.outbox").exists()
     try:
         out.mkdir(parents=True, exist_ok=True)
+        if not resuming:
+            erase_journals(out)
         homes = {}
         for party in settings.parties:
             home = out / "parties" / party.name
             home.mkdir(parents=True, exist_ok=True)
-            shutil.rmtree(home / "results", ignore_errors=True)
-            if journal == "memory":
-                shutil.rmtree(home / "journal", ignore_errors=True)
+            if not resuming:
+                shutil.rmtree(home / "results", ignore_errors=True)
             (home / "node.toml").write_text(
                 tomli_w.dumps(settings.node_section(party.name) | {"journal": journal, "workers": os.cpu_count() or 1})
             )
@@ -83,6 +90,12 @@ def prepare_homes(settings: RunFile, out: Path, journal: str) -> dict[str, Path]
             str(out), f"the output folder cannot be written ({error.strerror})", "Choose a folder you may write to."
         ) from None
     return homes
+
+
+def erase_journals(out: Path) -> None:
+    """Forget the sessions of a run that is over, and their secrets with them."""
+    for folder in (out / "coordinator", *(out / "parties").glob("*")):
+        shutil.rmtree(folder / "journal", ignore_errors=True)
 
 
 def run_inline(run_file: Path, out: Path, homes: dict[str, Path], run: str, journal: str, screen: Screen) -> dict[str, Any]:

@@ -203,6 +203,8 @@ class Participant(Generic[S]):
             self._state, self._channel = self._program.begin(), opening_channel(self.manifest, self.me, self._identity)
             return
         self._keys, self._phase, self._view = image.keys, image.phase, image.view
+        if image.keys.hellos and image.keys.hellos[self.me].commitment != self._commitment:
+            raise LocalError(self.me, "the data are not those that this run began with", "Restore them, or abandon the run and start anew.")
         self._state = states.load(image.state, self._program.kind)
         self._early, self._sealed = {}, []
         for sender, step, kind, body in image.early:

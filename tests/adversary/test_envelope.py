@@ -104,7 +104,7 @@ def test_no_altered_envelope_is_accepted() -> None:
 def test_an_envelope_is_good_for_one_place(how: str) -> None:
     first = post()
     first.play()
-    old = [e for e in first.passed if e.recipient == "bank" and e.step.startswith("talk 0")][0]
+    old = next(e for e in first.passed if e.recipient == "bank" and e.step.startswith("talk 0"))
     done = []
 
     def tamper(envelope: Envelope) -> Envelope | None:
@@ -135,7 +135,7 @@ def test_the_coordinator_reads_no_body_between_institutions() -> None:
 
 def _channels(pairs: dict[str, Secret] | None) -> tuple[Channel, Channel]:
     publics = {name: suite.signing_public(identity(name)) for name in NAMES}
-    mine = {k: v for k, v in (pairs or {}).items()}
+    mine = pairs or {}
     return (
         Channel("bank", bytes(32), identity("bank"), publics, {"platform": mine["pair"]} if mine else None),
         Channel("platform", bytes(32), identity("platform"), publics, {"bank": mine["pair"]} if mine else None),
