@@ -27,7 +27,7 @@ SEED = 31
 
 
 @dataclass
-class Encoding2:
+class EncodeCase:
     """A bank and a platform encode; positions are drawn, some platform rows are not the bank's."""
 
     firms: Firms = field(default_factory=lambda: Firms(rows=900, partners=1, missing=0.15, levels=True, seed=SEED))
@@ -76,11 +76,10 @@ def moments(x: Reals, w: Reals, total: float) -> tuple[float, float]:
 @pytest.mark.parametrize("weighted", [False, True])
 @pytest.mark.parametrize("missing", ["mean", "zero", "indicator"])
 def test_moments_are_numpys_over_the_training_rows(weighted: bool, missing: str) -> None:
-    case = Encoding2(Firms(rows=900, partners=1, missing=0.15, levels=True, weighted=weighted, seed=SEED), missing)
+    case = EncodeCase(Firms(rows=900, partners=1, missing=0.15, levels=True, weighted=weighted, seed=SEED), missing)
     out = case.play()
     w, table = case.weight_at_platform(), case.tables["platform"]
-    encoding, total = out["platform"].encoding, float(w.sum() + 0)
-    total = out["bank"].total
+    encoding, total = out["platform"].encoding, out["bank"].total
     part = encoding.columns[0]
     assert isinstance(part, Numeric)
     values = table.columns["platform0"].values
@@ -101,7 +100,7 @@ def test_moments_are_numpys_over_the_training_rows(weighted: bool, missing: str)
 
 
 def test_the_banks_own_moments_are_over_its_training_rows() -> None:
-    case = Encoding2()
+    case = EncodeCase()
     out = case.play()["bank"]
     column = case.tables["bank"].columns["bank1"].values[case.sample.train]
     place = out.encoding.names.index("bank1")
@@ -120,7 +119,7 @@ def test_the_test_rows_change_nothing() -> None:
         values = tables["platform"].columns["platform1"].values
         return tables | {"platform": changed(tables["platform"], platform1=np.where(outside, values + 5, values))}
 
-    plain_run, spoiled = Encoding2().play()["platform"], Encoding2(edit=spoil).play()["platform"]
+    plain_run, spoiled = EncodeCase().play()["platform"], EncodeCase(edit=spoil).play()["platform"]
     place = plain_run.encoding.names.index("platform1")
     assert spoiled.encoding.standard[place].centre == pytest.approx(plain_run.encoding.standard[place].centre, rel=1e-6)
     assert spoiled.encoding.standard[place].scale == pytest.approx(plain_run.encoding.standard[place].scale, rel=1e-6)
@@ -128,7 +127,7 @@ def test_the_test_rows_change_nothing() -> None:
 
 def test_missing_values_that_the_run_forbids_are_an_error_with_a_count() -> None:
     with pytest.raises(DataError, match='missing = "error"'):
-        Encoding2(missing="error").play()
+        EncodeCase(missing="error").play()
 
 
 def test_a_constant_column_keeps_scale_one() -> None:
@@ -136,7 +135,7 @@ def test_a_constant_column_keeps_scale_one() -> None:
         table = tables["platform"]
         return tables | {"platform": changed(table, flat=np.full(table.rows, 1234.567), zero=np.zeros(table.rows))}
 
-    encoding = Encoding2(edit=flat).play()["platform"].encoding
+    encoding = EncodeCase(edit=flat).play()["platform"].encoding
     for name, value in (("flat", 1234.567), ("zero", 0.0)):
         standard = encoding.standard[encoding.names.index(name)]
         assert standard.scale == 1.0
@@ -147,7 +146,7 @@ def test_a_column_missing_in_every_row_is_harmless() -> None:
     def gone(tables: dict[str, Table]) -> dict[str, Table]:
         return tables | {"platform": changed(tables["platform"], gone=np.full(tables["platform"].rows, np.nan))}
 
-    case = Encoding2(edit=gone)
+    case = EncodeCase(edit=gone)
     encoding = case.play()["platform"].encoding
     assert not encoding.design(case.tables["platform"].columns)[:, encoding.names.index("gone")].any()
 
@@ -155,8 +154,8 @@ def test_a_column_missing_in_every_row_is_harmless() -> None:
 def test_a_partner_with_few_training_firms_refuses_and_control_with_enough_it_does_not() -> None:
     few = Firms(rows=900, partners=1, present=0.02, beyond=0, seed=SEED)
     with pytest.raises(PolicyRefusal, match="minimum_cohort = 60"):
-        Encoding2(few, privacy=PrivacySettings(single_partner_disclosure=True, minimum_cohort=60)).play()
-    assert Encoding2(few, privacy=PrivacySettings(single_partner_disclosure=True, minimum_cohort=5)).play()["platform"].matched >= 5
+        EncodeCase(few, privacy=PrivacySettings(single_partner_disclosure=True, minimum_cohort=60)).play()
+    assert EncodeCase(few, privacy=PrivacySettings(single_partner_disclosure=True, minimum_cohort=5)).play()["platform"].matched >= 5
 
 
 @pytest.mark.parametrize("answers", [0, -1, 6, 10**9])
@@ -166,8 +165,8 @@ def test_a_request_beyond_the_cap_on_answers_is_refused(answers: int) -> None:
 
     privacy = PrivacySettings(single_partner_disclosure=True, max_answers=5)
     with pytest.raises(PeerError, match="max_answers"):
-        Encoding2(Firms(rows=300, partners=1, columns=1, seed=SEED), privacy=privacy, post=greedy).play()
-    assert Encoding2(Firms(rows=300, partners=1, columns=1, seed=SEED), privacy=privacy).play()["bank"].answers == {"platform": 1}
+        EncodeCase(Firms(rows=300, partners=1, columns=1, seed=SEED), privacy=privacy, post=greedy).play()
+    assert EncodeCase(Firms(rows=300, partners=1, columns=1, seed=SEED), privacy=privacy).play()["bank"].answers == {"platform": 1}
 
 
 @pytest.mark.parametrize(
@@ -178,7 +177,7 @@ def test_a_training_weight_or_base_out_of_range_is_the_banks_fault(told: Trainin
         return told if isinstance(delivery.message, Training) else delivery.message
 
     with pytest.raises(PeerError, match="out of range"):
-        Encoding2(Firms(rows=300, partners=1, seed=SEED), post=false).play()
+        EncodeCase(Firms(rows=300, partners=1, seed=SEED), post=false).play()
 
 
 def test_columns_of_zeros_and_ones_need_no_sum_of_squares_and_equal_gaps_share_one_count() -> None:
