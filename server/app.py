@@ -69,7 +69,10 @@ watchers: list[Watcher] = []
 
 
 def conduct(grid: Grid, run_file: RunFile, run: str, identity: Secret, journal: Journal, outbox: Outbox) -> Conduct:
-    """Run a run file over a grid's nodes, or go on with it where its journal and outbox were left. Raises CreditfedError; a failure inside the session is in the result."""
+    """Run a run file over a grid's nodes, or go on with it from where journal and outbox were left.
+
+    Raises CreditfedError; a failure inside the session is in the result.
+    """
     started = time.monotonic()
     courier = Courier(grid, {str(node): node for node in grid.get_node_ids()})
     answers = courier.exchange({name: Parcel("describe", run, b"") for name in courier.nodes})

@@ -21,7 +21,7 @@ from federation.kernel import state as states
 from federation.kernel import suite
 from federation.kernel.codec import SMALL, Message, decode, encode
 from federation.kernel.envelope import Channel, Envelope, Letter
-from federation.kernel.errors import AbortCode, CreditfedError, LocalError, PeerAborted, PeerError
+from federation.kernel.errors import AbortCode, CreditfedError, DataError, LocalError, PeerAborted, PeerError
 from federation.kernel.journal import Journal, Record
 from federation.kernel.manifest import Manifest
 from federation.kernel.role import COORDINATOR, Context, Received, Role, Run, Step
@@ -204,7 +204,7 @@ class Participant(Generic[S]):
             return
         self._keys, self._phase, self._view = image.keys, image.phase, image.view
         if image.keys.hellos and image.keys.hellos[self.me].commitment != self._commitment:
-            raise LocalError(self.me, "the data are not those that this run began with", "Restore them, or abandon the run and start anew.")
+            raise DataError(self.me, "the data are not those that this run began with", "Restore them, or start a new run.")
         self._state = states.load(image.state, self._program.kind)
         self._early, self._sealed = {}, []
         for sender, step, kind, body in image.early:
