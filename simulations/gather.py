@@ -124,7 +124,7 @@ def _privacy(manifest: Manifest, shares: dict[str, Any]) -> dict[str, Any]:
 
 def _notes(manifest: Manifest, shares: dict[str, Any]) -> list[str]:
     notes = [TOGETHER] if manifest.task == "train" else []
-    notes += [f"{name}: {note}" for name, share in shares.items() for note in share["notes"]]
+    notes += [note if note.startswith(f"{name}: ") else f"{name}: {note}" for name, share in shares.items() for note in share["notes"]]
     label = shares[manifest.label_party]
     if label.get("reason"):
         notes.append(f"not converged: {label['reason']}")
