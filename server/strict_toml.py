@@ -63,7 +63,7 @@ def table(
     Raises ConfigurationError for unknown keys and words, missing keys, wrong types and numbers out of range.
     """
     if not isinstance(raw, Mapping):
-        raise ConfigurationError(where, "is not a table", "See the README for the form of the run file.")
+        raise ConfigurationError(where, "is not a table", "docs/run-file.md shows the form of the run file.")
     require_known(where, raw, [*kind.__struct_encode_fields__, *later])
     refuse_later(where, raw, later)
     _check_words(where, raw, kind)

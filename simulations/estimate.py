@@ -6,7 +6,7 @@ from server.run_file import RunFile
 
 ROWS_PER_BLOCK = 8192
 MEGABYTES_PER_BLOCK = 0.2
-ITERATIONS = 20
+ITERATIONS = 25
 
 
 def estimate(rows: dict[str, int], columns: dict[str, int], settings: RunFile) -> tuple[float, float]:

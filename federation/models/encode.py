@@ -232,11 +232,14 @@ def woe_moments(tables: tuple[WoeTable, ...], total: float) -> tuple[Reals, Real
 
 
 def settled(binned: Binned, total: float) -> tuple[Encoding, tuple[str, ...]]:
-    """The WOE encoding standardised by training moments, without columns that have one WOE for all (nothing to learn); and notes of those."""
+    """The WOE encoding standardised by training moments, and notes of columns that were left out.
+
+    A column all of whose firms have one WOE says nothing but that the party knows them, which every other column's absent bin says too.
+    """
     mean, deviation = woe_moments(binned.tables, total)
-    kept = [j for j in range(len(mean)) if deviation[j] > 1e-9]  # what rounding leaves of one WOE for all
+    kept = [j for j, table in enumerate(binned.tables) if len({row.woe for row in table.rows[:-1] if row.rows > 0}) > 1]
     notes = tuple(
-        f"column {table.column!r} has one weight of evidence for all firms and was left out"
+        f"column {table.column!r} has one weight of evidence for all firms that the party knows and was left out"
         for j, table in enumerate(binned.tables)
         if j not in kept
     )

@@ -116,7 +116,8 @@ def prepare_holder(manifest: Manifest, me: str, table: Table, universe: int, pos
     exact = encoded.encoding.design(table.columns)[rows]
     absent = encoded.encoding.absent_row
     if manifest.settings.C is None:
-        require_full_rank(me, exact - exact.mean(axis=0) if len(exact) else exact, encoded.encoding.names)
+        whole = np.vstack([exact, np.repeat(absent[None, :], universe - len(rows), axis=0)])
+        require_full_rank(me, whole - whole.mean(axis=0), encoded.encoding.names)
     columns = design_columns(exact, absent, positions[rows], universe)
     rounded = columns.rounded()
     x = np.ascontiguousarray(rounded[positions[rows]])

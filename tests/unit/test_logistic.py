@@ -10,7 +10,8 @@ import pytest
 
 from federation.kernel.errors import DataError, PolicyRefusal
 from federation.kernel.manifest import AlignSettings, SampleSettings
-from tests.pooled_case import Firms, Played, PooledCase, changed
+from federation.models.table import Column
+from tests.pooled_case import Firms, Played, PooledCase, changed, table
 
 EXACT = 1e-6
 """DESIGN, promise 1: standardised coefficients."""
@@ -150,6 +151,19 @@ def test_a_constant_column_is_named_without_a_ridge() -> None:
     failure = PooledCase(tables, {"C": None}).play().failures["platform"]
     assert isinstance(failure, DataError)
     assert "'flat'" in str(failure)
+
+
+def test_columns_that_say_only_whom_the_partner_knows_are_left_out_with_a_note() -> None:
+    """Hundreds of rare levels: one bin for all firms that the platform knows, and one for the others."""
+    tables, rng = Firms(rows=2000, present=0.6, strength=0.3, seed=22).draw(), np.random.default_rng(22)
+    platform = tables["platform"]
+    levels = {n: Column(n, "categorical", rng.integers(0, 500, platform.rows).astype(str).astype(object)) for n in ("town", "street")}
+    tables["platform"] = table(np.array(platform.keys, object), {**platform.columns, **levels})
+    played = PooledCase(tables, {"C": None, "missing": "bin"}, {"max_released_counts": 400}, {"model": "scorecard"}).play()
+    assert played.finished, played.failures
+    assert played.error <= EXACT
+    assert {"town", "street"}.isdisjoint(played.shares["platform"]["standardized"])
+    assert sum("left out" in note for note in played.shares["platform"]["notes"]) == 2
 
 
 def shared(noise: float) -> PooledCase:
