@@ -15,6 +15,8 @@ from federation.kernel.errors import ConfigurationError, PeerError
 from federation.kernel.role import COORDINATOR
 from federation.kernel.secret import Secret
 
+FEWEST_REVEALS = 3
+
 
 class _Part(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     pass
@@ -180,6 +182,10 @@ def check_manifest(manifest: Manifest) -> None:
         raise ConfigurationError("manifest", f"it has {len(names)} parties", "A run across parties takes 2 to 8.")
     if sum(party.label for party in manifest.parties) != 1:
         raise ConfigurationError("manifest", "it must have just one label party", "Give one bank a `label`.")
+    if manifest.task == "train" and manifest.privacy.max_score_reveals < FEWEST_REVEALS:
+        raise ConfigurationError(
+            "manifest", f"max_score_reveals is below {FEWEST_REVEALS}", "A fit shows one vector of scores at least, the final scores and points."
+        )  # fmt: skip
     if manifest.suite != suite.NAME:
         raise ConfigurationError("manifest", "it names another cipher suite", f"This version speaks {suite.NAME}.")
     if len(names) == 2 and not manifest.privacy.single_partner_disclosure and manifest.task == "train":
