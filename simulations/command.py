@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+import traceback
 from pathlib import Path
 from typing import Annotated
 
@@ -89,13 +90,15 @@ def main() -> None:
         sys.exit(end.exit_code)
     except typer.Abort:
         sys.exit(2)
-    except Exception as error:
+    except Exception as error:  # noqa: BLE001  # the command's edge
         import click
 
         if isinstance(error, click.ClickException):
             error.show()
             sys.exit(error.exit_code)
-        raise
+        sys.stderr.write("".join(traceback.format_tb(error.__traceback__)))  # places in the program: the error's own text may quote data
+        sys.stderr.write(f"creditfed: an internal error ({type(error).__name__})\n  This is a bug: report it with the lines above.\n")
+        sys.exit(1)
 
 
 if __name__ == "__main__":

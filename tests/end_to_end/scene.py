@@ -97,10 +97,10 @@ class World:
         return path
 
 
-def make_world(folder: Path) -> World:
+def make_world(folder: Path, firms: int = FIRMS) -> World:
     """The tables of a small world."""
-    print(f"world of {FIRMS} firms, seed {SEED}")
-    world = generate(firms=FIRMS, seed=SEED)
+    print(f"world of {firms} firms, seed {SEED}")
+    world = generate(firms=firms, seed=SEED)
     tables = {"bank": world.bank, "platform": world.platform, "tax": world.tax}
     folder.mkdir(parents=True, exist_ok=True)
     for name, table in tables.items():
