@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from federation.kernel.errors import ConfigurationError
+from federation.kernel.manifest import require_run_name
 from federation.kernel.secret import Secret
 
 
@@ -49,7 +50,8 @@ class Home:
         return Secret(path.read_bytes())
 
     def journal(self, run: str) -> Path:
-        """Where the journal of a run lies."""
+        """Where the journal of a run lies. Raises ConfigurationError for a name that would lie elsewhere."""
+        require_run_name(run)
         return self.root / "journal" / f"{run}.db"
 
     @property

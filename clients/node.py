@@ -24,7 +24,7 @@ from federation.carriage.journal_file import JournalFile
 from federation.carriage.mailbox import Parcel
 from federation.kernel import suite
 from federation.kernel.codec import decode
-from federation.kernel.errors import ConfigurationError, CreditfedError, LocalError, PeerError
+from federation.kernel.errors import ConfigurationError, CreditfedError, DataError, LocalError, PeerError
 from federation.kernel.journal import Journal, MemoryJournal
 from federation.kernel.manifest import (
     Description,
@@ -121,10 +121,10 @@ class Node:
         open_already = self._opened(run)
         if open_already not in (None, opening.manifest):
             raise PeerError(COORDINATOR, "another manifest for a run that is open already", "a new run name, or a new attempt")
+        if run not in self._participants:
+            self._participants[run] = self._participant(manifest, self._journal(run, opened=open_already is not None))
         if self.config.journal == "disk" and open_already is None:
             self.home.keep(self._manifest_file(run), opening.manifest)
-        if run not in self._participants:
-            self._participants[run] = self._participant(manifest, self._journal(run))
         return manifest.hash
 
     def deliver(self, run: str, payload: bytes) -> bytes:
@@ -144,7 +144,7 @@ class Node:
         manifest = self._opened(run)
         if manifest is None:
             raise PeerError(COORDINATOR, "a batch of a run that this node has no journal of", "a new attempt")
-        self._participants[run] = self._participant(read_manifest(manifest), self._journal(run))
+        self._participants[run] = self._participant(read_manifest(manifest), self._journal(run, opened=True))
         return self._participants[run]
 
     def _manifest_file(self, run: str) -> Path:
@@ -157,10 +157,15 @@ class Node:
         stored = self._manifest_file(run)
         return stored.read_bytes() if stored.exists() else None
 
-    def _journal(self, run: str) -> Journal:
+    def _journal(self, run: str, *, opened: bool) -> Journal:
+        """The run's journal. opened: this node opened the run before, so that a journal there must be, and an earlier one must not."""
         if self.config.journal == "memory":
             return MemoryJournal()
-        return JournalFile(self.home.journal(run), self.home.key("storage"))
+        journal = JournalFile(self.home.journal(run), self.home.key("storage"))
+        record = journal.load()
+        if (opened and record is None) or (not opened and record is not None and record.number >= 0):
+            raise DataError(self.name, "the journal of this run was lost or is not its own", "Start the run anew, under another name.")
+        return journal
 
     def _participant(self, manifest: Manifest, journal: Journal) -> Participant[Progress]:
         table = self.table(manifest)

@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import msgspec
 from flwr.app import Context
@@ -23,7 +23,7 @@ from federation.carriage.mailbox import Parcel
 from federation.carriage.sealed_file import SealedFile
 from federation.kernel import suite
 from federation.kernel.codec import decode, encode
-from federation.kernel.errors import CreditfedError
+from federation.kernel.errors import CreditfedError, PeerError
 from federation.kernel.journal import Journal, MemoryJournal
 from federation.kernel.manifest import Description, Manifest, Opening, Signature, check_signatures
 from federation.kernel.participant import Batch, Participant
@@ -36,6 +36,7 @@ from server.outbox import Cost, Exchange, Outbox
 from server.result import write_whole
 from server.run_file import RunFile, load
 
+T = TypeVar("T")
 LARGEST_BATCH = 1 << 30
 
 
@@ -76,11 +77,11 @@ def conduct(grid: Grid, run_file: RunFile, run: str, identity: Secret, journal: 
     started = time.monotonic()
     courier = Courier(grid, {str(node): node for node in grid.get_node_ids()})
     answers = courier.exchange({name: Parcel("describe", run, b"") for name in courier.nodes})
-    descriptions = {name: msgspec.json.decode(answer.payload, type=Description) for name, answer in answers.items()}
+    descriptions = {name: _stated(answer, Description, name) for name, answer in answers.items()}
     courier = Courier(grid, {descriptions[name].party.name: node for name, node in courier.nodes.items()})
     manifest = draft_manifest(run_file, run, tuple(descriptions.values()), suite.signing_public(identity).hex())
     proposals = courier.exchange({name: Parcel("propose", run, manifest.canonical()) for name in manifest.members})
-    signatures = tuple(msgspec.json.decode(answer.payload, type=Signature) for answer in proposals.values())
+    signatures = tuple(_stated(answer, Signature, name) for name, answer in proposals.items())
     check_signatures(manifest, signatures)
     opening = msgspec.json.encode(Opening(manifest.canonical(), signatures))
     courier.exchange({name: Parcel("open", run, opening) for name in manifest.members})
@@ -88,6 +89,14 @@ def conduct(grid: Grid, run_file: RunFile, run: str, identity: Secret, journal: 
     manifest_seconds = {"manifest": time.monotonic() - started}
     cost = _carry(courier, participant, run, outbox, manifest_seconds)
     return Conduct(manifest, participant.session, cost, participant.failure, participant.state)
+
+
+def _stated(answer: Parcel, kind: type[T], name: str) -> T:
+    """What a node's answer says, or PeerError."""
+    try:
+        return msgspec.json.decode(answer.payload, type=kind)
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+        raise PeerError(name, "malformed bytes", kind.__name__) from None
 
 
 def _carry(courier: Courier, participant: Participant[Progress], run: str, outbox: Outbox, seconds: dict[str, float]) -> Cost:

@@ -69,6 +69,6 @@ class Courier:
         self.messages[name] += 1
         self.bytes_sent[name] += len(parcel.payload)
         if parcel.operation == "refused":
-            code = AbortCode(parcel.payload.decode()) if parcel.payload.decode() in list(AbortCode) else AbortCode.INTERNAL
+            code = next((code for code in AbortCode if code.value.encode() == parcel.payload), AbortCode.INTERNAL)
             raise Refused(name, f"refused (reason: {code.value})", "Ask that institution: its own log has the details.", code)
         return parcel

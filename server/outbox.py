@@ -46,9 +46,9 @@ class Exchange(msgspec.Struct, frozen=True):
     def following(self, replies: Mapping[str, Batch], cost: Cost) -> Exchange:
         """The exchange that delivers what these replies send."""
         waiting: dict[str, list[Envelope]] = {}
-        for reply in replies.values():
+        for name, reply in replies.items():
             for envelope in reply.envelopes:
-                if envelope.recipient in self.numbers:
+                if envelope.sender == name and envelope.recipient in self.numbers:  # no party speaks, or is blamed, for another
                     waiting.setdefault(envelope.recipient, []).append(envelope)
         batches = {name: Batch(self.numbers[name] + 1, tuple(waiting[name])) for name in self.numbers if name in waiting}
         done = {name: over or (name in replies and replies[name].done) for name, over in self.done.items()}

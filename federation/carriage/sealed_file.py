@@ -32,7 +32,7 @@ class SealedFile:
             return None
         try:
             return self._cipher.decrypt(sealed[:_NONCE], sealed[_NONCE:], self._path.name.encode())
-        except InvalidTag:
+        except (InvalidTag, ValueError):  # ValueError: too short to hold a nonce
             raise DataError(str(self._path), "the file does not decrypt", "Restore the storage key, or abandon the run.") from None
 
     def store(self, value: bytes) -> None:

@@ -6,6 +6,7 @@ may learn what (by name of leakage contract), and the caps. Its hash binds every
 
 from __future__ import annotations
 
+import re
 from typing import Literal
 
 import msgspec
@@ -16,6 +17,11 @@ from federation.kernel.role import COORDINATOR
 from federation.kernel.secret import Secret
 
 FEWEST_REVEALS = 3
+
+
+_RUN = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
+_PARTY = re.compile(r"[a-z][a-z0-9-]{0,31}")
+_KEY = re.compile(r"[0-9a-f]{64}")
 
 
 class _Part(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -173,11 +179,25 @@ def read_manifest(raw: bytes, limit: int = 1 << 22) -> Manifest:
     return manifest
 
 
+def require_run_name(name: str) -> None:
+    """A run's name is also a file's name at every node, so it can name nothing outside a folder. Raises ConfigurationError."""
+    if not _RUN.fullmatch(name):
+        raise ConfigurationError("manifest", "the run's name is not made of letters, digits, '.', '_' and '-'", "Name the run otherwise.")
+
+
 def check_manifest(manifest: Manifest) -> None:
     """What every node requires of any manifest, whoever wrote it. Raises ConfigurationError."""
+    require_run_name(manifest.run)
     names = manifest.members
+    if not all(_PARTY.fullmatch(name) for name in names):
+        raise ConfigurationError("manifest", "a party's name is not made of a-z, 0-9 and -, up to 32 characters", "Rename the party.")
     if len(set(names)) != len(names) or COORDINATOR in names:
         raise ConfigurationError("manifest", "two parties have one name", "Give every [[party]] its own name.")
+    keys = [manifest.coordinator, *(party.identity for party in manifest.parties)]
+    if not all(_KEY.fullmatch(key) for key in keys) or len(set(keys)) != len(keys):
+        raise ConfigurationError(
+            "manifest", "two parties have one identity key, or a key is malformed", "Every party and the coordinator needs a key of its own."
+        )  # fmt: skip
     if not 2 <= len(names) <= 8:
         raise ConfigurationError("manifest", f"it has {len(names)} parties", "A run across parties takes 2 to 8.")
     if sum(party.label for party in manifest.parties) != 1:
