@@ -33,7 +33,7 @@ def loans(name: str, model: str, tmp_path: Path, **sample: Any) -> dict[str, Any
     parties[0]["label"] = "label"
     document = {
         "run": {"task": "train", "model": model, "purpose": "credit-risk-modelling", "seed": 7, "holdout": 0.3},
-        "sample": {"as_of": "as_of"} | sample, "party": parties, "privacy": {"max_score_reveals": 80},
+        "sample": {"as_of": "as_of"} | sample, "party": parties,
     }  # fmt: skip
     run_file = tmp_path / f"{model}.toml"
     run_file.write_text(tomli_w.dumps(document))
