@@ -50,7 +50,7 @@ class Array(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     @classmethod
     def of(cls, array: NDArray[Any]) -> Self:
         """Pack an array (made contiguous and little-endian)."""
-        plain = np.ascontiguousarray(array, array.dtype.newbyteorder("<"))
+        plain = np.asarray(array, array.dtype.newbyteorder("<"), order="C")
         return cls(plain.dtype.str, plain.shape, plain.tobytes())
 
     def read(self, sender: str, dtype: str, shape: Sequence[int], low: float | None = None, high: float | None = None) -> NDArray[Any]:
