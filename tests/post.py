@@ -10,7 +10,7 @@ from typing import Any
 from federation.kernel import suite
 from federation.kernel.codec import decode
 from federation.kernel.envelope import Envelope
-from federation.kernel.journal import MemoryJournal
+from federation.kernel.journal import Journal, MemoryJournal
 from federation.kernel.manifest import Manifest, PartyDeclaration, PrivacySettings
 from federation.kernel.participant import Batch, Participant, Program
 from federation.kernel.role import COORDINATOR
@@ -40,17 +40,22 @@ def manifest(*names: str, **changes: Any) -> Manifest:
 class Post:
     """programs: by party, the coordinator's among them; tamper: sees every envelope and returns what is delivered (None: nothing).
 
-    killed: called before each delivery with (party, number); when it returns True the party is first rebuilt from its journal.
+    killed: called before each delivery with (party, number); when it returns True the party is first rebuilt from its journal; opened: opens
+    a party's journal, where it is not one in memory; delivers: how a batch is delivered, where something is to happen meanwhile.
     """
 
     manifest: Manifest
     programs: Mapping[str, Callable[[], Program[Any]]]
     tamper: Callable[[Envelope], Envelope | None] = lambda envelope: envelope
     killed: Callable[[str, int], bool] = lambda party, number: False
-    journals: dict[str, MemoryJournal] = field(default_factory=dict)
+    opened: Callable[[str], Journal] | None = None
+    journals: dict[str, Journal] = field(default_factory=dict)
     parties: dict[str, Participant[Any]] = field(default_factory=dict)
     passed: list[Envelope] = field(default_factory=list)
     salt: bytes = b""
+    delivers: Callable[[Post, str, int, tuple[Envelope, ...]], bytes] = lambda post, name, number, batch: post.parties[name].deliver(
+        number, batch
+    )
 
     def build(self, name: str) -> Participant[Any]:
         """A participant from its journal, as a new process would."""
@@ -58,8 +63,13 @@ class Post:
         def entropy(count: int) -> bytes:
             return hashlib.sha256(b"entropy" + self.salt + name.encode()).digest()[:count]
 
-        journal = self.journals.setdefault(name, MemoryJournal())
-        return Participant(self.manifest, name, identity(name), self.programs[name](), journal, entropy=entropy)
+        return Participant(self.manifest, name, identity(name), self.programs[name](), self.journal(name), entropy=entropy)
+
+    def journal(self, name: str) -> Journal:
+        """The journal that a new process of this party opens."""
+        if self.opened is not None:
+            return self.opened(name)
+        return self.journals.setdefault(name, MemoryJournal())
 
     def play(self, rounds: int = 10_000) -> dict[str, Participant[Any]]:
         """Exchange batches until all have finished or failed, or nothing moves."""
@@ -75,7 +85,7 @@ class Post:
                 numbers[name] += 1
                 if self.killed(name, numbers[name]):
                     self.parties[name] = self.build(name)
-                reply = self.parties[name].deliver(numbers[name], batch)
+                reply = self.delivers(self, name, numbers[name], batch)
                 moved = True
                 for envelope in decode(reply, Batch, name, len(reply)).envelopes:
                     self.passed.append(envelope)
