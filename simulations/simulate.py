@@ -74,6 +74,8 @@ def prepare_homes(settings: RunFile, out: Path, run: str, journal: str) -> dict[
         out.mkdir(parents=True, exist_ok=True)
         if not resuming:
             erase_journals(out)
+            for name in ("result.json", "report.html", "curves.json"):
+                (out / name).unlink(missing_ok=True)
         homes = {}
         for party in settings.parties:
             home = out / "parties" / party.name
