@@ -28,6 +28,7 @@ from federation.models.horizontal.personal import Own, Profile, Rows, own_diverg
 Reals = NDArray[np.float64]
 Mask = NDArray[np.bool_]
 Intercept: TypeAlias = Literal["common", "per bank"]
+Failure: TypeAlias = Literal["", "undetermined", "separated", "unfinished"]
 
 ROSE = 1e-11
 """A relative rise of the objective below this is rounding."""
@@ -51,7 +52,8 @@ class NewtonFit(State, frozen=True):
 
     theta: (p,) where the next sum is taken, the common intercept first if there is one; base: (p,) the last accepted point, and of there
     objective (penalty included), information: (p, p) the unpenalised Hessian, weight; step: (p,) theta - base; free: (p,) bool;
-    curvature: (p, p) the first Hessian per unit of weight; banks: in the last sum; delta: (q,) this bank's own; reason: "" if it converged.
+    curvature: (p, p) the first Hessian per unit of weight; banks: in the last sum; delta: (q,) this bank's own; failure, reason: "" if
+    it converged.
     """
 
     theta: Reals
@@ -67,6 +69,7 @@ class NewtonFit(State, frozen=True):
     iteration: int = 0
     halvings: int = 0
     done: bool = False
+    failure: Failure = ""
     reason: str = ""
 
     @property
@@ -105,6 +108,11 @@ class Newton:
         self._last: tuple[bytes, Profile] | None = None
 
     @property
+    def offset(self) -> int:
+        """Where the slopes begin in theta: after the common intercept, if there is one."""
+        return 1 if self.settings.intercept == "common" else 0
+
+    @property
     def labels(self) -> tuple[str, ...]:
         """The names of theta's entries, (p,)."""
         return ("intercept", *self.names)[-len(self.common) :] if len(self.common) else ()
@@ -117,7 +125,7 @@ class Newton:
             delta[0] = start[0]
         theta = start[self.common]
         theta = np.where(self.bounds * theta < 0, 0.0, theta)
-        return NewtonFit(theta, np.ones(len(theta), bool), delta, done=not len(theta))
+        return self._ended(NewtonFit(theta, np.ones(len(theta), bool), delta, done=not len(theta)))
 
     def ask(self, state: NewtonFit) -> Reals | None:
         """Gradient (p,), upper triangle of the Hessian (p (p + 1) / 2,), loss and weight at theta."""
@@ -186,10 +194,10 @@ class Newton:
         try:
             aim = bounded_minimum(information + np.diag(self.ridge), gradient, state.theta, self.bounds, state.free)
         except np.linalg.LinAlgError:
-            return msgspec.structs.replace(state, done=True, reason=self._separated(np.zeros(0)))
+            return msgspec.structs.replace(state, done=True, failure="separated", reason=self._separated(np.zeros(0)))
         step = aim - state.theta
         if self._flat(state, step, information):
-            return msgspec.structs.replace(state, done=True, reason=self._separated(step))
+            return msgspec.structs.replace(state, done=True, failure="separated", reason=self._separated(step))
         done = float(np.abs(step).max()) <= self.settings.tolerance
         return msgspec.structs.replace(state, theta=aim, step=step, done=done)
 
@@ -207,9 +215,9 @@ class Newton:
 
     def _ended(self, state: NewtonFit) -> NewtonFit:
         """At the end of iterations, say so; at any end, name what is not determined and find the own coefficients at the final theta."""
-        reason = state.reason
+        reason, failure = state.reason, state.failure
         if not state.done and state.iteration >= self.settings.max_iterations:
-            reason = f"{state.iteration} iterations did not reach the tolerance (rule: max_iterations)"
+            failure, reason = "unfinished", f"{state.iteration} iterations did not reach the tolerance (rule: max_iterations)"
             state = msgspec.structs.replace(state, theta=state.theta if state.base is None else state.base, done=True)
         if not state.done:
             return state
@@ -227,7 +235,7 @@ class Newton:
         elif len(self.own.places) and self.own.places[0] == 0:
             delta = delta.copy()
             delta[0] = np.log((self.rows.w @ self.rows.y + 0.5) / (self.rows.w @ (1 - self.rows.y) + 0.5))
-        return msgspec.structs.replace(state, delta=delta, reason=reason, step=None)
+        return msgspec.structs.replace(state, delta=delta, failure=failure, reason=reason, step=None)
 
 
 @dataclass(frozen=True)
@@ -248,7 +256,7 @@ def wald(fit: NewtonFit, bounds: NDArray[np.int8] | None = None) -> Wald:
     size = len(fit.theta)
     free = fit.free if bounds is None else fit.free & ~((bounds != 0) & (fit.theta == 0))
     covariance = np.zeros((size, size))
-    if fit.information is not None and free.any() and fit.reason.find("separated") < 0:
+    if fit.information is not None and free.any() and fit.failure != "separated":
         chosen = np.ix_(free, free)
         part = fit.information[chosen]
         covariance[chosen] = np.linalg.pinv(part, hermitian=True) if dependent_columns(part).any() else np.linalg.inv(part)
