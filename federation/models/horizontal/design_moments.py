@@ -42,6 +42,11 @@ class LevelCounts(State, frozen=True):
     encoding: Encoding | None = None
     notes: tuple[str, ...] = ()
 
+    @property
+    def done(self) -> bool:
+        """Whether the encoding is there."""
+        return self.encoding is not None
+
 
 @dataclass
 class CountLevels:
@@ -128,6 +133,11 @@ class Moments(State, frozen=True):
     mean: Reals | None = None
     correlation: Reals | None = None
     notes: tuple[str, ...] = ()
+
+    @property
+    def done(self) -> bool:
+        """Whether both sums were taken."""
+        return self.correlation is not None
 
 
 @dataclass
