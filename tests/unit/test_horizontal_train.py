@@ -226,6 +226,22 @@ def test_levels_below_the_cohort_have_no_column_of_their_own():
     assert {"region=south", "region=west", "region=other", "region is missing"} <= set(names)
 
 
+def test_units_do_not_matter_from_billions_to_millionths():
+    """Every number stays within the range of a sum, 2^60, and on its grid of 2^-60 the model is the same."""
+    frames = [frame.drop(columns=["region", "weight"]) for frame in drawn(11)]
+    plain = add_up(market(frames, tolerance=1e-9))[0]
+    other = [frame.assign(a=frame["a"] * 1e8, c=frame["c"] * 1e-9, noise=1.6e9 + 1e6 * frame["noise"]) for frame in frames]
+    programs = market(other, tolerance=1e-9)
+    now = [program.begin() for program in programs]
+    while not now[0].done:
+        vectors = [program.ask(state) for program, state in zip(programs, now, strict=True)]
+        assert max(np.abs(vector).max() for vector in vectors) <= 2.0**60
+        total = np.ldexp(np.rint(np.ldexp(np.sum(vectors, axis=0), 60)), -60)
+        now = [program.take(state, total, 3) for program, state in zip(programs, now, strict=True)]
+    assert programs[0].encoding(now[0]).names == ("a", "c", "noise")
+    np.testing.assert_allclose(now[0].fits["global"].theta, plain.fits["global"].theta, atol=1e-6)
+
+
 def test_one_class_over_all_banks_too_few_rows_or_unknown_levels_stop_every_bank():
     frames = drawn(9, 200)
     for frame in frames:

@@ -1,11 +1,12 @@
 """One design for all banks: which levels a column has, then the training mean, spread and correlations of every design column.
 
     1. levels   rows and missing of each column, rows of each level     -> one encoding for all (not asked for when bins encode the columns)
-    2. means    weight and weighted sum of each design column, goods and bads
+    2. means    weight, weighted sum and sum of magnitudes of each design column; rows and bads
     3. products weighted products of deviations from those means, the label's too, upper triangle -> spread, correlations, VIF
 
 Levels below the minimum cohort over all banks join "other"; "other" and missing below it say nothing (they are encoded as the mean). What is
-constant over all banks is left out, with a note. Deviations from the common mean are summed, so no digits cancel.
+constant over all banks is left out, with a note. Deviations are from the common mean, so no digits cancel, and in units of the mean
+magnitude (a power of two), so that their products are neither too large for a sum nor lost below its grid.
 """
 
 from __future__ import annotations
@@ -26,6 +27,11 @@ from federation.models.table import Column, Table
 
 Reals = NDArray[np.float64]
 Levels = Mapping[str, tuple[str, ...]]
+
+CONSTANT = 1e-12
+"""A spread below this share of the mean is rounding."""
+GRID = 2.0**-58
+"""So far a mean may be off by the grid of a sum."""
 
 
 def training_weight(table: Table, sample: Sample) -> Reals:
@@ -121,7 +127,7 @@ class CountLevels:
 
 
 class Moments(State, frozen=True):
-    """rows, bads: training rows over all banks; weight, base: their weight and its share of bads; mean, scale: (d,) of the design before
+    """rows, bads: training rows over all banks; weight, base: their weight and its share of bads; mean, unit: (d,) of the design before
     standardisation; correlation: (d + 1, d + 1), the label last; encoding: standardised, without constant columns, at the end.
     """
 
@@ -131,6 +137,7 @@ class Moments(State, frozen=True):
     weight: float = 0.0
     base: float = 0.0
     mean: Reals | None = None
+    unit: Reals | None = None
     correlation: Reals | None = None
     notes: tuple[str, ...] = ()
 
@@ -166,28 +173,28 @@ class MeasureDesign:
             return None
         raw, counted = self._design()
         train, w, y = self.sample.train, self.weight[self.sample.train], self.label[self.sample.train]
-        if state.mean is None:
+        if state.mean is None or state.unit is None:
             head = [float(train.sum()), float(y.sum()), float(w.sum()), float(w @ y)]
-            return np.concatenate([head, w @ counted, w @ (raw * counted)])
-        deviation = np.column_stack([np.where(counted > 0, raw - state.mean, 0.0), y - state.base])
+            return np.concatenate([head, w @ counted, w @ (raw * counted), w @ (np.abs(raw) * counted)])
+        deviation = np.column_stack([np.where(counted > 0, (raw - state.mean) / state.unit, 0.0), y - state.base])
         products = deviation.T @ (deviation * w[:, None])
         return np.asarray(products[np.triu_indices(len(products))])
 
     def take(self, state: Moments, total: Reals, banks: int) -> Moments:  # noqa: ARG002  # a plan's signature
         """Raises PolicyRefusal below the cohort and DataError with one class, at all banks alike."""
-        if state.mean is None:
+        if state.mean is None or state.unit is None:
             return self._means(state, total)
         size = len(state.mean) + 1
         products = np.zeros((size, size))
         products[np.triu_indices(size)] = total
         products = products + np.triu(products, 1).T
         diagonal = np.diag(products)
-        magnitude = state.weight * (1e-14 * (1.0 + np.append(state.mean, 0.0) ** 2))
-        spread = np.sqrt(np.where(diagonal > magnitude, diagonal, 0.0))
+        rounding = np.append((CONSTANT * state.mean / state.unit) ** 2 + (GRID / state.unit) ** 2, 0.0)  # what a constant column leaves
+        spread = np.sqrt(np.where(diagonal > state.weight * rounding, diagonal, 0.0))
         safe = np.where(spread > 0, spread, 1.0)
         correlation = np.where(np.outer(spread, spread) > 0, products / np.outer(safe, safe), 0.0)
         np.fill_diagonal(correlation, np.where(spread > 0, 1.0, 0.0))
-        scale = spread[:-1] / np.sqrt(state.weight)
+        scale = spread[:-1] * state.unit / np.sqrt(state.weight)
         return _without_constants(state, scale, correlation)
 
     def _design(self) -> tuple[Reals, Reals]:
@@ -204,9 +211,12 @@ class MeasureDesign:
             raise PolicyRefusal("banks", what, "Lower [run] holdout, or bring more rows.", AbortCode.COHORT)
         if not 0 < bad_weight < weight:
             raise DataError("banks", "the training rows have one class only", "Bring goods and bads, or another seed or holdout.")
-        counted, sums = np.split(total[4:], 2)
-        mean = sums / np.where(counted > 0, counted, 1.0)
-        return msgspec.structs.replace(state, rows=int(rows), bads=int(bads), weight=weight, base=bad_weight / weight, mean=mean)
+        counted, sums, magnitudes = np.split(total[4:], 3)
+        safe = np.where(counted > 0, counted, 1.0)
+        unit = np.exp2(np.ceil(np.log2(np.where(magnitudes > 0, magnitudes / safe, 1.0))))
+        return msgspec.structs.replace(
+            state, rows=int(rows), bads=int(bads), weight=weight, base=bad_weight / weight, mean=sums / safe, unit=unit
+        )  # fmt: skip
 
 
 def _without_constants(state: Moments, scale: Reals, correlation: Reals) -> Moments:
@@ -224,5 +234,6 @@ def _without_constants(state: Moments, scale: Reals, correlation: Reals) -> Mome
     kept = [*places, len(scale)]
     encoding = Encoding(tuple(parts)).fitted(state.mean[places], scale[places])
     return msgspec.structs.replace(
-        state, encoding=encoding, mean=state.mean[places], correlation=correlation[np.ix_(kept, kept)], notes=tuple(notes)
+        state, encoding=encoding, mean=state.mean[places], unit=None if state.unit is None else state.unit[places],
+        correlation=correlation[np.ix_(kept, kept)], notes=tuple(notes)
     )  # fmt: skip
