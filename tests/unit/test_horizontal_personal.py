@@ -7,7 +7,7 @@ import pytest
 from scipy.special import expit
 
 from federation.models.horizontal.newton import FitSettings, Newton, wald
-from federation.models.horizontal.personal import Rows
+from federation.models.horizontal.personal import Rows, sums
 from federation.models.horizontal.plan import add_up
 
 BANKS = 4
@@ -100,6 +100,13 @@ def test_what_a_bank_adds_does_not_depend_on_its_own_intercept():
     d = x.shape[1]
     assert len(plan.ask(fit)) == d + d * (d + 1) // 2 + 2  # no entry for a coefficient of its own
     assert fits[0].delta[0] != fits[1].delta[0]
+
+
+def test_control_without_elimination_the_sums_do_depend_on_the_own_intercept():
+    x, y, w, bank = drawn(4)
+    rows = Rows.of(x[bank == 0], y[bank == 0], w[bank == 0])
+    here, elsewhere = (sums(rows, np.array([own, 0, 0, 0, 0]))[0][1:] for own in (0.0, 7.0))
+    assert np.abs(here - elsewhere).max() > 1.0
 
 
 def test_a_bank_with_one_class_adds_nothing_and_the_rest_is_fitted():

@@ -269,7 +269,81 @@ def test_a_bank_with_one_class_has_no_local_model_and_says_why():
     json.dumps(document, allow_nan=False)
 
 
+# -- scorecards -------------------------------------------------------------------------------------------------------------------
+
+
+def test_a_scorecard_equals_the_pooled_reference_on_the_same_bins():
+    frames = drawn(12)
+    programs = market(frames, model="scorecard", C=None, tolerance=1e-9)
+    done = add_up(programs)
+    encoding = programs[0].encoding(done[0])
+    frame = pd.concat([f.sort_values("id") for f in frames]).set_index("id")
+    train = np.concatenate([program.sample.train for program in programs])
+    rows = PooledRows(frame.index.to_numpy(), frame["label"].to_numpy(float), frame["weight"].to_numpy(), train)
+    rules = {}
+    for part in encoding.columns:
+        bins = part.bins
+        cut = {"edges": list(bins.edges)} if bins.kind == "numeric" else {"groups": [list(g) for g in bins.groups], "other": bins.other}
+        rules[part.column] = {"kind": "woe", "special": list(bins.special), "joined": list(bins.joined), **cut}
+    wanted = pooled_fit(rows, {"all": frame[list(rules)]}, {"all": rules}, None)
+    document = share_document(programs[0], done[0], "bank")
+    fit = document["fits"]["global"]
+    assert fit["converged"], fit["reason"]
+    for name, value in wanted.standardized["all"].items():
+        assert fit["standardized"][name] == pytest.approx(value, abs=1e-8)
+    for part in encoding.columns:
+        np.testing.assert_allclose(part.values[:-1], wanted.bins["all"][part.column].woe[:-1], atol=1e-10)
+        assert document["iv"][part.column] == pytest.approx(wanted.bins["all"][part.column].iv, abs=1e-9)
+    written = [scores(program, state, "bank") for program, state in zip(programs, done, strict=True)]
+    np.testing.assert_allclose(np.concatenate([part["score"] for part in written]), wanted.scores, atol=1e-7)
+    for part in written:  # half a point for the base and for each characteristic
+        exact = 600 - 20 / np.log(2) * (np.log(50) + part["score"])
+        assert np.abs(part["points"] - exact).max() <= (len(encoding.columns) + 1) / 2
+    json.dumps(document, allow_nan=False)
+
+
+def test_a_scorecard_is_selected_by_information_value_and_no_coefficient_turns():
+    frames = drawn(13)
+    for frame in frames:
+        frame["twin"] = frame["a"] + 1.0
+    programs = market(frames, model="scorecard", C=None, signs="woe", select=SelectSettings(iv_min=0.02, corr_max=0.9))
+    done = add_up(programs)
+    log = {step.column: step.rule for step in done[0].selection.log}
+    assert log["noise"] == "iv_min"
+    assert log["twin"] == "corr_max" or log["a"] == "corr_max"
+    assert "same" in log or any("'same'" in note for note in done[0].moments.notes)
+    for fit in done[0].fits.values():
+        assert (fit.theta[-len(programs[0].encoding(done[0]).names) :] <= 0).all()
+    assert all(share_lines(program, state) == share_lines(programs[0], done[0]) for program, state in zip(programs, done, strict=True))
+
+
 # -- real loans ---------------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.skipif(not SBA.is_dir(), reason=f"real loans of eight banks are not at {SBA}")
+def test_a_scorecard_of_eight_banks_of_real_loans():
+    frames = [pd.read_parquet(path) for path in sorted(SBA.glob("*.parquet"))]
+    levels = {name: tuple(sorted({str(v) for f in frames for v in f[name].dropna()})) for name in ("naics_sector", "state")}
+    tables = [table_of(frame) for frame in frames]
+    samples = [draw_sample(table, SampleSettings(as_of=True)) for table in tables]
+    settings = TrainSettings(
+        model="scorecard",
+        C=None,
+        signs="woe",
+        levels=levels,
+        intercept="per bank",
+        select=SelectSettings(iv_min=0.02, corr_max=0.9, p_max=0.05),
+    )
+    programs = [Train(table, sample, settings) for table, sample in zip(tables, samples, strict=True)]
+    done = add_up(programs)
+    documents = [share_document(program, state, f"bank{b}") for b, (program, state) in enumerate(zip(programs, done, strict=True))]
+    json.dumps(documents, allow_nan=False)
+    first = documents[0]
+    assert all(fit["converged"] for fit in first["fits"].values())
+    assert len({tuple(share_lines(program, state)) for program, state in zip(programs, done, strict=True)}) == 1
+    assert len({document["own"]["points"]["base"] for document in documents}) > 1  # each bank's own base points
+    print({name: figures["test"]["auc"]["value"] for name, figures in first["overall"].items()}, done[0].sums, "sums")
+    assert first["overall"]["per bank"]["test"]["auc"]["value"] > 0.65
 
 
 @pytest.mark.skipif(not SBA.is_dir(), reason=f"real loans of eight banks are not at {SBA}")

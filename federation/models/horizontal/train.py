@@ -22,9 +22,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from federation.kernel.errors import ConfigurationError, DataError, PolicyRefusal
-from federation.kernel.manifest import BinningSettings, Manifest, ScorecardSettings
+from federation.kernel.manifest import BinningSettings, Manifest, PrivacySettings, ScorecardSettings
 from federation.kernel.state import State
+from federation.models.binned import BinningRules
+from federation.models.bins import Bins
 from federation.models.encoding import Encoding, Missing, Woe
+from federation.models.horizontal.common_bins import CommonBins, FindBins
 from federation.models.horizontal.design_moments import CountLevels, LevelCounts, MeasureDesign, Moments, training_weight
 from federation.models.horizontal.newton import FitSettings, Intercept, Newton, NewtonFit
 from federation.models.horizontal.personal import Rows
@@ -43,7 +46,9 @@ Phase: TypeAlias = Literal["levels", "bins", "design", "fit", "compare", "cells"
 
 
 class TrainSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """What of the manifest training needs. levels: of each categorical column, common to all banks; personal_C: see `FitSettings`."""
+    """What of the manifest training needs. levels: of each categorical column, common to all banks; bins: edited by hand, the same at all
+    banks; personal_C: see `FitSettings`.
+    """
 
     model: Literal["logistic", "scorecard"] = "logistic"
     C: float | None = 1.0
@@ -55,6 +60,7 @@ class TrainSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_
     intercept: Intercept = "common"
     personal_C: float | None = None  # noqa: N815  # C as scikit-learn writes it
     levels: dict[str, tuple[str, ...]] = msgspec.field(default_factory=dict)
+    bins: dict[str, Bins] = msgspec.field(default_factory=dict)
     select: SelectSettings = SelectSettings()
     binning: BinningSettings = BinningSettings()
     scorecard: ScorecardSettings = ScorecardSettings()
@@ -122,7 +128,7 @@ class Trained(State, frozen=True):
 
     phase: Phase
     levels: LevelCounts | None = None
-    tables: tuple[WoeTable, ...] = ()
+    bins: CommonBins | None = None
     moments: Moments | None = None
     selection: Selection | None = None
     comparing: Variant | None = None
@@ -131,6 +137,11 @@ class Trained(State, frozen=True):
     cells: Cells | None = None
     sums: int = 0
     banks: tuple[int, ...] = ()
+
+    @property
+    def tables(self) -> tuple[WoeTable, ...]:
+        """Weights of evidence over all banks, of a scorecard."""
+        return () if self.bins is None else self.bins.tables
 
     @property
     def done(self) -> bool:
@@ -156,8 +167,9 @@ class Train:
 
     def begin(self) -> Trained:
         """Before the first sum."""
-        state = Trained("levels")
-        return self._onwards(msgspec.structs.replace(state, levels=self._levels().begin()))
+        if self.settings.model == "scorecard":
+            return self._onwards(Trained("bins", bins=self._bins().begin()))
+        return self._onwards(Trained("levels", levels=self._levels().begin()))
 
     def ask(self, state: Trained) -> Reals | None:
         """What the present phase asks for."""
@@ -180,6 +192,8 @@ class Train:
         """The plan of the present phase and its state."""
         if state.phase == "levels":
             return self._levels(), state.levels
+        if state.phase == "bins":
+            return self._bins(), state.bins
         if state.phase == "design":
             return self._measure(state), state.moments
         if state.phase == "fit":
@@ -194,7 +208,7 @@ class Train:
         if state.phase == "compare":
             assert state.comparing is not None, "a variant is being compared"
             return msgspec.structs.replace(state, fits=state.fits | {state.comparing: part})
-        name = {"levels": "levels", "design": "moments", "fit": "selection", "cells": "cells"}[state.phase]
+        name = {"levels": "levels", "bins": "bins", "design": "moments", "fit": "selection", "cells": "cells"}[state.phase]
         return msgspec.structs.replace(state, **{name: part})
 
     def _onwards(self, state: Trained) -> Trained:
@@ -204,7 +218,7 @@ class Train:
         return state
 
     def _next(self, state: Trained) -> Trained:
-        if state.phase == "levels":
+        if state.phase in ("levels", "bins"):
             state = msgspec.structs.replace(state, phase="design")
             return msgspec.structs.replace(state, moments=self._measure(state).begin())
         if state.phase == "design":
@@ -252,9 +266,17 @@ class Train:
             lambda: CountLevels(self.table, self.sample, settings.levels, settings.missing, settings.minimum_cohort),
         )  # fmt: skip
 
+    def _bins(self) -> FindBins:
+        settings = self.settings
+        rules = BinningRules(settings.binning, PrivacySettings(minimum_cohort=settings.minimum_cohort))
+        return self._once(
+            "bins", FindBins, lambda: FindBins(self.table, self.sample, self.weight, settings.levels, rules, settings.bins)
+        )  # fmt: skip
+
     def _measure(self, state: Trained) -> MeasureDesign:
-        assert state.levels is not None and state.levels.encoding is not None, "columns are encoded"
-        encoding = state.levels.encoding
+        encoded = state.levels or state.bins
+        assert encoded is not None and encoded.encoding is not None, "columns are encoded"
+        encoding = encoded.encoding
         return self._once("design", MeasureDesign, lambda: MeasureDesign(self.table, self.sample, encoding, self.settings.minimum_cohort))
 
     def _select(self, state: Trained) -> Select:

@@ -1,0 +1,173 @@
+"""Bins over many banks: one pooled table gives the same ones, counts are exact, and no cut tells of fewer firms than the cohort."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from federation.kernel import state as states
+from federation.kernel.errors import ConfigurationError, DataError
+from federation.kernel.manifest import BinningSettings, PrivacySettings
+from federation.models.binned import BinningRules
+from federation.models.bins import Bins, cut, frequent_levels
+from federation.models.horizontal.common_bins import CommonBins, FindBins, ordered_keys, value_of
+from federation.models.horizontal.plan import add_up
+from federation.models.sample import Sample
+from federation.models.table import Column, Table
+from federation.models.woe import weight_of_evidence
+
+REGIONS = ("north", "south", "west", "east", "rare")
+
+
+def columns_of(random, n):
+    turnover = np.exp(random.normal(12, 2, n))
+    turnover[random.random(n) < 0.07] = np.nan
+    staff = np.where(random.random(n) < 0.4, 0, random.geometric(0.1, n)).astype(np.float64)
+    small = random.normal(size=n) * 1e-9
+    code = np.where(random.random(n) < 0.05, -99.0, random.normal(size=n))
+    region = random.choice([*REGIONS, "unheard of"], n, p=[0.4, 0.3, 0.2, 0.07, 0.02, 0.01]).astype(object)
+    region[random.random(n) < 0.05] = None
+    values = {"turnover": turnover, "staff": staff, "small": small, "code": code}
+    out = {name: Column(name, "numeric", value) for name, value in values.items()}
+    return out | {"region": Column("region", "categorical", region)}
+
+
+def drawn(seed, n=3000, weighted=False):
+    random = np.random.default_rng(seed)
+    columns = columns_of(random, n)
+    y = (random.random(n) < np.where(columns["staff"].values > 3, 0.35, 0.15)).astype(np.int8)
+    w = random.uniform(0.5, 2, n) if weighted else np.ones(n)
+    return columns, y, w, random.random(n) < 0.7, random.choice(4, n, p=[0.6, 0.25, 0.1, 0.05])
+
+
+def plan_of(columns, y, w, train, rows, settings=None, minimum=10, bins=None):
+    mine = {name: Column(name, column.kind, column.values[rows]) for name, column in columns.items()}
+    ids = tuple(f"f{i}" for i in np.flatnonzero(rows))
+    table = Table(ids, ids, mine, b"", None, y[rows], w[rows])
+    sample = Sample(train[rows], ~train[rows], np.zeros(int(rows.sum()), bool))
+    rules = BinningRules(settings or BinningSettings(special=(-99.0,)), PrivacySettings(minimum_cohort=minimum))
+    return FindBins(table, sample, np.where(train, w, 0.0)[rows], {"region": REGIONS}, rules, bins or {})
+
+
+def found(data, banks=4, **kwargs):
+    columns, y, w, train, bank = data
+    states_ = add_up([plan_of(columns, y, w, train, bank % banks == b, **kwargs) for b in range(banks)])
+    assert all(states.dump(state) == states.dump(states_[0]) for state in states_)
+    return states_[0]
+
+
+@given(st.lists(st.floats(allow_nan=False), min_size=1, max_size=30))
+def test_keys_are_in_the_order_of_the_numbers_and_lead_back_to_them(values):
+    keys = [int(key) for key in ordered_keys(np.array(values))]
+    assert [value_of(key) for key in keys] == values
+    for a, b in zip(range(len(values)), range(1, len(values)), strict=False):
+        assert (keys[a] < keys[b]) == (values[a] < values[b])
+        assert (keys[a] == keys[b]) == (values[a] == values[b])
+
+
+@pytest.mark.parametrize("weighted", [False, True])
+def test_one_pooled_table_has_the_same_bins_and_the_counts_are_those_of_its_rows(weighted):
+    data = drawn(1, weighted=weighted)
+    many, one = found(data), found(data, banks=1)
+    assert [part.bins for part in many.encoding.columns] == [part.bins for part in one.encoding.columns]
+    columns, y, w, train, _ = data
+    for part, table in zip(many.encoding.columns, many.tables, strict=True):
+        codes = part.bins.codes(columns[part.column])[train]
+        bad, weight = y[train] == 1, w[train]
+        rows, goods, bads = (np.bincount(codes, v, part.bins.size) for v in (np.ones(len(codes)), weight * ~bad, weight * bad))
+        assert [row.rows for row in table.rows] == rows.tolist()
+        np.testing.assert_allclose([row.goods for row in table.rows], goods, rtol=1e-12, atol=0)
+        np.testing.assert_allclose([row.bads for row in table.rows], bads, rtol=1e-12, atol=0)
+        np.testing.assert_allclose(part.values, weight_of_evidence(goods, bads), atol=1e-12)
+        if not weighted:
+            assert [row.goods for row in table.rows] == goods.tolist()
+
+
+def test_cut_points_are_nearly_those_of_exact_quantiles_and_special_values_have_their_bin():
+    data = drawn(2, 20_000)
+    state = found(data)
+    columns = data[0]
+    for part in state.encoding.columns:
+        bins = part.bins
+        if bins.kind == "numeric":
+            exact = cut(columns[part.column], 6, 0.05, (-99.0,))
+            assert bins.special == exact.special
+            assert len(bins.edges) == len(exact.edges)
+            values = columns[part.column].values
+            values = np.sort(values[~np.isnan(values) & (values != -99.0)])
+            rank, wanted = (np.searchsorted(values, np.array(edges)) / len(values) for edges in (bins.edges, exact.edges))
+            assert np.abs(rank - wanted).max() < 0.02
+        else:
+            levels = frequent_levels(columns["region"].values, 6, 0.05)
+            assert {level for group in bins.groups for level in group} == set(levels)
+    staff = next(part.bins for part in state.encoding.columns if part.column == "staff")
+    assert 0 < staff.edges[0] <= 1  # zero has an interval of its own
+
+
+def test_every_bin_has_the_cohort_or_no_row():
+    for seed in range(5):
+        state = found(drawn(10 + seed, 150), minimum=20)
+        for table in state.tables:
+            assert all(row.rows == 0 or row.rows >= 20 for row in table.rows)
+
+
+def test_few_sums_whatever_the_unit():
+    data = drawn(3, 20_000)
+    assert found(data).sums <= 7
+    columns = {name: data[0][name] for name in ("turnover", "small")}
+    scaled = {name: Column(name, "numeric", column.values * 1024.0) for name, column in columns.items()}
+    plain, large = found((columns, *data[1:])), found((scaled, *data[1:]))
+    for a, b in zip(plain.tables, large.tables, strict=True):
+        assert np.abs(np.array([row.rows for row in a.rows]) - [row.rows for row in b.rows]).max() < 0.03 * 20_000
+
+
+def test_a_bank_that_leaves_after_any_sum_leaves_counts_of_the_others():
+    columns, y, w, train, bank = drawn(4)
+    for last in range(1, found((columns, y, w, train, bank)).sums):
+        plans = [plan_of(columns, y, w, train, bank == b) for b in range(4)]
+        now = [plan.begin() for plan in plans]
+        for number in range(100):
+            if now[0].done:
+                break
+            vectors = [plan.ask(state) for plan, state in zip(plans, now, strict=True)]
+            now = [plan.take(state, np.sum(vectors, axis=0), len(plans)) for plan, state in zip(plans, now, strict=True)]
+            now = [states.load(states.dump(state), CommonBins) for state in now]
+            if number + 1 == last:
+                plans, now = plans[:-1], now[:-1]
+        rows = int((train & (bank < 3)).sum())
+        assert all(sum(row.rows for row in table.rows) == rows for table in now[0].tables)
+
+
+def test_hand_edited_bins_are_used_as_they_are():
+    data = drawn(5)
+    given_bins = {"staff": Bins(column="staff", kind="numeric", edges=(1.0, 5.0))}
+    state = found(data, bins=given_bins)
+    assert next(part.bins for part in state.encoding.columns if part.column == "staff").edges == (1.0, 5.0)
+    with pytest.raises(ConfigurationError):
+        found(data, bins={"nothing": Bins(column="nothing", kind="numeric")})
+
+
+def test_one_class_and_unknown_levels_stop_every_bank_alike():
+    columns, y, w, train, bank = drawn(6, 300)
+    with pytest.raises(DataError, match="one class"):
+        found((columns, np.zeros_like(y), w, train, bank))
+    plan = plan_of(columns, y, w, train, bank == 0)
+    plan.levels = {}
+    with pytest.raises(DataError, match="levels"):
+        plan.begin()
+
+
+def test_columns_without_values_and_banks_without_rows():
+    random = np.random.default_rng(7)
+    n = 400
+    columns = {"gone": Column("gone", "numeric", np.full(n, np.nan)), "x": Column("x", "numeric", random.normal(size=n))}
+    y, bank = (random.random(n) < 0.3).astype(np.int8), np.where(np.arange(n) < n, 0, 1)
+    plans = [plan_of(columns, y, np.ones(n), np.ones(n, bool), bank == b) for b in range(2)]
+    state = add_up(plans)[0]
+    gone = next(part for part in state.encoding.columns if part.column == "gone")
+    assert gone.bins.edges == ()
+    assert all(math.isfinite(value) for value in gone.values)
