@@ -7,12 +7,19 @@ from __future__ import annotations
 
 from collections.abc import Callable, Generator, Mapping
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Any
 
 from federation.kernel import suite
 from federation.kernel.codec import Message, decode, encode
+from federation.kernel.errors import LostParty
 from federation.kernel.role import COORDINATOR, Context, Received, Run, Step
 from federation.kernel.secret import Secret
+
+
+@lru_cache(maxsize=256)
+def _signing(name: str) -> Secret:
+    return Secret(suite.digest("signing", name))
 
 
 @dataclass
@@ -59,6 +66,8 @@ class Room:
     post: Callable[[Delivery], Message | None] = lambda delivery: delivery.message
     deliveries: list[Delivery] = field(default_factory=list)
     shelves: dict[str, MemoryShelf] = field(default_factory=dict)
+    gone: Mapping[str, int] = field(default_factory=dict)
+    """Parties that fall silent after so many sendings; a step with a quorum then goes on without them."""
 
     def run(self, me: str) -> Run:
         """A party's run, with keys derived from the names (a test is reproducible)."""
@@ -80,13 +89,20 @@ class Room:
                 7,
                 shelf,
                 lambda: view[0],
+                _signing(me),
+                {name: suite.signing_public(_signing(name)) for name in (*self.members, COORDINATOR)},
             )
         )
 
     def play(  # noqa: C901  # one loop, read from top to bottom
         self, roles: Mapping[str, Generator[tuple[Run, Step], Received, Any]]
     ) -> dict[str, Any]:
-        """Run the roles to their ends and return what each returned. Raises RuntimeError when all wait and nothing is under way."""
+        """Run the roles to their ends and return what each returned; a party that fell silent returns nothing.
+
+        Raises RuntimeError when all wait and nothing is under way, LostParty where a quorum is not met.
+        """
+        sendings: dict[str, int] = dict.fromkeys(roles, 0)
+        silent: set[str] = set()
         waiting: dict[str, tuple[Run, Step]] = {}
         outputs: dict[str, Any] = {}
         letters: dict[tuple[str, str], list[Delivery]] = {}
@@ -98,6 +114,11 @@ class Room:
                 outputs[name] = end.value
                 waiting.pop(name, None)
                 return
+            if step.send and sendings[name] == self.gone.get(name, -1):
+                silent.add(name)
+                waiting.pop(name, None)
+                return
+            sendings[name] += bool(step.send)
             waiting[name] = (run, step)
             for recipient, message in step.send.items():
                 body = encode(message)
@@ -110,17 +131,24 @@ class Room:
 
         for name in roles:
             advance(name, None)  # type: ignore[arg-type]
-        while len(outputs) < len(roles):
-            ready = [n for n, (_, s) in waiting.items() if all(letters.get((p, n)) for p in s.expect)]
+        while len(outputs) + len(silent) < len(roles):
+            ready = [n for n, (_, s) in waiting.items() if all(letters.get((p, n)) or p in silent for p in s.expect)]
             if not ready:
                 msg = "every party waits: " + "; ".join(
                     f"{n} at {r.address}/{s.name} for {sorted(s.expect)}" for n, (r, s) in waiting.items()
                 )
                 raise RuntimeError(msg)
             for name in ready:
+                if name not in waiting:
+                    continue
                 _, step = waiting[name]
                 received = Received()
+                lost = [sender for sender in step.expect if not letters.get((sender, name))]
+                if len(step.expect) - len(lost) < (len(step.expect) if step.quorum is None else step.quorum):
+                    raise LostParty(", ".join(lost), f"{len(step.expect) - len(lost)} answered at {step.name}")
                 for sender, kind in step.expect.items():
+                    if sender in lost:
+                        continue
                     letter = letters[(sender, name)].pop(0)
                     received[sender] = decode(encode(letter.message), kind, sender, step.limit)
                     if kind.broadcast:

@@ -93,3 +93,10 @@ class PeerAborted(CreditfedError):
     def __init__(self, sender: str, reason: AbortCode) -> None:
         self.reason = reason
         super().__init__(sender, f"ended the run (reason: {reason.value})", "Ask that party: its own log has the details.")
+
+
+class LostParty(CreditfedError):
+    """Parties that did not answer in time, where the protocol cannot go on without them."""
+
+    exit_code = 4
+    default_code = AbortCode.STOPPED

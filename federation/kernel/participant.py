@@ -21,7 +21,7 @@ from federation.kernel import state as states
 from federation.kernel import suite
 from federation.kernel.codec import SMALL, Message, decode, encode
 from federation.kernel.envelope import Channel, Envelope, Letter
-from federation.kernel.errors import AbortCode, CreditfedError, DataError, LocalError, PeerAborted, PeerError
+from federation.kernel.errors import AbortCode, CreditfedError, DataError, LocalError, LostParty, PeerAborted, PeerError
 from federation.kernel.journal import Journal, Record
 from federation.kernel.manifest import Manifest
 from federation.kernel.role import COORDINATOR, Context, Received, Role, Run, Step
@@ -46,11 +46,14 @@ class Abort(Message, frozen=True, tag="kernel/abort"):
 
 
 class Batch(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """What one exchange carries one way. number: counts exchanges with this party; done: the party has finished its program."""
+    """What one exchange carries one way. number: counts exchanges with this party; done: the party has finished its program;
+    missing: parties that did not answer and are given up, told to the coordinator's own participant and to no one else.
+    """
 
     number: int
     envelopes: Annotated[tuple[Envelope, ...], msgspec.Meta(max_length=_MOST_ENVELOPES)] = ()
     done: bool = False
+    missing: Annotated[tuple[str, ...], msgspec.Meta(max_length=_MOST_ENVELOPES)] = ()
 
 
 @dataclass(frozen=True)
@@ -113,6 +116,7 @@ class Participant(Generic[S]):
         self._stage = ""
         self._sent_before: dict[str, int] = {}
         self._session_before = b""
+        self._missing: frozenset[str] = frozenset()
         record = journal.load()
         if record is None:
             self._fresh()
@@ -121,10 +125,11 @@ class Participant(Generic[S]):
 
     # -- what the carriage calls ------------------------------------------------------------------------------------------------
 
-    def deliver(self, number: int, envelopes: tuple[Envelope, ...]) -> bytes:
+    def deliver(self, number: int, envelopes: tuple[Envelope, ...], missing: tuple[str, ...] = ()) -> bytes:
         """The encoded `Batch` to send back. A repeated number gives the same bytes again; nothing is done twice.
 
-        Raises PeerError, and changes nothing, for a number that is neither the last nor the next.
+        missing: at the coordinator, parties that are given up. Raises PeerError, and changes nothing, for a number that is neither the last
+        nor the next, and for parties said to be missing at an institution, which hears so from its protocols alone.
         """
         if number == self._number and number >= 0:
             return self._reply
@@ -132,10 +137,12 @@ class Participant(Generic[S]):
             return _silence(number)  # nothing is kept: a failed run must not let anyone fill the disk
         if number != self._number + 1:
             raise PeerError(COORDINATOR, f"batch {number}", f"batch {self._number + 1}")
+        if missing and self.me != COORDINATOR:
+            raise PeerError(COORDINATOR, "a list of missing parties", "an announcement by the protocol")
         outgoing: list[Envelope] = []
         self._changed = False
-        self._guarded(envelopes, outgoing, first=number == 0)
-        return self._commit(number, envelopes, outgoing)
+        self._guarded(envelopes, outgoing, missing, first=number == 0)
+        return self._commit(number, envelopes, outgoing, missing)
 
     def abort(self, error: CreditfedError) -> bytes:
         """End the run at this party, from outside its role, also in the midst of a batch: the batch to send."""
@@ -145,7 +152,7 @@ class Participant(Generic[S]):
         self._fail(error, outgoing)
         return self._commit(self._number + 1, (), outgoing)
 
-    def _commit(self, number: int, envelopes: tuple[Envelope, ...], outgoing: list[Envelope]) -> bytes:
+    def _commit(self, number: int, envelopes: tuple[Envelope, ...], outgoing: list[Envelope], missing: tuple[str, ...] = ()) -> bytes:
         reply = encode(Batch(number, tuple(outgoing), self.finished or self.failure is not None))
         if self.failure is not None:
             self._effects = {}
@@ -155,7 +162,7 @@ class Participant(Generic[S]):
             self._effects = {label: value for label, value in self._effects.items() if label.startswith(mine)}
             self._journal.answered(number, b"", reply, self._image, self._effects)
         else:
-            self._journal.answered(number, encode(Batch(number, envelopes)), reply, None, {})
+            self._journal.answered(number, encode(Batch(number, envelopes, missing=missing)), reply, None, {})
         self._number, self._reply = number, reply
         self._mark()
         return reply
@@ -214,13 +221,14 @@ class Participant(Generic[S]):
             opening_channel(self.manifest, self.me, self._identity) if opening else session_channel(self.manifest, self.me, self._keys)
         )
         self._channel.sent, self._channel.received = dict(image.sent), dict(image.received)
-        self._effects = dict(record.effects)
+        self._effects, self._missing = dict(record.effects), frozenset(image.missing)
         self._begin()
         discarded: list[Envelope] = []
         if record.number >= 0:
             self._guarded((), discarded, first=True)
         for entry in record.entries:
-            self._guarded(decode(entry, Batch, self.me, len(entry)).envelopes, discarded)
+            batch = decode(entry, Batch, self.me, len(entry))
+            self._guarded(batch.envelopes, discarded, batch.missing)
         self._mark()
         self._require_same_course()
 
@@ -239,7 +247,10 @@ class Participant(Generic[S]):
     def _snapshot(self) -> bytes:
         early = tuple((x.sender, x.step, x.kind, x.body) for letters in self._early.values() for x in letters)
         channel = self._channel
-        return Snapshot(self._phase, self._keys, states.dump(self._state), channel.sent, channel.received, self._view, early).encoded()
+        return Snapshot(
+            self._phase, self._keys, states.dump(self._state), channel.sent, channel.received, self._view, early,
+            missing=tuple(sorted(self._missing)),
+        ).encoded()  # fmt: skip
 
     def _begin(self) -> None:
         """Start the generator of the current phase."""
@@ -272,6 +283,8 @@ class Participant(Generic[S]):
                 self.manifest.seed,
                 self,
                 lambda: self._view,
+                keys.signing,
+                {name: hello.run_key for name, hello in keys.hellos.items()},
             )
         )
 
@@ -295,8 +308,11 @@ class Participant(Generic[S]):
 
     # -- messages ---------------------------------------------------------------------------------------------------------------
 
-    def _guarded(self, envelopes: tuple[Envelope, ...], outgoing: list[Envelope], *, first: bool = False) -> None:
+    def _guarded(
+        self, envelopes: tuple[Envelope, ...], outgoing: list[Envelope], missing: tuple[str, ...] = (), *, first: bool = False
+    ) -> None:
         self._mark()
+        self._missing |= frozenset(missing)
         try:
             for envelope in envelopes:  # all of them first: a snapshot taken below then holds every envelope not yet used
                 self._accept(envelope)
@@ -320,6 +336,8 @@ class Participant(Generic[S]):
                 raise PeerError(COORDINATOR, "many or large envelopes of a session that is not open", "the parties' hellos")
             self._sealed.append(envelope)  # a peer that has every hello already speaks in the session
             return
+        if envelope.sender in self._missing:
+            return  # it was given up: what comes too late changes nothing any more
         letter = self._channel.open(envelope)
         if letter.kind == Abort.kind():
             raise PeerAborted(letter.sender, decode(letter.body, Abort, letter.sender).reason)
@@ -338,11 +356,15 @@ class Participant(Generic[S]):
             if self._waiting is None:
                 return
             run, step = self._waiting
-            if not all(self._early.get(sender) for sender in step.expect):
+            awaited = [sender for sender in step.expect if not self._early.get(sender)]
+            if any(sender not in self._missing for sender in awaited):
                 return
+            self._require_quorum(step, awaited)
             place = run.address
             received = Received()
             for sender, kind in step.expect.items():
+                if sender in awaited:
+                    continue
                 letter = self._early[sender].pop(0)
                 if letter.kind != kind.kind() or letter.step != place:
                     raise PeerError(sender, f"{letter.kind!r} at {letter.step!r}", f"{kind.kind()!r} at {place!r}")
@@ -350,6 +372,15 @@ class Participant(Generic[S]):
                 if kind.broadcast:
                     self._view = suite.digest(self._view, letter.kind, letter.step, letter.body)
             self._advance(received, outgoing)
+
+    def _require_quorum(self, step: Step, lost: list[str]) -> None:
+        """Raises LostParty where a step cannot go on without those who are lost."""
+        answered, needed = len(step.expect) - len(lost), len(step.expect) if step.quorum is None else step.quorum
+        if answered < needed:
+            raise LostParty(
+                ", ".join(sorted(lost)), f"did not answer in time; {answered} did, and {needed} must (rule: threshold)",
+                "Nothing was opened. Start a new run when these parties are back.",
+            )  # fmt: skip
 
     def _advance(self, received: Received | None, outgoing: list[Envelope]) -> None:
         while self._role is not None:

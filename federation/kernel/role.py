@@ -44,13 +44,15 @@ class Received(dict[str, Message]):
 class Step:
     """One exchange: messages to send, and the kind of message awaited from each sender (nothing awaited: send and go on).
 
-    name: unique within the role's `Run` path; limit: the most bytes that each awaited message may have.
+    name: unique within the role's `Run` path; limit: the most bytes that each awaited message may have; quorum: None where everyone must
+    answer, or how many must, once the driver has given the others up (only the coordinator's driver gives anyone up).
     """
 
     name: str
     send: Mapping[str, Message] = field(default_factory=dict)
     expect: Mapping[str, type[Message]] = field(default_factory=dict)
     limit: int = SMALL
+    quorum: int | None = None
 
 
 Role: TypeAlias = Generator["tuple[Run, Step]", Received, T]
@@ -113,7 +115,8 @@ class Context:
 
     me: this party; members: the institutions, in the manifest's order; session: 32 bytes; stage: its name, unique in the session;
     secret: the session secret; pair: a secret shared with each other institution; group: one shared by all institutions and not the
-    coordinator (empty at the coordinator); seed: the manifest's seed; view: digest of all that the coordinator has broadcast so far.
+    coordinator (empty at the coordinator); seed: the manifest's seed; view: digest of all that the coordinator has broadcast so far;
+    signing, publics: this party's Ed25519 run key and every party's public one.
     """
 
     me: str
@@ -126,6 +129,8 @@ class Context:
     seed: int
     shelf: Shelf
     view: Callable[[], bytes]
+    signing: Secret
+    publics: Mapping[str, bytes]
     claimed: set[str] = field(default_factory=set)
 
 
@@ -210,10 +215,24 @@ class Run:
         send: Mapping[str, Message] | None = None,
         expect: Mapping[str, type[Message]] | None = None,
         limit: int = SMALL,
+        quorum: int | None = None,
     ) -> Role[Received]:
-        """Send and await: `received = yield from run.step("answer", {...}, {...})`."""
+        """Send and await: `received = yield from run.step("answer", {...}, {...})`; with a quorum, `received` may lack senders."""
         self._claim("step", name)
-        return (yield self, Step(name, send or {}, expect or {}, limit))
+        return (yield self, Step(name, send or {}, expect or {}, limit, quorum))
+
+    def attest(self, label: str, statement: bytes) -> bytes:
+        """This party's signature (64 bytes) of a statement at this place of the session, for others to show to third parties."""
+        context = self._context
+        return suite.sign(context.signing, self._statement(label, statement))
+
+    def attested(self, party: str, label: str, statement: bytes, signature: bytes) -> bool:
+        """Whether a party attested a statement at this place of the session."""
+        public = self._context.publics.get(party)
+        return public is not None and suite.verifies(public, self._statement(label, statement), signature)
+
+    def _statement(self, label: str, statement: bytes) -> bytes:
+        return suite.digest("attest", self.session, self.address, label, statement)
 
     def _claim(self, use: str, label: str) -> str:
         name = f"{self.address} {use} {label}"

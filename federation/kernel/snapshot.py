@@ -16,6 +16,7 @@ from federation.kernel.errors import (
     CreditfedError,
     DataError,
     LocalError,
+    LostParty,
     PeerAborted,
     PeerError,
     PolicyRefusal,
@@ -23,7 +24,7 @@ from federation.kernel.errors import (
 from federation.kernel.session import Keys
 
 _KINDS: dict[str, type[CreditfedError]] = {
-    kind.__name__: kind for kind in (ConfigurationError, DataError, LocalError, PeerAborted, PeerError, PolicyRefusal)
+    kind.__name__: kind for kind in (ConfigurationError, DataError, LocalError, LostParty, PeerAborted, PeerError, PolicyRefusal)
 }
 
 
@@ -51,7 +52,7 @@ class Failure(msgspec.Struct, frozen=True):
 
 class Snapshot(msgspec.Struct, frozen=True):
     """phase: of the session; state: of the program; sent, received: next sequence numbers; view: digest of broadcasts;
-    early: letters that came before they were awaited, as (sender, step, kind, body).
+    early: letters that came before they were awaited, as (sender, step, kind, body); missing: parties that the coordinator gave up.
     """
 
     phase: str
@@ -62,6 +63,7 @@ class Snapshot(msgspec.Struct, frozen=True):
     view: bytes
     early: tuple[tuple[str, str, str, bytes], ...] = ()
     failure: Failure | None = None
+    missing: tuple[str, ...] = ()
 
     def encoded(self) -> bytes:
         """For the journal."""

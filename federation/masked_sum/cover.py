@@ -31,6 +31,8 @@ from federation.masked_sum.fixed_point import FixedPoint, Integers
 from federation.masked_sum.mersenne import Words
 
 Visibility = Literal["members", "coordinator"]
+_CHUNK = 1 << 15
+"""Words: a chunk and its mask stay in the cache of one core."""
 
 
 @dataclass(frozen=True)
@@ -65,6 +67,33 @@ def stretch(key: Secret, length: int) -> Masked:
     """A single-purpose key as a uniform mask: `length` words of its keystream, and the word that follows as the tag's mask."""
     stream = suite.keystream(key, length + 1)
     return Masked(stream[:length], int(mersenne.uniform(stream[length:])[0]))
+
+
+class Tally:
+    """A covered vector to which masks are added in place, chunk by chunk: a mask of any length costs no memory of its own."""
+
+    def __init__(self, start: Masked) -> None:
+        self._words, self._tag = start.words.copy(), start.tag
+
+    def add(self, key: Secret, sign: int = 1) -> None:
+        """Add (sign 1) or subtract (-1) `stretch(key, length)`."""
+        length, words = len(self._words), self._words
+        for start in range(0, length, _CHUNK):
+            piece = words[start : start + _CHUNK]
+            mask = suite.keystream(key, len(piece), start)
+            (np.add if sign == 1 else np.subtract)(piece, mask, out=piece)
+        tag = int(mersenne.uniform(suite.keystream(key, 1, length))[0])
+        self._tag = (self._tag + sign * tag) % mersenne.P
+
+    def add_part(self, part: Masked) -> None:
+        """Add a vector that is there already."""
+        np.add(self._words, part.words, out=self._words)
+        self._tag = (self._tag + part.tag) % mersenne.P
+
+    @property
+    def masked(self) -> Masked:
+        """What has come together."""
+        return Masked(self._words, self._tag)
 
 
 @dataclass(frozen=True)

@@ -51,7 +51,7 @@ class Shelf:
 
 def run_of(me: str) -> Run:
     secret = Secret(suite.digest("benchmark", me))
-    return Run(Context(me, PARTIES, bytes(32), "align", secret, {}, Secret(b""), 0, Shelf(), lambda: b""))
+    return Run(Context(me, PARTIES, bytes(32), "align", secret, {}, Secret(b""), 0, Shelf(), lambda: b"", secret, {}))
 
 
 def play(roles: Mapping[str, Role[Any]]) -> tuple[dict[str, Any], int]:

@@ -98,7 +98,18 @@ def whole_call(vector: np.ndarray[Any, Any], holders: dict[str, Columns], shelve
     runs = {
         name: Run(
             Context(
-                name, members, session.to_bytes(32, "big"), "bench", Secret(suite.digest(name)), {}, Secret(b""), 0, shelves[name], bytes
+                name,
+                members,
+                session.to_bytes(32, "big"),
+                "bench",
+                Secret(suite.digest(name)),
+                {},
+                Secret(b""),
+                0,
+                shelves[name],
+                bytes,
+                Secret(b""),
+                {},
             )
         )
         for name in members
