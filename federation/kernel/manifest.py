@@ -17,6 +17,7 @@ from federation.kernel.role import COORDINATOR
 from federation.kernel.secret import Secret
 
 FEWEST_REVEALS = 3
+FEWEST_BANKS, MOST_BANKS = 3, 64
 
 
 _RUN = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
@@ -98,6 +99,25 @@ class ScorecardSettings(_Part, frozen=True, kw_only=True):
     pdo: float = 20.0
 
 
+class SelectSettings(_Part, frozen=True, kw_only=True):
+    """The limits of each step of selection; None: the step is not taken."""
+
+    iv_min: float | None = None
+    corr_max: float | None = None
+    vif_max: float | None = None
+    p_max: float | None = None
+
+
+class BankSettings(_Part, frozen=True, kw_only=True):
+    """Of a run over many banks. threshold: how many must stay, above two thirds of them, None for the least; intercept: common to all, or
+    each bank's own; personal_C: each bank's own slopes, with ridge 1 / (2 personal_C) around the common ones.
+    """
+
+    threshold: int | None = None
+    intercept: Literal["common", "per bank"] = "common"
+    personal_C: float | None = None  # noqa: N815  # C as scikit-learn writes it
+
+
 class PrivacySettings(_Part, frozen=True, kw_only=True):
     """What may be disclosed, and the caps; the defaults are the strict ones."""
 
@@ -115,7 +135,7 @@ class Manifest(_Part, frozen=True, kw_only=True):
     """A run, whole. attempt: counts restarts that had to open a new session; coordinator: its identity key, hexadecimal."""
 
     run: str
-    task: Literal["binning", "train"]
+    task: Literal["binning", "train", "statistics"]
     model: Literal["logistic", "scorecard"]
     purpose: str
     seed: int
@@ -128,6 +148,8 @@ class Manifest(_Part, frozen=True, kw_only=True):
     binning: BinningSettings = BinningSettings()
     scorecard: ScorecardSettings = ScorecardSettings()
     privacy: PrivacySettings = PrivacySettings()
+    select: SelectSettings = SelectSettings()
+    banks: BankSettings = BankSettings()
     suite: str = suite.NAME
     code_version: str = ""
     attempt: int = 0
@@ -147,8 +169,13 @@ class Manifest(_Part, frozen=True, kw_only=True):
         return tuple(party.name for party in self.parties)
 
     @property
+    def horizontal(self) -> bool:
+        """Whether the run is over many banks: every party has labels of its own firms."""
+        return len(self.parties) > 1 and all(party.label for party in self.parties)
+
+    @property
     def label_party(self) -> str:
-        """The one party that has the label."""
+        """The one party that has the label, of a run across parties."""
         return next(party.name for party in self.parties if party.label)
 
     @property
@@ -198,22 +225,51 @@ def check_manifest(manifest: Manifest) -> None:
         raise ConfigurationError(
             "manifest", "two parties have one identity key, or a key is malformed", "Every party and the coordinator needs a key of its own."
         )  # fmt: skip
+    if manifest.suite != suite.NAME:
+        raise ConfigurationError("manifest", "it names another cipher suite", f"This version speaks {suite.NAME}.")
+    (_check_banks if manifest.horizontal else _check_partners)(manifest)
+
+
+def _check_partners(manifest: Manifest) -> None:
+    """What a run across parties must be besides."""
+    names = manifest.members
     if not 2 <= len(names) <= 8:
         raise ConfigurationError("manifest", f"it has {len(names)} parties", "A run across parties takes 2 to 8.")
+    if manifest.task == "statistics":
+        raise ConfigurationError("manifest", "statistics are taken over many banks", "Give every party a `label`, or choose another task.")
     if sum(party.label for party in manifest.parties) != 1:
         raise ConfigurationError("manifest", "it must have just one label party", "Give one bank a `label`.")
     if manifest.task == "train" and manifest.privacy.max_score_reveals < FEWEST_REVEALS:
         raise ConfigurationError(
             "manifest", f"max_score_reveals is below {FEWEST_REVEALS}", "A fit shows one vector of scores at least, the final scores and points."
         )  # fmt: skip
-    if manifest.suite != suite.NAME:
-        raise ConfigurationError("manifest", "it names another cipher suite", f"This version speaks {suite.NAME}.")
     if len(names) == 2 and not manifest.privacy.single_partner_disclosure and manifest.task == "train":
         raise ConfigurationError(
             "manifest",
             "with one feature party the label party sees that party's score of each of its own rows",
             "Add a second feature party, or accept it with `[privacy] single_partner_disclosure = true`.",
         )
+
+
+def _check_banks(manifest: Manifest) -> None:
+    """What a run over many banks must be besides."""
+    banks, names = manifest.banks, manifest.members
+    if not FEWEST_BANKS <= len(names) <= MOST_BANKS:
+        action = f"A run over banks takes {FEWEST_BANKS} to {MOST_BANKS}: of two, each would learn the other's numbers."
+        raise ConfigurationError("manifest", f"it has {len(names)} banks", action)
+    least = max(FEWEST_BANKS, 2 * len(names) // 3 + 1)
+    if banks.threshold is not None and not least <= banks.threshold <= len(names):
+        what = f"a threshold of {banks.threshold} with {len(names)} banks (rule: above two thirds of them)"
+        raise ConfigurationError("manifest", what, f"Set it to {least} or more, or leave it out.")
+    first = [(column.name, column.kind) for column in manifest.parties[0].columns]
+    for party in manifest.parties[1:]:
+        theirs = [(column.name, column.kind) for column in party.columns]
+        if theirs != first:
+            odd = sorted({name for name, _ in set(first) ^ set(theirs)})
+            what = (
+                f"{party.name} and {names[0]} do not have the same columns in the same order (first difference: {odd[:1] or 'the order'})"
+            )
+            raise ConfigurationError("manifest", what, "Use include, exclude and types of [[party]] to give every bank the same columns.")
 
 
 class Signature(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

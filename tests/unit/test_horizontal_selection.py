@@ -7,10 +7,11 @@ import pytest
 from scipy.special import expit
 from scipy.stats import chi2
 
+from federation.kernel.manifest import SelectSettings
 from federation.models.horizontal.newton import FitSettings
 from federation.models.horizontal.personal import Rows
 from federation.models.horizontal.plan import add_up
-from federation.models.horizontal.selection import Dropped, Feature, Select, SelectSettings, screen, variance_inflation
+from federation.models.horizontal.selection import Dropped, Feature, Select, screen, variance_inflation
 
 
 def drawn(seed: int, n: int = 4000):

@@ -12,11 +12,10 @@ from scipy.special import expit
 
 from federation.kernel import state as states
 from federation.kernel.errors import ConfigurationError, DataError, PolicyRefusal
-from federation.kernel.manifest import SampleSettings
+from federation.kernel.manifest import SampleSettings, SelectSettings
 from federation.models import metrics
 from federation.models.horizontal.plan import add_up
 from federation.models.horizontal.score_cells import BADS, GOODS, CountCells, overall
-from federation.models.horizontal.selection import SelectSettings
 from federation.models.horizontal.train import Train, Trained, TrainSettings
 from federation.models.horizontal.train_document import scores, share_document, share_lines
 from federation.models.sample import Sample, draw_sample

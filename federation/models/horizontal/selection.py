@@ -21,6 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import chdtrc
 
+from federation.kernel.manifest import SelectSettings
 from federation.kernel.state import State
 from federation.models.encoding import Encoding
 from federation.models.horizontal.newton import FitSettings, Newton, NewtonFit, wald
@@ -29,15 +30,6 @@ from federation.models.horizontal.personal import Rows
 Reals = NDArray[np.float64]
 Rule: TypeAlias = Literal["iv_min", "corr_max", "vif_max", "p_max", "sign"]
 SINGULAR = 1e-10
-
-
-class SelectSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """The limits of each step; None: the step is not taken."""
-
-    iv_min: float | None = None
-    corr_max: float | None = None
-    vif_max: float | None = None
-    p_max: float | None = None
 
 
 class Dropped(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

@@ -22,7 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from federation.kernel.errors import ConfigurationError, DataError, PolicyRefusal
-from federation.kernel.manifest import BinningSettings, Manifest, PrivacySettings, ScorecardSettings
+from federation.kernel.manifest import BinningSettings, Manifest, PrivacySettings, ScorecardSettings, SelectSettings
 from federation.kernel.state import State
 from federation.models.binned import BinningRules
 from federation.models.bins import Bins
@@ -33,7 +33,7 @@ from federation.models.horizontal.newton import FitSettings, Intercept, Newton, 
 from federation.models.horizontal.personal import Rows
 from federation.models.horizontal.plan import add_up
 from federation.models.horizontal.score_cells import Cells, CountCells
-from federation.models.horizontal.selection import Select, Selection, SelectSettings, features, screen
+from federation.models.horizontal.selection import Select, Selection, features, screen
 from federation.models.sample import Sample
 from federation.models.table import Table
 from federation.models.training import rounded
@@ -72,16 +72,13 @@ class TrainSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_
             raise ConfigurationError("[select] iv_min", "needs bins, and this model has none", 'Leave it out, or use model = "scorecard".')
 
     @classmethod
-    def of(
-        cls, manifest: Manifest, levels: Mapping[str, tuple[str, ...]], select: SelectSettings, intercept: Intercept = "common",
-        personal_C: float | None = None,
-    ) -> TrainSettings:  # fmt: skip
-        """From a manifest and what it says of banks."""
-        own = manifest.settings
+    def of(cls, manifest: Manifest, levels: Mapping[str, tuple[str, ...]], bins: Mapping[str, Bins]) -> TrainSettings:
+        """From a manifest of banks, the levels that they have agreed on, and bins edited by hand."""
+        own, banks = manifest.settings, manifest.banks
         return cls(
             model=manifest.model, C=own.C, standardize=own.standardize, missing="mean" if own.missing == "bin" else own.missing,
-            tolerance=own.tolerance, max_iterations=own.max_iterations, signs=own.signs, intercept=intercept, personal_C=personal_C,
-            levels=dict(levels), select=select, binning=manifest.binning, scorecard=manifest.scorecard,
+            tolerance=own.tolerance, max_iterations=own.max_iterations, signs=own.signs, intercept=banks.intercept, personal_C=banks.personal_C,
+            levels=dict(levels), bins=dict(bins), select=manifest.select, binning=manifest.binning, scorecard=manifest.scorecard,
             minimum_cohort=manifest.privacy.minimum_cohort, seed=manifest.seed,
         )  # fmt: skip
 

@@ -1,0 +1,224 @@
+"""A plan carried through a session: the levels of categorical columns, then one masked sum to a stage, until every bank has what it wanted.
+
+Levels are the one thing that banks tell each other without adding it up: end to end, and those alone that a minimum cohort of the bank's rows
+has. A column's common levels are the union, in the order of their text; every other value counts as "other".
+
+A bank's stage: ask the plan for a vector, add it by `masked_sum.bonawitz` in limbs (`masked_sum.wide`), take the total. Banks that are lost
+leave the circle for the rest of the run, and no sum is taken twice: doing one over again without a bank would show what that bank had put in.
+At the end the banks compare the hash of what they all must have alike. The coordinator's program knows no model: it adds what is sent to it,
+as often as the banks go on.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from functools import partial
+from typing import ClassVar, Generic, TypeVar
+
+import msgspec
+
+from federation.kernel import state as states
+from federation.kernel import suite
+from federation.kernel.codec import Message
+from federation.kernel.errors import PeerError
+from federation.kernel.manifest import Manifest
+from federation.kernel.participant import Stage
+from federation.kernel.role import COORDINATOR, Role, Run
+from federation.kernel.state import State
+from federation.masked_sum import wide
+from federation.masked_sum.bonawitz import Circle, least_threshold, sum_coordinator, sum_member
+from federation.models.horizontal.plan import Plan
+from federation.models.table import Table
+
+S = TypeVar("S", bound=State)
+LONGEST = 1 << 22
+"""Numbers in one sum at most: 32 MB."""
+
+
+class Levels(Message, frozen=True, tag="banks/levels"):
+    """From every bank to every other, sealed: of each categorical column the levels that a minimum cohort of its rows has."""
+
+    levels: dict[str, tuple[str, ...]]
+
+
+class Present(Message, frozen=True, tag="banks/present"):
+    """From the coordinator to every bank: who has sent its levels."""
+
+    broadcast: ClassVar[bool] = True
+
+    names: tuple[str, ...]
+
+
+class Onwards(Message, frozen=True, tag="banks/onwards"):
+    """From every bank to the coordinator. more: whether a sum follows, or the end."""
+
+    more: bool
+
+
+class Found(Message, frozen=True, tag="banks/found"):
+    """From every bank to the coordinator. digest: of what all banks must have alike, 32 bytes."""
+
+    digest: bytes
+
+
+class Same(Message, frozen=True, tag="banks/same"):
+    """From the coordinator to every bank: the digest that all that are left have found."""
+
+    broadcast: ClassVar[bool] = True
+
+    digest: bytes
+
+
+class Standing(State, frozen=True):
+    """One party between two sums. members: who is left; levels: None until they are agreed; number: of the next sum; plan: the plan's
+    state, as bytes (none at the coordinator); model_hash: at the end.
+    """
+
+    members: tuple[str, ...]
+    levels: dict[str, tuple[str, ...]] | None = None
+    number: int = 0
+    plan: bytes = b""
+    model_hash: bytes = b""
+
+    @property
+    def universe(self) -> int | None:
+        """Nothing is aligned among banks."""
+        return None
+
+
+def circle_of(manifest: Manifest, members: tuple[str, ...]) -> Circle:
+    """Who adds: those who are left of the manifest's banks, under the manifest's threshold."""
+    started = len(manifest.members)
+    return Circle(members, manifest.banks.threshold or max(3, least_threshold(started)), started)
+
+
+def frequent_levels(table: Table, minimum_cohort: int) -> dict[str, tuple[str, ...]]:
+    """Of each categorical column the levels that so many rows have, in the order of their text."""
+    out = {}
+    for name, column in table.columns.items():
+        if column.kind == "categorical":
+            counts = Counter(value for value in column.values if value is not None)
+            out[name] = tuple(sorted(level for level, count in counts.items() if count >= minimum_cohort))
+    return out
+
+
+@dataclass
+class Bank(Generic[S]):
+    """A bank's program. table: its rows; make: the plan, once levels are agreed; alike: what of the plan's last state all banks have alike,
+    as lines; figures: for this bank's own screen.
+    """
+
+    manifest: Manifest
+    me: str
+    table: Table
+    make: Callable[[dict[str, tuple[str, ...]]], Plan[S]]
+    alike: Callable[[Plan[S], S], list[str]]
+    figures: Callable[[S], dict[str, float | str]] = lambda _state: {}
+    kind: type[Standing] = field(default=Standing, init=False)
+    _plan: Plan[S] | None = field(default=None, init=False)
+
+    def begin(self) -> Standing:
+        """Before levels are agreed."""
+        return Standing(self.manifest.members)
+
+    def plan(self, standing: Standing) -> Plan[S]:
+        """The plan, made once a process."""
+        if self._plan is None:
+            self._plan = self.make(standing.levels or {})
+        return self._plan
+
+    def state_of(self, standing: Standing) -> S:
+        """The plan's state."""
+        plan = self.plan(standing)
+        return states.load(standing.plan, plan.kind) if standing.plan else plan.begin()
+
+    def stage(self, state: Standing) -> Stage[Standing] | None:
+        """What follows: levels, the next sum, or nothing more."""
+        if state.levels is None:
+            return Stage("levels", partial(self._levels, state=state))
+        return None if state.model_hash else Stage(f"sum {state.number}", partial(self._stage, state=state))
+
+    def _levels(self, run: Run, state: Standing) -> Role[Standing]:
+        mine = Levels(frequent_levels(self.table, self.manifest.privacy.minimum_cohort))
+        sent: dict[str, Message] = dict.fromkeys(run.peers, mine)
+        received = yield from run.step("levels", sent | {COORDINATOR: Onwards(more=True)}, {COORDINATOR: Present})
+        present = received.of(COORDINATOR, Present).names
+        circle_of(self.manifest, state.members).check(present, state.members, self.me)
+        others = tuple(name for name in present if name != self.me)
+        received = yield from run.step("others", expect=dict.fromkeys(others, Levels))
+        said = [received.of(name, Levels).levels for name in others]
+        for name, levels in zip(others, said, strict=True):
+            if set(levels) != set(mine.levels):
+                raise PeerError(name, "levels of other columns", "levels of the categorical columns")
+        common = {column: tuple(sorted({*own, *(v for levels in said for v in levels[column])})) for column, own in mine.levels.items()}
+        return msgspec.structs.replace(state, members=present, levels=common)
+
+    def _stage(self, run: Run, state: Standing) -> Role[Standing]:
+        plan = self.plan(state)
+        before = self.state_of(state)
+        run.report(phase="sum", number=state.number, banks=len(state.members), **self.figures(before))
+        vector = plan.ask(before)
+        yield from run.step("onwards", {COORDINATOR: Onwards(vector is not None)})
+        if vector is None:
+            return (yield from self._finish(run, state, before))
+        circle, limbs = circle_of(self.manifest, state.members), wide.limbs(len(self.manifest.members))
+        total, survivors = yield from sum_member(run.within("sum"), wide.encode(vector, self.me), limbs, circle)
+        after = plan.take(before, wide.decode(total), len(survivors))
+        return msgspec.structs.replace(state, members=survivors, number=state.number + 1, plan=states.dump(after))
+
+    def _finish(self, run: Run, state: Standing, last: S) -> Role[Standing]:
+        digest = suite.digest("model", *self.alike(self.plan(state), last))
+        received = yield from run.step("finish", {COORDINATOR: Found(digest)}, {COORDINATOR: Same})
+        if received.of(COORDINATOR, Same).digest != digest:
+            raise PeerError(COORDINATOR, "another result than this bank has found", "the same result at all banks")
+        return msgspec.structs.replace(state, model_hash=digest)
+
+
+@dataclass
+class Adder:
+    """The coordinator's program."""
+
+    manifest: Manifest
+    kind: type[Standing] = field(default=Standing, init=False)
+
+    def begin(self) -> Standing:
+        """Before the first sum."""
+        return Standing(self.manifest.members)
+
+    def stage(self, state: Standing) -> Stage[Standing] | None:
+        """What follows, as at the banks."""
+        if state.levels is None:
+            return Stage("levels", partial(self._levels, state=state))
+        return None if state.model_hash else Stage(f"sum {state.number}", partial(self._stage, state=state))
+
+    def _levels(self, run: Run, state: Standing) -> Role[Standing]:
+        """The coordinator learns who has sent levels to whom, and none of them."""
+        threshold = circle_of(self.manifest, state.members).threshold
+        received = yield from run.step("levels", expect=dict.fromkeys(state.members, Onwards), quorum=threshold)
+        present = tuple(received)
+        yield from run.step("others", dict.fromkeys(present, Present(present)))
+        return msgspec.structs.replace(state, members=present, levels={})
+
+    def _stage(self, run: Run, state: Standing) -> Role[Standing]:
+        circle = circle_of(self.manifest, state.members)
+        received = yield from run.step("onwards", expect=dict.fromkeys(state.members, Onwards), quorum=circle.threshold)
+        more = [received.of(name, Onwards).more for name in received]
+        if any(more) != all(more):
+            raise PeerError(", ".join(received), "that some go on and some are at their end", "the same steps at all banks")
+        if not all(more):
+            return (yield from self._finish(run, state, circle, tuple(received)))
+        added = yield from sum_coordinator(run.within("sum"), circle, wide.LIMBS * LONGEST)
+        return msgspec.structs.replace(state, members=added.survivors, number=state.number + 1)
+
+    def _finish(self, run: Run, state: Standing, circle: Circle, left: tuple[str, ...]) -> Role[Standing]:
+        received = yield from run.step("finish", expect=dict.fromkeys(left, Found), quorum=circle.threshold)
+        digests = {received.of(name, Found).digest for name in received}
+        if len(digests) > 1:
+            raise PeerError(", ".join(received), f"{len(digests)} different results", "the same result at all banks")
+        (digest,) = digests
+        if len(digest) != suite.KEY_BYTES:
+            raise PeerError(", ".join(received), "a digest of another length", "32 bytes")
+        yield from run.step("same", dict.fromkeys(received, Same(digest)))
+        return msgspec.structs.replace(state, model_hash=digest)
