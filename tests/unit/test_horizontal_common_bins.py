@@ -14,8 +14,9 @@ from federation.kernel.errors import ConfigurationError, DataError
 from federation.kernel.manifest import BinningSettings, PrivacySettings
 from federation.models.binned import BinningRules
 from federation.models.bins import Bins, cut, frequent_levels
-from federation.models.horizontal.common_bins import CommonBins, FindBins, ordered_keys, value_of
+from federation.models.horizontal.common_bins import CommonBins, FindBins
 from federation.models.horizontal.plan import add_up
+from federation.models.horizontal.quantiles import ordered_keys, value_of
 from federation.models.sample import Sample
 from federation.models.table import Column, Table
 from federation.models.woe import weight_of_evidence

@@ -26,6 +26,7 @@ from federation.models.bin_merging import Counts, merge_small
 from federation.models.binned import BinningRules, finish
 from federation.models.bins import OTHER, OWN, Bins, quantile_edges, same_kind, shortest_between
 from federation.models.encoding import Encoding
+from federation.models.horizontal.quantiles import ordered_keys, value_of
 from federation.models.sample import Sample
 from federation.models.table import Column, Table
 from federation.models.woe import WoeTable
@@ -230,20 +231,6 @@ class FindBins:
             plan[name] = merge_small(found, counts, minimum)
         encoding, tables = finish(plan, self.rules, exponent)
         return msgspec.structs.replace(state, encoding=encoding, tables=tables)
-
-
-def ordered_keys(values: Reals) -> Keys:
-    """Doubles to integers in the same order, (n,) uint64; both zeros are one."""
-    bits = (np.asarray(values, np.float64) + 0.0).view(np.uint64)
-    sign = np.uint64(1 << 63)
-    return np.where(bits & sign, ~bits, bits | sign)
-
-
-def value_of(key: int) -> float:
-    """The double of a key; beyond all numbers, infinity."""
-    bits = key ^ (1 << 63) if key >> 63 else ~key & ((1 << 64) - 1)
-    value = float(np.array([bits], np.uint64).view(np.float64)[0])
-    return math.copysign(math.inf, 1.0 if key >> 63 else -1.0) if math.isnan(value) else value
 
 
 def _divided(cell: Cell, bits: int, rows: Reals) -> list[Cell]:
