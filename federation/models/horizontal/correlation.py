@@ -7,7 +7,7 @@ which meet in fewer rows than the minimum cohort is not released. VIF_j = (R^-1)
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 import msgspec
@@ -71,11 +71,12 @@ class Correlate:
         np.fill_diagonal(matrix, np.where(spread > 0, 1.0, 0.0))
         return msgspec.structs.replace(state, matrix=matrix, both=_whole(total[half : 2 * half], d))
 
-    def inflation(self, state: Correlations) -> dict[str, float]:
-        """VIF of each column that varies; infinite where it is determined by the others."""
+    def inflation(self, state: Correlations, among: Sequence[str] | None = None) -> dict[str, float]:
+        """VIF of each of these columns (all, if not given) that varies; infinite where it is determined by the others of them."""
         assert state.matrix is not None, "the sum was taken"
-        varies = [Feature(name, (place,)) for place, name in enumerate(self.names) if state.matrix[place, place] > 0]
-        return variance_inflation(varies, state.matrix)
+        chosen = self.names if among is None else among
+        places = [(name, self.names.index(name)) for name in chosen]
+        return variance_inflation([Feature(name, (place,)) for name, place in places if state.matrix[place, place] > 0], state.matrix)
 
     def _deviations(self) -> tuple[Reals, Reals]:
         """Deviations in units of the spread, zero where there is no value or a column is constant, and which values are there, (n, d)."""

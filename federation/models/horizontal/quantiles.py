@@ -8,9 +8,11 @@ the remaining 52 bits as fit a sum (nine, mostly: six more sums).
     low, high    so far from each end that a minimum cohort of rows lies at or beyond it: what takes the place of minimum and maximum
 
 A cell is divided only while two cohorts of rows lie in it, and (quantiles) more than `resolution` of the weight. So a value that many rows
-share is found exactly. Any other answer is an edge of a cell: a short decimal strictly between the rows of two cells where doubles allow it,
-and the edge nearer in rank, so that its rank is off by at most half a cell. The counts of a first division are totals that every bank opens;
-what is fit to be *released* `released` decides: each value has a cohort on both sides, and between two values is no row or a cohort.
+share is found exactly. Any other answer is an edge of a cell, the one nearer in rank, so that its rank is off by at most half a cell: a short
+decimal strictly between the rows of two cells, or the border where they touch, so that no single row sets it.
+
+The counts of a division are totals that every bank opens. What is fit to be *released* `released` decides: each value has a cohort on both
+sides, and between two values is no row or a cohort.
 """
 
 from __future__ import annotations
@@ -75,7 +77,7 @@ class Quantiles(State, frozen=True):
 
 
 class Spot(msgspec.Struct, frozen=True):
-    """A value that may be released. below: rows less than it; upto: rows that are less or equal."""
+    """A value that may be released. below: rows under it; upto: the same, and with them the rows of a value that a cohort shares."""
 
     value: float
     below: float
@@ -245,16 +247,19 @@ def _edge(aim: Aim, cohort: int, *, upper: bool) -> Spot:
     if aim.bits == ALL_BITS and aim.rows >= cohort:
         return Spot(value_of(aim.first), aim.below, aim.below + aim.rows)
     reached = aim.below + aim.rows if upper else aim.below
-    return Spot(_between(aim.last, aim.after) if upper else _between(aim.before, aim.first), reached, reached)
+    return Spot(_between(*(aim.last, aim.after) if upper else (aim.before, aim.first), aim.bits), reached, reached)
 
 
-def _between(low: int, high: int) -> float:
-    """A short number above one key and, where doubles allow it, below the other; infinite where there is no row on one side."""
+def _between(low: int, high: int, bits: int) -> float:
+    """A short number above one key and below the other, where no row is. Where cells touch, their border, which is set by no row; where
+    values touch, none, which is infinity here, as where one side has no row.
+    """
     if low < 0 or high >= _END:
         return math.inf
-    least, most = value_of(low), value_of(high)
-    inside = math.nextafter(most, -math.inf)
-    return shortest_between(least, inside if inside > least else most)
+    least, most = value_of(low), math.nextafter(value_of(high), -math.inf)
+    if least < most:
+        return shortest_between(least, most)
+    return value_of(high) if bits < ALL_BITS else math.inf
 
 
 def _apart(one: Spot, other: Spot, cohort: int) -> bool:
