@@ -17,6 +17,7 @@ from typing import Any
 
 import msgspec
 
+from clients.bank_results import write_bank_results
 from clients.home import Home
 from clients.results import read_alignment, read_bins, write_results
 from clients.vault import PartyConfig, describe_table, open_table
@@ -39,8 +40,10 @@ from federation.kernel.manifest import (
 from federation.kernel.participant import Batch, Participant
 from federation.kernel.role import COORDINATOR
 from federation.models.bins import Bins
+from federation.models.horizontal.bank import bank_of
+from federation.models.horizontal.program import Bank
 from federation.models.table import Table
-from federation.models.training import FeatureParty, LabelParty, Local, Progress, program_of
+from federation.models.training import FeatureParty, LabelParty, Local, program_of
 
 LARGEST_BATCH = 1 << 30
 
@@ -57,8 +60,8 @@ class Node:
         self.identity = self.home.key("identity")
         self.observer: Observer = lambda _party, _figures: None
         self._tables: dict[tuple[str, tuple[str, ...]], Table] = {}
-        self._participants: dict[str, Participant[Progress]] = {}
-        self._programs: dict[str, LabelParty | FeatureParty] = {}
+        self._participants: dict[str, Participant[Any]] = {}
+        self._programs: dict[str, LabelParty | FeatureParty | Bank[Any]] = {}
         self._reported: set[str] = set()
 
     @property
@@ -136,11 +139,15 @@ class Node:
             self._note_failure(participant.failure)
             self._reported.add(run)
         if participant.finished and run not in self._reported:
-            write_results(self.home, participant, self._programs[run])
+            program = self._programs[run]
+            if isinstance(program, Bank):
+                write_bank_results(self.home, participant, program)
+            else:
+                write_results(self.home, participant, program)
             self._reported.add(run)
         return reply
 
-    def _resume(self, run: str) -> Participant[Progress]:
+    def _resume(self, run: str) -> Participant[Any]:
         manifest = self._opened(run)
         if manifest is None:
             raise PeerError(COORDINATOR, "a batch of a run that this node has no journal of", "a new attempt")
@@ -167,18 +174,19 @@ class Node:
             raise DataError(self.name, "the journal of this run was lost or is not its own", "Start the run anew, under another name.")
         return journal
 
-    def _participant(self, manifest: Manifest, journal: Journal) -> Participant[Progress]:
+    def _participant(self, manifest: Manifest, journal: Journal) -> Participant[Any]:
         table = self.table(manifest)
         former = None
         if manifest.align.former is not None and self.config.former is not None:
             former = read_alignment(self.config.former, table, manifest.align.former)
-        program = program_of(manifest, self.name, Local(table, self.config.workers, former, self._bins()))
+        local = Local(table, self.config.workers, former, self._bins())
+        program = bank_of(manifest, self.name, local) if manifest.horizontal else program_of(manifest, self.name, local)
         self._programs[manifest.run] = program
 
         def observe(figures: dict[str, float | str]) -> None:
             self.observer(self.name, figures)
 
-        return Participant(
+        return Participant[Any](
             manifest, self.name, self.identity, program, journal, entropy=os.urandom, commitment=table.commitment, observer=observe
         )
 

@@ -29,6 +29,7 @@ from federation.kernel.manifest import Description, Manifest, Opening, Signature
 from federation.kernel.participant import Batch, Participant
 from federation.kernel.role import COORDINATOR
 from federation.kernel.secret import Secret
+from federation.models.horizontal.program import Adder, Standing
 from federation.models.training import Coordinator, Progress
 from server.courier import Courier, LostNode
 from server.draft import draft_manifest
@@ -48,7 +49,7 @@ class Conduct:
     session: bytes
     cost: Cost
     failure: CreditfedError | None
-    state: Progress
+    state: Progress | Standing
 
     def document(self) -> dict[str, Any]:
         """As JSON values."""
@@ -85,8 +86,10 @@ def conduct(grid: Grid, run_file: RunFile, run: str, identity: Secret, journal: 
     check_signatures(manifest, signatures)
     opening = msgspec.json.encode(Opening(manifest.canonical(), signatures))
     courier.exchange({name: Parcel("open", run, opening) for name in manifest.members})
-    participant = Participant(manifest, COORDINATOR, identity, Coordinator(manifest), journal, entropy=os.urandom)
+    program: Any = Adder(manifest) if manifest.horizontal else Coordinator(manifest)
+    participant: Participant[Any] = Participant(manifest, COORDINATOR, identity, program, journal, entropy=os.urandom)
     manifest_seconds = {"manifest": time.monotonic() - started}
+    courier.patience = run_file.run.patience
     cost = _carry(courier, participant, run, outbox, manifest_seconds)
     return Conduct(manifest, participant.session, cost, participant.failure, participant.state)
 
@@ -99,8 +102,11 @@ def _stated(answer: Parcel, kind: type[T], name: str) -> T:
         raise PeerError(name, "malformed bytes", kind.__name__) from None
 
 
-def _carry(courier: Courier, participant: Participant[Progress], run: str, outbox: Outbox, seconds: dict[str, float]) -> Cost:
-    """Batches to and fro until every party has finished or failed; begins with the exchange that an earlier process had under way."""
+def _carry(courier: Courier, participant: Participant[Any], run: str, outbox: Outbox, seconds: dict[str, float]) -> Cost:
+    """Batches to and fro until every party has finished or failed; begins with the exchange that an earlier process had under way.
+
+    A bank that does not answer is given up, and the run over banks goes on without it; across parties nobody can be spared.
+    """
     exchange = outbox.load()
     if exchange is None:
         exchange = Exchange.first((COORDINATOR, *courier.nodes))
@@ -109,27 +115,33 @@ def _carry(courier: Courier, participant: Participant[Progress], run: str, outbo
     while not exchange.over:
         outbox.store(exchange)
         clock, phase = time.monotonic(), participant.stage.split(" ", maxsplit=1)[0]
-        replies = _exchange(courier, participant, run, exchange.batches)
+        replies, lost = _exchange(courier, participant, run, exchange.batches)
         seconds = seconds | {phase: seconds.get(phase, 0.0) + time.monotonic() - clock}
         cost = Cost(seconds, dict(courier.bytes_sent), dict(courier.messages), exchange.cost.exchanges + 1)
-        exchange = exchange.following(replies, cost)
+        exchange = exchange.following(replies, cost, lost)
         for watch in watchers:
             watch(participant.stage, cost.exchanges)
-    if not any(exchange.done.values()):
+    if exchange.stuck:
         names = ", ".join(exchange.done)
         raise LostNode(names, "the run stands still: nobody has anything to send", "Resume the run; if it happens again, report it.")
     return exchange.cost
 
 
-def _exchange(courier: Courier, participant: Participant[Progress], run: str, batches: dict[str, Batch]) -> dict[str, Batch]:
-    """One batch to each party that is due, the coordinator's own participant among them; their replies."""
+def _exchange(
+    courier: Courier, participant: Participant[Any], run: str, batches: dict[str, Batch]
+) -> tuple[dict[str, Batch], tuple[str, ...]]:
+    """One batch to each party that is due, the coordinator's own participant among them; their replies, and who gave none."""
     replies = {}
     if COORDINATOR in batches:
         mine = batches[COORDINATOR]
-        replies[COORDINATOR] = participant.deliver(mine.number, mine.envelopes)
+        replies[COORDINATOR] = participant.deliver(mine.number, mine.envelopes, mine.missing)
     parcels = {name: Parcel("deliver", run, encode(batch)) for name, batch in batches.items() if name != COORDINATOR}
-    replies |= {name: answer.payload for name, answer in courier.exchange(parcels).items()}
-    return {name: decode(raw, Batch, name, LARGEST_BATCH) for name, raw in replies.items()}
+    answers, lost = courier.ask(parcels)
+    if not participant.manifest.horizontal:
+        for error in lost.values():
+            raise error
+    replies |= {name: answer.payload for name, answer in answers.items()}
+    return {name: decode(raw, Batch, name, LARGEST_BATCH) for name, raw in replies.items()}, tuple(lost)
 
 
 def file_key(path: Path) -> Secret:

@@ -29,10 +29,14 @@ class Refused(CreditfedError):
 
 
 class Courier:
-    """Exchanges parcels with named nodes. traffic: counts bytes and messages by node; wait: sleeps between polls."""
+    """Exchanges parcels with named nodes. bytes_sent, messages: by node; wait: sleeps between polls; patience: seconds until a node that
+    has not answered is lost.
+    """
 
-    def __init__(self, grid: Grid, nodes: Mapping[str, int], wait: Callable[[float], None] = time.sleep) -> None:
-        self._grid, self.nodes, self._wait = grid, dict(nodes), wait
+    def __init__(
+        self, grid: Grid, nodes: Mapping[str, int], wait: Callable[[float], None] = time.sleep, patience: float = PATIENCE
+    ) -> None:
+        self._grid, self.nodes, self._wait, self.patience = grid, dict(nodes), wait, patience
         self.bytes_sent = dict.fromkeys(nodes, 0)
         self.messages = dict.fromkeys(nodes, 0)
 
@@ -44,27 +48,39 @@ class Courier:
 
     def exchange(self, parcels: Mapping[str, Parcel]) -> dict[str, Parcel]:
         """One parcel to each named node, all at once; their answers by name. Raises LostNode or Refused."""
+        answers, lost = self.ask(parcels)
+        for error in lost.values():
+            raise error
+        return answers
+
+    def ask(self, parcels: Mapping[str, Parcel]) -> tuple[dict[str, Parcel], dict[str, LostNode]]:
+        """As `exchange`, with those who did not answer beside the answers. Raises Refused."""
         messages = [
             Message(content=pack(parcel), message_type=MESSAGE_TYPE, dst_node_id=self.nodes[name]) for name, parcel in parcels.items()
         ]
         names = dict(zip(self._grid.push_messages(messages), parcels, strict=True))
         answers: dict[str, Parcel] = {}
+        lost: dict[str, LostNode] = {}
         waited = 0.0
-        while len(answers) < len(parcels):
-            for reply in self._grid.pull_messages([i for i, name in names.items() if name not in answers]):
+        while len(answers) + len(lost) < len(parcels):
+            for reply in self._grid.pull_messages([i for i, name in names.items() if name not in answers and name not in lost]):
                 name = names[reply.metadata.reply_to_message_id]
-                answers[name] = self._opened(name, reply)
-            if len(answers) < len(parcels):
-                if waited > PATIENCE:
-                    missing = ", ".join(name for name in parcels if name not in answers)
-                    raise LostNode(missing, f"no answer within {PATIENCE:.0f} s", "Check that the node runs and reaches the coordinator.")
+                if reply.has_error():
+                    what = f"the node's process ended (Flower error {reply.error.code})"
+                    lost[name] = LostNode(name, what, "Restart the node, then resume the run.")
+                else:
+                    answers[name] = self._opened(name, reply)
+            if len(answers) + len(lost) < len(parcels):
+                if waited >= self.patience:
+                    action = "Check that the node runs and reaches the coordinator."
+                    silent = [name for name in parcels if name not in answers and name not in lost]
+                    lost |= {name: LostNode(name, f"no answer within {self.patience:g} s", action) for name in silent}
+                    break
                 self._wait(POLL)
                 waited += POLL
-        return {name: answers[name] for name in parcels}
+        return {name: answers[name] for name in parcels if name in answers}, lost
 
     def _opened(self, name: str, reply: Message) -> Parcel:
-        if reply.has_error():
-            raise LostNode(name, f"the node's process ended (Flower error {reply.error.code})", "Restart the node, then resume the run.")
         parcel = unpack(reply.content, name)
         self.messages[name] += 1
         self.bytes_sent[name] += len(parcel.payload)

@@ -8,6 +8,7 @@ from importlib.metadata import PackageNotFoundError, version
 from federation.kernel.errors import ConfigurationError
 from federation.kernel.manifest import (
     AlignSettings,
+    BankSettings,
     BinningSettings,
     Description,
     Manifest,
@@ -15,11 +16,13 @@ from federation.kernel.manifest import (
     PrivacySettings,
     SampleSettings,
     ScorecardSettings,
+    SelectSettings,
     check_manifest,
 )
 from server.run_file import RunFile
 
 SPINE = ("session", "align", "masked_sum", "partial_scores", "encrypted_linear")
+OVER_BANKS = ("session", "bonawitz", "banks")
 
 
 def code_version() -> str:
@@ -38,23 +41,23 @@ def draft_manifest(run_file: RunFile, run: str, descriptions: tuple[Description,
         raise ConfigurationError("run file", f"it names {wanted}, the connected nodes are {sorted(by_name)}", "Connect just those nodes.")
     ordered = [by_name[name] for name in wanted]
     label = next(description for description in ordered if description.party.label)
-    several = label.rows_per_firm
+    over_banks = all(description.party.label for description in ordered)
+    several = any(description.rows_per_firm for description in ordered if description.party.label)
     kinds = {description.id_kind for description in ordered}
     if len(kinds) > 1:
         raise ConfigurationError(
             "run file", "some parties' ids are Unified Social Credit Codes and others' are not", "All parties must use one kind of id."
         )
-    binned = run_file.run.model == "scorecard" or run_file.run.task == "binning"
     manifest = Manifest(
         run=run, task=run_file.run.task, model=run_file.run.model, purpose=run_file.run.purpose, seed=run_file.run.seed,
         coordinator=coordinator, parties=tuple(description.party for description in ordered),
-        contracts=(*SPINE, *(("binning",) if binned else ()), *(("logistic",) if run_file.run.task == "train" else ())),
+        contracts=_contracts(run_file, over_banks=over_banks),
         sample=SampleSettings(
             holdout=run_file.run.holdout,
             split_seed=run_file.run.seed if run_file.sample.split_seed is None else run_file.sample.split_seed,
             as_of=run_file.sample.as_of is not None, out_of_time_from=run_file.sample.out_of_time_from,
             weighted=run_file.sample.weight is not None, key="firm and month" if several else "firm",
-            periods=label.periods if several else (),
+            periods=tuple(sorted({period for d in ordered if d.party.label for period in d.periods})) if several else (),
         ),
         align=AlignSettings(visibility=run_file.align.visibility, kind=label.id_kind, former=run_file.align.former),
         settings=ModelSettings(
@@ -62,6 +65,8 @@ def draft_manifest(run_file: RunFile, run: str, descriptions: tuple[Description,
             missing=run_file.model.missing, tolerance=run_file.model.tolerance, max_iterations=run_file.model.max_iterations,
             signs=run_file.model.signs,
         ),
+        select=SelectSettings(**{f: getattr(run_file.select, f) for f in SelectSettings.__struct_fields__}),
+        banks=BankSettings(threshold=run_file.privacy.threshold, intercept=run_file.model.intercept, personal_C=run_file.model.personal_C),
         binning=BinningSettings(**{f: getattr(run_file.binning, f) for f in BinningSettings.__struct_fields__}),
         scorecard=ScorecardSettings(**{f: getattr(run_file.scorecard, f) for f in ScorecardSettings.__struct_fields__}),
         privacy=PrivacySettings(
@@ -71,3 +76,11 @@ def draft_manifest(run_file: RunFile, run: str, descriptions: tuple[Description,
     )  # fmt: skip
     check_manifest(manifest)
     return manifest
+
+
+def _contracts(run_file: RunFile, *, over_banks: bool) -> tuple[str, ...]:
+    """The leakage contracts of all that a run does."""
+    if over_banks:
+        return OVER_BANKS
+    binned = run_file.run.model == "scorecard" or run_file.run.task == "binning"
+    return (*SPINE, *(("binning",) if binned else ()), *(("logistic",) if run_file.run.task == "train" else ()))

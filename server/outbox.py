@@ -14,6 +14,7 @@ import msgspec
 from federation.carriage.sealed_file import SealedFile
 from federation.kernel.envelope import Envelope
 from federation.kernel.participant import Batch
+from federation.kernel.role import COORDINATOR
 
 
 class Cost(msgspec.Struct, frozen=True):
@@ -26,12 +27,15 @@ class Cost(msgspec.Struct, frozen=True):
 
 
 class Exchange(msgspec.Struct, frozen=True):
-    """batches: to carry to each party that is due; numbers: the last batch number of every party; done: who has finished or failed."""
+    """batches: to carry to each party that is due; numbers: the last batch number of every party; done: who has finished or failed;
+    lost: who did not answer and is not asked again.
+    """
 
     batches: dict[str, Batch]
     numbers: dict[str, int]
     done: dict[str, bool]
     cost: Cost = Cost()
+    lost: tuple[str, ...] = ()
 
     @classmethod
     def first(cls, parties: tuple[str, ...]) -> Self:
@@ -43,16 +47,26 @@ class Exchange(msgspec.Struct, frozen=True):
         """Everyone has finished, or nobody has anything to send."""
         return all(self.done.values()) or not self.batches
 
-    def following(self, replies: Mapping[str, Batch], cost: Cost) -> Exchange:
-        """The exchange that delivers what these replies send."""
+    @property
+    def stuck(self) -> bool:
+        """Nobody has anything to send, and nobody who is left has finished or failed."""
+        return not any(over for name, over in self.done.items() if name not in self.lost)
+
+    def following(self, replies: Mapping[str, Batch], cost: Cost, lost: tuple[str, ...] = ()) -> Exchange:
+        """The exchange that delivers what these replies send. lost: who gave no reply; the coordinator's participant is told so."""
+        gone = (*self.lost, *lost)
         waiting: dict[str, list[Envelope]] = {}
         for name, reply in replies.items():
             for envelope in reply.envelopes:
-                if envelope.sender == name and envelope.recipient in self.numbers:  # no party speaks, or is blamed, for another
+                known = envelope.recipient in self.numbers and envelope.recipient not in gone
+                if envelope.sender == name and known:  # no party speaks, or is blamed, for another
                     waiting.setdefault(envelope.recipient, []).append(envelope)
         batches = {name: Batch(self.numbers[name] + 1, tuple(waiting[name])) for name in self.numbers if name in waiting}
-        done = {name: over or (name in replies and replies[name].done) for name, over in self.done.items()}
-        return Exchange(batches, self.numbers | {name: batch.number for name, batch in batches.items()}, done, cost)
+        if lost:
+            told = batches.get(COORDINATOR, Batch(self.numbers[COORDINATOR] + 1))
+            batches[COORDINATOR] = msgspec.structs.replace(told, missing=lost)
+        done = {name: over or name in gone or (name in replies and replies[name].done) for name, over in self.done.items()}
+        return Exchange(batches, self.numbers | {name: batch.number for name, batch in batches.items()}, done, cost, gone)
 
 
 class Outbox:

@@ -170,6 +170,18 @@ class Pooled(Part, frozen=True, kw_only=True, omit_defaults=True):
     seconds: float | None = None
 
 
+class Banks(Part, frozen=True, kw_only=True, omit_defaults=True):
+    """A run over many banks. variant: the run's model among `fits`; overall: model -> split -> figures over all banks, from totals in score
+    cells; alone: bank -> model -> split -> figures on that bank's own rows; selection: each step with its reason.
+    """
+
+    variant: str | None = None
+    overall: dict[str, dict[str, Any]] | None = None
+    alone: dict[str, dict[str, Metrics]] | None = None
+    selection: list[dict[str, Any]] | None = None
+    fits: dict[str, dict[str, Any]] | None = None
+
+
 class Result(Part, frozen=True, kw_only=True, omit_defaults=True):
     """The whole document. converged: None where the model has no iterations; stop_reason: why it ended without converging."""
 
@@ -186,6 +198,8 @@ class Result(Part, frozen=True, kw_only=True, omit_defaults=True):
     privacy: Privacy | None = None
     cost: Cost | None = None
     pooled: Pooled | None = None
+    banks: Banks | None = None
+    statistics: dict[str, Any] | None = None
     notes: list[str] | None = None
 
 

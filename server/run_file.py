@@ -1,13 +1,14 @@
 """RUN.toml: what to compute, with whom, and what may be disclosed. Every key is known or an error; nothing is silently ignored.
 
-    [run]         task model purpose seed holdout
-    [model]       C standardize missing tolerance max_iterations signs
+    [run]         task model purpose seed holdout patience
+    [model]       C standardize missing tolerance max_iterations signs intercept personal_C
     [sample]      as_of out_of_time_from weight split_seed
     [binning]     method max_bins min_share min_bads monotone special woe_smoothing
+    [select]      iv_min corr_max vif_max p_max
     [scorecard]   base_points base_odds pdo
     [align]       visibility from
     [privacy]     single_partner_disclosure two_member_disclosure label_disclosure max_score_reveals minimum_cohort max_released_counts
-                  partner_disclosure
+                  partner_disclosure threshold
     [[party]]     name role source id label include exclude levels types bins id_kind
 
 Paths are relative to the file. Keys of features that this version does not have yet are refused by name.
@@ -28,6 +29,7 @@ import msgspec
 from msgspec import Meta
 
 from federation.kernel.errors import ConfigurationError
+from federation.kernel.manifest import FEWEST_BANKS, MOST_BANKS
 from federation.kernel.role import COORDINATOR
 from server import strict_toml
 from server.strict_toml import refuse_later, require_known
@@ -37,14 +39,14 @@ Count = Annotated[int, Meta(ge=1, le=2**31 - 1)]
 Positive = Annotated[float, Meta(gt=0)]
 Text = Annotated[str, Meta(min_length=1)]
 
-LATER_TASKS = ("statistics", "score", "acquire", "monitor", "portfolio")
+LATER_TASKS = ("score", "acquire", "monitor", "portfolio")
 LATER_MODELS = ("boosting", "network", "expert")
 LATER_SAMPLE = ("segment",)
-LATER_SELECT = ("iv_min", "corr_max", "vif_max", "p_max")
 LATER_PRIVACY = ("label_noise", "epsilon", "delta")
 TABLES = ("run", "model", "sample", "binning", "select", "scorecard", "align", "privacy", "party")
 _PARTY_NAME = re.compile(r"[a-z][a-z0-9-]{0,31}")
 _FEWEST_PARTIES, _MOST_PARTIES = 2, 8
+_ACROSS = "Leave it out: it is for runs over many banks, where every [[party]] has a label."
 
 
 class _Table(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -52,17 +54,22 @@ class _Table(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
 
 
 class RunSettings(_Table, frozen=True):
-    """[run]. seed: all model randomness; holdout: share of firms held out for the test sample, in [0, 1)."""
+    """[run]. seed: all model randomness; holdout: share of firms held out for the test sample, in [0, 1); patience: seconds until a bank that
+    does not answer is given up.
+    """
 
-    task: Literal["train", "binning"] = "train"
+    task: Literal["train", "binning", "statistics"] = "train"
     model: Literal["logistic", "scorecard"] = "logistic"
     purpose: Text = "model development"
     seed: Natural = 0
     holdout: Annotated[float, Meta(ge=0, lt=1)] = 0.3
+    patience: Positive = 3600.0
 
 
 class ModelTable(_Table, frozen=True):
-    """[model]. C: scikit-learn's inverse ridge strength, may be inf; missing: the rule for missing values, "bin" for binned columns."""
+    """[model]. C: scikit-learn's inverse ridge strength, may be inf; missing: the rule for missing values, "bin" for binned columns;
+    intercept, personal_C: over many banks, an intercept or slopes of each bank's own.
+    """
 
     C: Positive
     missing: Literal["mean", "zero", "indicator", "error", "bin"]
@@ -70,6 +77,17 @@ class ModelTable(_Table, frozen=True):
     tolerance: Annotated[float, Meta(gt=0, le=0.01)] = 1e-7
     max_iterations: Count = 50
     signs: Literal["free", "woe"] = "free"
+    intercept: Literal["common", "per bank"] = "common"
+    personal_C: Positive | None = None  # noqa: N815  # C as scikit-learn writes it
+
+
+class SelectTable(_Table, frozen=True):
+    """[select], over many banks: the limit of each step; None: the step is not taken."""
+
+    iv_min: Annotated[float, Meta(ge=0)] | None = None
+    corr_max: Annotated[float, Meta(gt=0, lt=1)] | None = None
+    vif_max: Annotated[float, Meta(gt=1)] | None = None
+    p_max: Annotated[float, Meta(gt=0, lt=1)] | None = None
 
 
 class SampleTable(_Table, frozen=True):
@@ -126,6 +144,7 @@ class PrivacyTable(_Table, frozen=True):
     minimum_cohort: Count = 10
     max_released_counts: Count | None = None
     partner_disclosure: Literal["direction", "edges", "full"] = "direction"
+    threshold: Count | None = None
 
 
 class Party(_Table, frozen=True):
@@ -152,6 +171,7 @@ class RunFile(msgspec.Struct, frozen=True, kw_only=True):
     run: RunSettings
     model: ModelTable
     sample: SampleTable
+    select: SelectTable
     binning: BinningTable
     scorecard: ScorecardTable
     align: AlignSettings
@@ -195,10 +215,15 @@ def load(path: Path) -> RunFile:
     scorecard = strict_toml.table(f"{file}: [scorecard]", raw.get("scorecard", {}), ScorecardTable)
     align = _align(path, raw.get("align", {}))
     parties = _parties(path, raw.get("party", []), binned=_binned(run))
+    select = strict_toml.table(f"{file}: [select]", raw.get("select", {}), SelectTable)
     _check_consortium(file, parties, run, privacy)
+    if len(parties) == sum(party.label is not None for party in parties):
+        _check_banks(file, run, select, binned=_binned(run))
+    else:
+        _check_across(file, run, model, select, privacy)
     return RunFile(
-        path=path.resolve(), digest=hashlib.sha256(path.read_bytes()).hexdigest(), run=run, model=model, sample=sample, binning=binning,
-        scorecard=scorecard, align=align, privacy=privacy, parties=parties,
+        path=path.resolve(), digest=hashlib.sha256(path.read_bytes()).hexdigest(), run=run, model=model, sample=sample, select=select,
+        binning=binning, scorecard=scorecard, align=align, privacy=privacy, parties=parties,
     )  # fmt: skip
 
 
@@ -212,11 +237,6 @@ def _refuse_later(file: str, raw: Mapping[str, Any]) -> None:
     for key, later in (("task", LATER_TASKS), ("model", LATER_MODELS)):
         if isinstance(run.get(key), str):
             refuse_later(f"{file}: [run]", [run[key]], later, key)
-    select = raw.get("select", {})
-    if not isinstance(select, Mapping):
-        raise ConfigurationError(f"{file}: [select]", "is not a table", "Leave it out.")
-    require_known(f"{file}: [select]", select, LATER_SELECT)
-    refuse_later(f"{file}: [select]", select, LATER_SELECT)
 
 
 def _model(file: str, raw: Any, run: RunSettings) -> ModelTable:
@@ -305,23 +325,55 @@ def _existing(where: str, key: str, folder: Path, name: str) -> str:
 
 
 def _check_consortium(file: str, parties: tuple[Party, ...], run: RunSettings, privacy: PrivacyTable) -> None:
-    """Names, the one label party, and how many there are."""
+    """Names, who has a label, and how many there are."""
     names = [party.name for party in parties]
     for name in names:
         if names.count(name) > 1:
             raise ConfigurationError(f"{file}: [[party]] {name}", "two parties have this name", "Give every party its own name.")
+    labelled = [party.name for party in parties if party.label is not None]
+    if len(labelled) == len(parties) > 1:
+        _check_bank_count(file, len(parties))
+        return
     if not _FEWEST_PARTIES <= len(parties) <= _MOST_PARTIES:
         action = f"A run across parties takes {_FEWEST_PARTIES} to {_MOST_PARTIES}."
         raise ConfigurationError(file, f"it has {len(parties)} [[party]] sections", action)
-    labelled = [party.name for party in parties if party.label is not None]
     if not labelled:
         raise ConfigurationError(file, "no party has a label", 'Give the bank its label column: label = "label".')
     if len(labelled) > 1:
-        what = f"{len(labelled)} parties have a label ({', '.join(labelled)}); several label parties are not available yet in this version"
-        raise ConfigurationError(file, what, "Leave the label to one bank.")
+        what = f"{len(labelled)} parties have a label ({', '.join(labelled)}); several label parties beside others are not available yet"
+        raise ConfigurationError(file, what, "Leave the label to one bank, or give every party one: a run over many banks.")
     if run.task == "train" and len(parties) == _FEWEST_PARTIES and not privacy.single_partner_disclosure:
         raise ConfigurationError(
             f"{file}: [privacy] single_partner_disclosure",
             "with one feature party the label party sees that party's score of each of its own rows",
             "Add a second feature party, or accept it with single_partner_disclosure = true.",
         )
+
+
+def _check_bank_count(file: str, count: int) -> None:
+    if not FEWEST_BANKS <= count <= MOST_BANKS:
+        action = f"A run over many banks takes {FEWEST_BANKS} to {MOST_BANKS}; of two, each would learn the other's numbers."
+        raise ConfigurationError(file, f"it has {count} [[party]] sections, each with a label", action)
+
+
+def _check_banks(file: str, run: RunSettings, select: SelectTable, *, binned: bool) -> None:
+    """What a run over many banks cannot do yet, or not with this model."""
+    if run.task == "binning":
+        raise ConfigurationError(
+            f"{file}: [run] task", "binning alone over many banks is not available yet in this version", 'Use "train".'
+        )
+    if select.iv_min is not None and not binned:
+        raise ConfigurationError(f"{file}: [select] iv_min", "needs bins, and this model has none", 'Use [run] model = "scorecard".')
+
+
+def _check_across(file: str, run: RunSettings, model: ModelTable, select: SelectTable, privacy: PrivacyTable) -> None:
+    """Keys of runs over many banks in a run across parties."""
+    if run.task == "statistics":
+        raise ConfigurationError(
+            f"{file}: [run] task", "statistics across parties are not available yet in this version", "Give every [[party]] a label."
+        )
+    given = [f"[select] {key}" for key in select.__struct_fields__ if getattr(select, key) is not None]
+    given += ["[model] intercept"] * (model.intercept != "common") + ["[model] personal_C"] * (model.personal_C is not None)
+    given += ["[privacy] threshold"] * (privacy.threshold is not None)
+    if given:
+        raise ConfigurationError(f"{file}: {given[0]}", "is not available yet in a run across parties", _ACROSS)

@@ -25,6 +25,7 @@ from threadpoolctl import threadpool_limits
 from federation.kernel.errors import ConfigurationError, CreditfedError
 from server.run_file import RunFile, load
 from simulations.gather import gather
+from simulations.gather_banks import gather_banks
 from simulations.progress import Screen
 
 BACKENDS = ("inline",)
@@ -57,7 +58,11 @@ def simulate(run_file: Path, out: Path, *, backend: str = "inline", journal: str
     if failure is not None:
         erase_journals(out)
         raise failure
-    result = gather(settings, out, homes, conduct, time.monotonic() - started, screen.history, pooled=pooled)
+    seconds = time.monotonic() - started
+    if all(party.label for party in settings.parties):
+        result = gather_banks(settings, out, homes, conduct, seconds, backend=backend, with_pooled=pooled)
+    else:
+        result = gather(settings, out, homes, conduct, seconds, screen.history, pooled=pooled)
     write_report(out)
     erase_journals(out)
     screen.summary(result, out)

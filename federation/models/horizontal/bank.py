@@ -1,0 +1,32 @@
+"""A bank's program by the manifest's task: which plan, what all banks have alike, and what its screen shows."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from federation.kernel.manifest import Manifest
+from federation.models.horizontal.plan import Plan
+from federation.models.horizontal.program import Bank
+from federation.models.horizontal.train import Train, Trained, TrainSettings
+from federation.models.horizontal.train_document import share_lines
+from federation.models.sample import draw_sample
+from federation.models.training import Local
+
+Levels = dict[str, tuple[str, ...]]
+
+
+def bank_of(manifest: Manifest, me: str, local: Local) -> Bank[Any]:
+    """The program of one bank."""
+    table = local.table
+
+    def train(levels: Levels) -> Plan[Trained]:
+        return Train(table, draw_sample(table, manifest.sample), TrainSettings.of(manifest, levels, local.bins))
+
+    return Bank(manifest, me, table, train, share_lines, _figures)  # type: ignore[arg-type]  # the plan is the one that was made
+
+
+def _figures(state: Trained) -> dict[str, float | str]:
+    """The phase, and of a fit how far it is."""
+    fit = state.fits.get(state.comparing) if state.comparing else state.selection.fit if state.selection else None
+    out: dict[str, float | str] = {"step": state.phase}
+    return out if fit is None else out | {"iteration": fit.iteration}

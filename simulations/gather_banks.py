@@ -1,0 +1,168 @@
+"""From the banks' results folders to result.json of a run over many banks; with --pooled, the fit on all banks' rows beside it."""
+
+from __future__ import annotations
+
+import datetime as dt
+import json
+import shutil
+import time
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import numpy as np
+import pandas as pd
+from scipy.special import expit
+
+from clients.node import resident
+from federation.kernel.manifest import Manifest
+from federation.models import metrics
+from federation.models.sample import SPLITS, draw_sample
+from server import result as results
+from server.draft import code_version
+from server.run_file import RunFile
+from simulations import pooled
+from simulations.reference import frame, rule
+
+RESAMPLES = 200
+TOGETHER = (
+    "Figures over all rows stand here because this is a simulation; in a deployment each bank has those of its own rows and the totals."
+)
+
+
+def gather_banks(
+    settings: RunFile, out: Path, homes: dict[str, Path], conduct: dict[str, Any], seconds: float, *, backend: str, with_pooled: bool
+) -> dict[str, Any]:
+    """Write DIR/result.json and its neighbours; returns the document."""
+    manifest = msgspec.convert(conduct["manifest"], Manifest, strict=False)
+    shares = {name: json.loads(path.read_text()) for name, home in homes.items() if (path := home / "results" / "share.json").exists()}
+    for folder in ("scores", "models", "audit", "bins"):
+        shutil.rmtree(out / folder, ignore_errors=True)
+    for name in shares:
+        _copy(out, homes[name], name)
+    share = next(iter(shares.values()))
+    document: dict[str, Any] = {
+        "schema_version": results.SCHEMA_VERSION,
+        "run": {
+            "id": manifest.run, "name": settings.path.stem, "task": manifest.task, "model": manifest.model, "purpose": manifest.purpose,
+            "seed": manifest.seed, "holdout": manifest.sample.holdout, "backend": backend, "version": code_version(),
+            "finished": dt.datetime.now(dt.UTC).isoformat(timespec="seconds"),
+        },
+        "manifest_hash": conduct["manifest_hash"], "model_hash": conduct["model_hash"],
+        "privacy": {"leakage": list(manifest.contracts)},
+        "cost": {
+            "seconds_total": seconds, "seconds": conduct["seconds"], "bytes_sent": conduct["bytes_sent"], "messages": conduct["messages"],
+        },
+        "parties": [_party(manifest, name, shares.get(name)) for name in homes],
+        "notes": [TOGETHER, *_notes(homes, shares)],
+    }  # fmt: skip
+    if manifest.task == "train":
+        document |= _trained(manifest, out, shares, share)
+        if with_pooled:
+            document["pooled"] = pooled_document(manifest, {name: homes[name] for name in shares}, share, out)
+    else:
+        document["statistics"] = share["statistics"]
+    results.write_whole(out / "result.json", json.dumps(document, indent=1).encode())
+    return document
+
+
+def _copy(out: Path, home: Path, name: str) -> None:
+    wanted = [
+        ("share.json", "models", f"{name}.json"),
+        ("log.jsonl", "audit", f"{name}.jsonl"),
+        ("scores.parquet", "scores", f"{name}.parquet"),
+    ]
+    for source, folder, target in wanted:
+        path = home / "results" / source
+        if path.exists():
+            (out / folder).mkdir(exist_ok=True)
+            shutil.copyfile(path, out / folder / target)
+
+
+def _trained(manifest: Manifest, out: Path, shares: dict[str, Any], share: dict[str, Any]) -> dict[str, Any]:
+    fit = share["fits"][share["variant"]]
+    scored = pd.concat([pd.read_parquet(out / "scores" / f"{name}.parquet") for name in shares], ignore_index=True)
+    labels, weights = _labels(manifest, out, tuple(shares))
+    figures, curves = {}, {}
+    for split in SPLITS:
+        chosen = (scored["split"] == split).to_numpy()
+        score = scored["score"].to_numpy()[chosen]
+        sample = metrics.Sample.of(labels[chosen], score, expit(score), weights[chosen])
+        figures[split] = metrics.measure(sample, np.random.Generator(np.random.Philox(manifest.seed)), RESAMPLES).document()
+        curves[split] = msgspec.to_builtins(metrics.curves(sample))
+    (out / "curves.json").write_text(json.dumps(curves))
+    model: dict[str, Any] = {
+        "type": manifest.model, "intercept": fit["constant"], "coefficients": {"all banks": fit["coefficients"]},
+        "standardized": {"all banks": fit["standardized"]},
+        "p_values": {"all banks": {name: fit["p"].get(name) for name in fit["coefficients"]}},
+    }  # fmt: skip
+    if share["tables"]:
+        model["bins"] = {"all banks": {table["column"]: _bins(table) for table in share["tables"]}}
+    return {
+        "converged": fit["converged"], "stop_reason": fit["reason"] or None, "model": model, "metrics": figures,
+        "banks": {
+            "variant": share["variant"], "overall": share["overall"], "selection": share["selection"], "fits": share["fits"],
+            "alone": {name: own["own"]["figures"] for name, own in shares.items()},
+        },
+    }  # fmt: skip
+
+
+def _bins(table: dict[str, Any]) -> list[dict[str, Any]]:
+    return [{key: row[key] for key in ("label", "share", "goods", "bads", "woe")} for row in table["rows"]]
+
+
+def _labels(manifest: Manifest, out: Path, names: tuple[str, ...]) -> tuple[Any, Any]:
+    """Labels and weights of all banks' rows, in the order of their files of scores."""
+    tables = [resident(out / "parties" / name).table(manifest) for name in names]
+    labels = np.concatenate([table.label for table in tables if table.label is not None])
+    return labels, np.concatenate([np.ones(table.rows) if table.weight is None else table.weight for table in tables])
+
+
+def _party(manifest: Manifest, name: str, share: dict[str, Any] | None) -> dict[str, Any]:
+    declared = manifest.party(name)
+    iv = {} if share is None else share.get("iv", {})
+    columns = [{"name": column.name, "kind": column.kind, "iv": iv.get(column.name)} for column in declared.columns]
+    return {"name": name, "role": declared.role, "columns": columns} | ({} if share is None else {"rows": share["own_rows"]})
+
+
+def _notes(homes: dict[str, Path], shares: dict[str, Any]) -> list[str]:
+    notes = [f"{name} was lost on the way and has no result" for name in homes if name not in shares]
+    return notes + sorted({note for share in shares.values() for note in share["notes"]})
+
+
+def pooled_document(manifest: Manifest, homes: dict[str, Path], share: dict[str, Any], out: Path) -> dict[str, Any]:
+    """The same columns, cut points and rules fitted on all banks' rows together, and the differences.
+
+    Of own intercepts and slopes nothing pooled is computed here: the comparison is with the `global` fit.
+    """
+    started = time.monotonic()
+    tables = {name: resident(home).table(manifest) for name, home in homes.items()}
+    keys = np.concatenate([np.array([f"{name}/{key}" for key in table.keys], object) for name, table in tables.items()])
+    samples = [draw_sample(table, manifest.sample) for table in tables.values()]
+    labels, weights = _labels(manifest, out, tuple(homes))
+    rows = pooled.Rows(keys, labels.astype(float), weights, np.concatenate([sample.train for sample in samples]))
+    frames = [frame(table).set_axis([f"{name}/{key}" for key in table.keys]) for name, table in tables.items()]
+    rules = {
+        part["column"]: rule(part, manifest, {"tables": [_shown(table) for table in share["tables"]]})
+        for part in share["encoding"]["columns"]
+    }
+    joined = pooled.fit(
+        rows, {"all banks": pd.concat(frames)}, {"all banks": rules}, manifest.settings.C, standardize=manifest.settings.standardize
+    )
+    names = np.concatenate([sample.split_names() for sample in samples])
+    fit = share["fits"]["global"]
+    figures = {}
+    for split in SPLITS:
+        chosen = names == split
+        sample = metrics.Sample.of(labels[chosen], joined.scores[chosen], expit(joined.scores[chosen]), weights[chosen])
+        figures[split] = metrics.measure(sample).document()
+    differences = [abs(joined.standardized["all banks"][name] - value) for name, value in fit["standardized"].items()]
+    return {
+        "metrics": figures, "intercept": joined.intercept, "coefficients": joined.coefficients, "standardized": joined.standardized,
+        "max_difference": max(differences, default=0.0), "seconds": time.monotonic() - started,
+    }  # fmt: skip
+
+
+def _shown(table: dict[str, Any]) -> dict[str, Any]:
+    """A table as `rule` reads it: nobody is absent among banks."""
+    return {"column": table["column"], "bins": [{"goods": 0.0}]}
