@@ -11,6 +11,8 @@ import pandas as pd
 from clients.home import Home
 from federation.kernel.participant import Participant
 from federation.models.horizontal.program import Bank, Standing
+from federation.models.horizontal.statistics import Measured, Statistics
+from federation.models.horizontal.statistics_document import document
 from federation.models.horizontal.train import Train, Trained
 from federation.models.horizontal.train_document import scores, share_document
 from federation.models.sample import SPLITS
@@ -21,7 +23,7 @@ def write_bank_results(home: Home, participant: Participant[Standing], program: 
     standing, table = participant.state, program.table
     plan, state = program.plan(standing), program.state_of(standing)
     if isinstance(plan, Train) and isinstance(state, Trained):
-        share = share_document(plan, state, program.me)
+        share: dict[str, Any] = share_document(plan, state, program.me)
         share["notes"] = [*table.notes, *share["notes"]]
         chosen = share["variant"]
         home.write("metrics.json", json.dumps(share["own"]["figures"].get(chosen, {})))
@@ -30,6 +32,8 @@ def write_bank_results(home: Home, participant: Participant[Standing], program: 
         stream = io.BytesIO()
         pd.DataFrame(rows).to_parquet(stream, index=False)
         home.write("scores.parquet", stream.getvalue())
+    elif isinstance(plan, Statistics) and isinstance(state, Measured):
+        share = {"statistics": document(plan, state), "notes": list(table.notes)}
     home.write("share.json", json.dumps(share | {"party": program.me, "own_rows": table.rows, "left": list(standing.members)}, indent=1))
     home.log(
         "finished", run=participant.manifest.run, session=participant.session.hex(), manifest=participant.manifest.hash.hex(), rows=table.rows,

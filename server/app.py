@@ -121,6 +121,8 @@ def _carry(courier: Courier, participant: Participant[Any], run: str, outbox: Ou
         exchange = exchange.following(replies, cost, lost)
         for watch in watchers:
             watch(participant.stage, cost.exchanges)
+    if exchange.stuck and exchange.lost:
+        raise LostNode(", ".join(exchange.lost), "did not answer in time, and the session cannot open without", "Start a new run.")
     if exchange.stuck:
         names = ", ".join(exchange.done)
         raise LostNode(names, "the run stands still: nobody has anything to send", "Resume the run; if it happens again, report it.")

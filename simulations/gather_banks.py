@@ -61,7 +61,7 @@ def gather_banks(
         if with_pooled:
             document["pooled"] = pooled_document(manifest, {name: homes[name] for name in shares}, share, out)
     else:
-        document["statistics"] = share["statistics"]
+        document["statistics"] = {key: value for key, value in share["statistics"].items() if key != "own"}
     results.write_whole(out / "result.json", json.dumps(document, indent=1).encode())
     return document
 

@@ -377,8 +377,9 @@ class Participant(Generic[S]):
         """Raises LostParty where a step cannot go on without those who are lost."""
         answered, needed = len(step.expect) - len(lost), len(step.expect) if step.quorum is None else step.quorum
         if answered < needed:
+            rule = "here everyone must" if step.quorum is None else f"{answered} did, and {needed} must (rule: threshold)"
             raise LostParty(
-                ", ".join(sorted(lost)), f"did not answer in time; {answered} did, and {needed} must (rule: threshold)",
+                ", ".join(sorted(lost)), f"did not answer in time; {rule}",
                 "Nothing was opened. Start a new run when these parties are back.",
             )  # fmt: skip
 

@@ -7,6 +7,8 @@ from typing import Any
 from federation.kernel.manifest import Manifest
 from federation.models.horizontal.plan import Plan
 from federation.models.horizontal.program import Bank
+from federation.models.horizontal.statistics import Measured, Statistics, StatisticsSettings
+from federation.models.horizontal.statistics_document import share_lines as statistics_lines
 from federation.models.horizontal.train import Train, Trained, TrainSettings
 from federation.models.horizontal.train_document import share_lines
 from federation.models.sample import draw_sample
@@ -22,6 +24,11 @@ def bank_of(manifest: Manifest, me: str, local: Local) -> Bank[Any]:
     def train(levels: Levels) -> Plan[Trained]:
         return Train(table, draw_sample(table, manifest.sample), TrainSettings.of(manifest, levels, local.bins))
 
+    def statistics(levels: Levels) -> Plan[Measured]:
+        return Statistics(table, StatisticsSettings.of(manifest, levels))
+
+    if manifest.task == "statistics":
+        return Bank(manifest, me, table, statistics, statistics_lines)  # type: ignore[arg-type]  # the plan is the one that was made
     return Bank(manifest, me, table, train, share_lines, _figures)  # type: ignore[arg-type]  # the plan is the one that was made
 
 

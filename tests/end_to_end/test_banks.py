@@ -1,0 +1,144 @@
+"""Runs over many banks by the command: equal to the pooled fit, going on without a bank that is lost, refusing what would not be safe."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+import tomli_w
+from flwr.app import Message
+
+from simulations.inline import InlineGrid
+from simulations.world import generate
+from tests.end_to_end.scene import Answer, creditfed, simulated
+
+BANKS = ("bank-a", "bank-b", "bank-c", "bank-d", "bank-e")
+COLUMNS = ["utilisation", "overdraft_days", "officer_grade"]
+SEED = 77
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Five banks of uneven size with the same columns and different firms."""
+    print(f"seed {SEED}")
+    table = generate(firms=3_000, seed=SEED).bank.drop_duplicates("id")
+    place = np.random.default_rng(SEED).choice(len(BANKS), len(table), p=[0.35, 0.25, 0.2, 0.12, 0.08])
+    root = tmp_path_factory.mktemp("banks")
+    for number, name in enumerate(BANKS):
+        table[place == number].to_parquet(root / f"{name}.parquet", index=False)
+    return root
+
+
+def run_file(folder: Path, name: str, banks: tuple[str, ...] = BANKS, **changes: dict[str, Any]) -> Path:
+    document: dict[str, Any] = {"run": {"task": "train", "model": "logistic", "seed": 7, "patience": 0.2}, "sample": {"as_of": "as_of"}}
+    for key, value in changes.items():
+        document.setdefault(key, {}).update(value)
+    sections = [
+        {"name": bank, "role": "bank", "source": f"{bank}.parquet", "label": "label", "include": COLUMNS} for bank in banks
+    ]  # fmt: skip
+    path = folder / f"{name}.toml"
+    path.write_text(tomli_w.dumps(document | {"party": sections}))
+    return path
+
+
+def lost(monkeypatch: pytest.MonkeyPatch, places: dict[int, int]) -> None:
+    """Nodes by number that answer so many messages and then fall silent, as processes that died would."""
+    answered: dict[int, int] = {}
+    pull = InlineGrid.pull_messages
+
+    def withheld(grid: InlineGrid, identifiers: Any) -> list[Message]:
+        passed = []
+        for reply in pull(grid, identifiers):
+            node = reply.metadata.src_node_id
+            answered[node] = answered.get(node, 0) + 1
+            if answered[node] <= places.get(node - 11, 1 << 30):
+                passed.append(reply)
+        return passed
+
+    monkeypatch.setattr(InlineGrid, "pull_messages", withheld)
+
+
+@pytest.mark.parametrize("model", ["logistic", "scorecard"])
+def test_a_model_over_banks_is_the_pooled_model(folder: Path, tmp_path: Path, model: str) -> None:
+    found = simulated(run_file(folder, model, run={"model": model}), tmp_path / "out", "--pooled")
+    assert found["converged"]
+    assert found["pooled"]["max_difference"] < 1e-8
+    for split in ("train", "test"):
+        for figure in ("auc", "ks"):
+            assert round(found["metrics"][split][figure], 4) == round(found["pooled"]["metrics"][split][figure], 4)
+    logs = [(tmp_path / "out" / "audit" / f"{name}.jsonl").read_text().splitlines()[-1] for name in BANKS]
+    hashes = {json.loads(log)["model_hash"] for log in logs}
+    assert hashes == {found["model_hash"]}
+    assert set(found["banks"]["alone"]) == set(BANKS)
+    assert {"global", "per bank", "local"} <= set(found["banks"]["alone"]["bank-a"])
+
+
+def test_statistics_are_those_of_the_pooled_table(folder: Path, tmp_path: Path) -> None:
+    found = simulated(run_file(folder, "statistics", run={"task": "statistics"}), tmp_path / "out")["statistics"]
+    pooled = pd.concat([pd.read_parquet(folder / f"{bank}.parquet") for bank in BANKS])
+    assert found["rows"] == len(pooled)
+    for column in found["columns"]:
+        if column["kind"] == "numeric":
+            values = pooled[column["name"]]
+            assert column["count"] == values.notna().sum()
+            assert column["mean"] == pytest.approx(values.mean(), rel=1e-9)
+            assert column["variance"] == pytest.approx(values.var(ddof=1), rel=1e-9)
+    assert "own" not in found, "a bank's own figures are not in the document of all"
+
+
+@pytest.mark.parametrize("place", [3, 4])
+def test_a_session_does_not_open_without_a_bank_and_says_which(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, place: int
+) -> None:
+    lost(monkeypatch, {4: place})
+    answer = refused(run_file(folder, "opening"), tmp_path / "out", code=4)
+    assert "bank-e: did not answer in time" in answer.err
+
+
+@pytest.mark.parametrize("place", [5, 6, 8, 13, 30, 31, 32, 33, 34])
+def test_a_run_goes_on_without_a_bank_that_falls_silent(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, place: int) -> None:
+    lost(monkeypatch, {4: place})
+    found = simulated(run_file(folder, "silent"), tmp_path / "out")
+    assert found["converged"]
+    assert any(note.startswith("bank-e was lost") for note in found["notes"])
+    assert set(found["banks"]["alone"]) == set(BANKS) - {"bank-e"}
+
+
+def test_below_the_threshold_nothing_is_opened_and_the_run_ends_with_one_reason(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lost(monkeypatch, {3: 9, 4: 9})
+    answer = creditfed("simulate", run_file(folder, "below"), "--out", tmp_path / "out")
+    assert answer.code == 4
+    assert "bank-d, bank-e" in answer.err
+    assert "threshold" in answer.err
+    assert "Traceback" not in answer.err
+    assert not (tmp_path / "out" / "result.json").exists()
+    assert not list((tmp_path / "out").glob("parties/*/results/share.json"))
+
+
+def refused(path: Path, out: Path, code: int = 2) -> Answer:
+    answer = creditfed("simulate", path, "--out", out)
+    assert answer.code == code, answer.err
+    assert not (out / "result.json").exists()
+    return answer
+
+
+def test_two_banks_are_refused(folder: Path, tmp_path: Path) -> None:
+    assert "3 to 64" in refused(run_file(folder, "two", BANKS[:2]), tmp_path / "out").err
+
+
+def test_a_threshold_of_two_thirds_or_less_is_refused(folder: Path, tmp_path: Path) -> None:
+    assert "threshold" in refused(run_file(folder, "low", privacy={"threshold": 3}), tmp_path / "out").err
+
+
+def test_banks_with_other_columns_are_refused_by_name(folder: Path, tmp_path: Path) -> None:
+    path = run_file(folder, "columns")
+    path.write_text(path.read_text().replace('"officer_grade",\n]', "]", 1))
+    answer = refused(path, tmp_path / "out")
+    assert "same columns" in answer.err
+    assert "officer_grade" in answer.err
