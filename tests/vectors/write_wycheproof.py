@@ -75,7 +75,7 @@ def flipped(raw: bytes, place: int, bit: int = 0) -> bytes:
     return bytes(out)
 
 
-def test_of(flags: list[str], comment: str, result: str, **fields: Any) -> Test:
+def entry(flags: list[str], comment: str, result: str, **fields: Any) -> Test:
     plain = {k: v.hex() if isinstance(v, bytes) else v for k, v in fields.items()}
     return {"tcId": 0, "comment": comment, "flags": flags, **plain, "result": result}
 
@@ -89,8 +89,8 @@ def agreements() -> dict[str, Any]:
     )]  # fmt: skip
     shared = bytes.fromhex("4a5d9d5ba4ce2de1728e3bf480350f25e07e21c947d19e3376f09b3c1e161742")
     tests = [
-        test_of(["Ktv"], "RFC 7748 section 6.1", "valid", private=alice, public=publics[1], shared=shared),
-        test_of(["Ktv"], "RFC 7748 section 6.1", "valid", private=bob, public=publics[0], shared=shared),
+        entry(["Ktv"], "RFC 7748 section 6.1", "valid", private=alice, public=publics[1], shared=shared),
+        entry(["Ktv"], "RFC 7748 section 6.1", "valid", private=bob, public=publics[0], shared=shared),
     ]
     p = reference.CURVE_P
     eighth = [bytes.fromhex(x) for x in (
@@ -103,24 +103,24 @@ def agreements() -> dict[str, Any]:
             for who, private in (("alice", alice), ("bob", bob)):
                 public = (value | high).to_bytes(32, "little")
                 comment = f"a point of low order, {why}{', high bit set' if high else ''}, with {who}'s key"
-                tests.append(test_of(["LowOrderPublic"], comment, "invalid", private=private, public=public, shared=bytes(32)))
+                tests.append(entry(["LowOrderPublic"], comment, "invalid", private=private, public=public, shared=bytes(32)))
     for value in range(p + 2, 1 << 255):
         public = value.to_bytes(32, "little")
         same = reference.x25519(alice, (value - p).to_bytes(32, "little"))
-        tests.append(test_of(["NonCanonicalPublic"], f"u = p + {value - p}", "acceptable", private=alice, public=public, shared=same))
+        tests.append(entry(["NonCanonicalPublic"], f"u = p + {value - p}", "acceptable", private=alice, public=public, shared=same))
     for size in (0, 1, 31, 33, 64):
         cut = (publics[1] * 2)[:size]
-        tests.append(test_of(["InvalidPublicSize"], f"a public key of {size} bytes", "invalid", private=alice, public=cut, shared=shared))
+        tests.append(entry(["InvalidPublicSize"], f"a public key of {size} bytes", "invalid", private=alice, public=cut, shared=shared))
         cut = (alice * 2)[:size]
         tests.append(
-            test_of(["InvalidPrivateSize"], f"a private key of {size} bytes", "invalid", private=cut, public=publics[1], shared=shared)
+            entry(["InvalidPrivateSize"], f"a private key of {size} bytes", "invalid", private=cut, public=publics[1], shared=shared)
         )
-    pairs = [test_of(["Ktv"], "RFC 7748 section 6.1", "valid", private=k, public=u) for k, u in zip((alice, bob), publics, strict=True)]
+    pairs = [entry(["Ktv"], "RFC 7748 section 6.1", "valid", private=k, public=u) for k, u in zip((alice, bob), publics, strict=True)]
     for i in range(8):
         private = pseudorandom(f"agreement {i}")
         public = reference.x25519(private, (9).to_bytes(32, "little"))
-        pairs.append(test_of(["Pseudorandom"], "", "valid", private=private, public=public))
-    pairs += [test_of(["InvalidPrivateSize"], f"{size} bytes", "invalid", private=bytes(size), public=publics[0]) for size in (0, 31, 33)]
+        pairs.append(entry(["Pseudorandom"], "", "valid", private=private, public=public))
+    pairs += [entry(["InvalidPrivateSize"], f"{size} bytes", "invalid", private=bytes(size), public=publics[0]) for size in (0, 31, 33)]
     groups = [{"type": "XdhComp", "curve": "curve25519", "tests": tests}, {"type": "XdhPublic", "curve": "curve25519", "tests": pairs}]
     return document("XDH", ["X25519: points of low order, other encodings, wrong lengths; public keys of private ones."], groups)
 
@@ -140,37 +140,37 @@ SIGNATURES = (
 
 def signatures() -> dict[str, Any]:
     groups: list[dict[str, Any]] = []
-    signing = [test_of(["Ktv"], "RFC 8032 section 7.1", "valid", sk=sk, pk=pk, msg=msg, sig=sig) for sk, pk, msg, sig in SIGNATURES]
+    signing = [entry(["Ktv"], "RFC 8032 section 7.1", "valid", sk=sk, pk=pk, msg=msg, sig=sig) for sk, pk, msg, sig in SIGNATURES]
     _, pk, msg, sig = SIGNATURES[0]
     signing += [
-        test_of(["InvalidPrivateSize"], f"{size} bytes", "invalid", sk=bytes(size), pk=pk, msg=msg, sig=sig) for size in (0, 31, 33, 64)
+        entry(["InvalidPrivateSize"], f"{size} bytes", "invalid", sk=bytes(size), pk=pk, msg=msg, sig=sig) for size in (0, 31, 33, 64)
     ]
     groups.append({"type": "EddsaSign", "tests": signing})
     for _, pk, msg, sig in SIGNATURES:
         message, raw = bytes.fromhex(msg), bytes.fromhex(sig)
         r, s = raw[:32], int.from_bytes(raw[32:], "little")
-        tests = [test_of(["Ktv"], "RFC 8032 section 7.1", "valid", msg=message, sig=raw)]
+        tests = [entry(["Ktv"], "RFC 8032 section 7.1", "valid", msg=message, sig=raw)]
         for times in range(1, ((1 << 256) - 1 - s) // ORDER_L + 1):
             changed = r + (s + times * ORDER_L).to_bytes(32, "little")
-            tests.append(test_of(["SignatureMalleability"], f"S + {times} L", "invalid", msg=message, sig=changed))
+            tests.append(entry(["SignatureMalleability"], f"S + {times} L", "invalid", msg=message, sig=changed))
         bad = {
             "R and S exchanged": raw[32:] + r, "nothing": b"", "R alone": r, "one byte short": raw[:-1], "without its first byte": raw[1:],
             "one byte more": raw + b"\0", "twice": raw * 2, "S of zero": r + bytes(32), "R of zeros": bytes(32) + raw[32:],
             "all zeros": bytes(64), "-S": r + (-s % ORDER_L).to_bytes(32, "little"), "sign of R": flipped(raw, 31, 7),
         }  # fmt: skip
-        tests += [test_of(["InvalidSignature"], f"signature: {why}", "invalid", msg=message, sig=value) for why, value in bad.items()]
+        tests += [entry(["InvalidSignature"], f"signature: {why}", "invalid", msg=message, sig=value) for why, value in bad.items()]
         tests += [
-            test_of(["ModifiedSignature"], f"bit {bit} of byte {i}", "invalid", msg=message, sig=flipped(raw, i, bit))
+            entry(["ModifiedSignature"], f"bit {bit} of byte {i}", "invalid", msg=message, sig=flipped(raw, i, bit))
             for i, bit in ((0, 0), (15, 3), (31, 0), (32, 0), (47, 5), (63, 0), (63, 7))
         ]
         messages = [message + b"\0", b"\0" + message, *([message[:-1], flipped(message, 0)] if message else [])]
-        tests += [test_of(["ModifiedMessage"], "another message", "invalid", msg=other, sig=raw) for other in messages]
+        tests += [entry(["ModifiedMessage"], "another message", "invalid", msg=other, sig=raw) for other in messages]
         groups.append({"type": "EddsaVerify", "publicKey": {"pk": pk}, "tests": tests})
     _, pk, msg, sig = SIGNATURES[2]
     key = bytes.fromhex(pk)
     for wrong in (b"", key[:31], key + b"\0", key * 2, flipped(key, 31, 7), bytes.fromhex(SIGNATURES[1][1])):
         comment = f"a public key of {len(wrong)} bytes that is not the signer's"
-        group_tests = [test_of(["InvalidPublicKey"], comment, "invalid", msg=msg, sig=sig)]
+        group_tests = [entry(["InvalidPublicKey"], comment, "invalid", msg=msg, sig=sig)]
         groups.append({"type": "EddsaVerify", "publicKey": {"pk": wrong.hex()}, "tests": group_tests})
     return document("EDDSA", ["Ed25519: signing of RFC 8032, and what must not verify."], groups)
 
@@ -187,10 +187,10 @@ SEALED = (  # RFC 8439 section 2.8.2
 def sealings() -> dict[str, Any]:
     key, iv, aad, ct, tag = (bytes.fromhex(x) for x in (*SEALED[:3], *SEALED[4:]))
     right: Test = {"key": key, "iv": iv, "aad": aad, "msg": SEALED[3], "ct": ct, "tag": tag}
-    tests = [test_of(["Ktv"], "RFC 8439 section 2.8.2", "valid", **right)]
+    tests = [entry(["Ktv"], "RFC 8439 section 2.8.2", "valid", **right)]
 
     def bad(flag: str, comment: str, **changed: bytes) -> None:
-        tests.append(test_of([flag], comment, "invalid", **(right | changed)))
+        tests.append(entry([flag], comment, "invalid", **(right | changed)))
 
     for place in (*range(0, len(ct), 8), len(ct) - 1):
         bad("ModifiedCiphertext", f"byte {place}", ct=flipped(ct, place, place % 8))
@@ -240,14 +240,14 @@ def derivations() -> dict[str, Any]:
         raw = [part if isinstance(part, bytes) else str(part).encode() for part in context]
         named = [{"bytes": x.hex()} if isinstance(x, bytes) else {"text": x} if isinstance(x, str) else {"number": x} for x in context]
         okm = reference.derived(secret, raw, size)
-        tests.append(test_of(flags, "", "valid", key=secret, context=named, size=size, okm=okm))
-    tests += [test_of(["SizeTooLarge"], "", "invalid", key=key, context=[], size=size, okm="") for size in (8161, 1 << 20)]
+        tests.append(entry(flags, "", "valid", key=secret, context=named, size=size, okm=okm))
+    tests += [entry(["SizeTooLarge"], "", "invalid", key=key, context=[], size=size, okm="") for size in (8161, 1 << 20)]
     header = ["suite.derive: HKDF-SHA256 without salt, the context framed and the suite's name first; written with hmac of Python."]
     return document("HKDF-SHA-256", header, [{"type": "DeriveTest", "tests": tests}])
 
 
 def stream_test(flags: list[str], comment: str, key: str, counter: int, skip: int, words: int, stream: str, result: str = "valid") -> Test:
-    return test_of(flags, comment, result, key=key, counter=f"{counter:032x}", skip=skip, words=words, stream=stream)
+    return entry(flags, comment, result, key=key, counter=f"{counter:032x}", skip=skip, words=words, stream=stream)
 
 
 def keystreams() -> dict[str, Any]:
