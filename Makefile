@@ -40,6 +40,8 @@ bench: $(STAMP)
 	$(BIN)/python -m simulations.benchmarks.encrypted_linear
 	$(BIN)/python -m simulations.benchmarks.align
 	$(BIN)/python -m simulations.benchmarks.logistic
+	$(BIN)/python -m simulations.benchmarks.masked_sum
+	$(BIN)/python -m simulations.benchmarks.horizontal
 
 clean:
 	rm -rf $(VENV) demo-out build dist *.egg-info
