@@ -7,9 +7,15 @@ import json
 from typing import Any
 
 import pandas as pd
+import tomli_w
 
 from clients.home import Home
 from federation.kernel.participant import Participant
+from federation.models.bins import Bins
+from federation.models.bins_document import generated_digest, to_toml_dict
+from federation.models.encoding import Woe
+from federation.models.horizontal.bin_counts import BinCounts, CountBins, woe_parts
+from federation.models.horizontal.bin_counts import document as bins_found
 from federation.models.horizontal.program import Bank, Standing
 from federation.models.horizontal.statistics import Measured, Statistics
 from federation.models.horizontal.statistics_document import document
@@ -29,9 +35,14 @@ def write_bank_results(home: Home, participant: Participant[Standing], program: 
         home.write("metrics.json", json.dumps(share["own"]["figures"].get(chosen, {})))
         home.write("curves.json", json.dumps(share["own"]["curves"].get(chosen, dict.fromkeys(SPLITS))))
         rows = scores(plan, state, program.me) | {"model_version": standing.model_hash.hex()[:16]}
+        if share["tables"]:
+            _write_bins(home, {part.column: part.bins for part in plan.encoding(state).columns if isinstance(part, Woe)})
         stream = io.BytesIO()
         pd.DataFrame(rows).to_parquet(stream, index=False)
         home.write("scores.parquet", stream.getvalue())
+    elif isinstance(plan, CountBins) and isinstance(state, BinCounts):
+        share = bins_found(plan, state) | {"notes": list(table.notes)}
+        _write_bins(home, {part.column: part.bins for part in woe_parts(state)})
     elif isinstance(plan, Statistics) and isinstance(state, Measured):
         share = {"statistics": document(plan, state), "notes": list(table.notes)}
     home.write("share.json", json.dumps(share | {"party": program.me, "own_rows": table.rows, "left": list(standing.members)}, indent=1))
@@ -39,3 +50,10 @@ def write_bank_results(home: Home, participant: Participant[Standing], program: 
         "finished", run=participant.manifest.run, session=participant.session.hex(), manifest=participant.manifest.hash.hex(), rows=table.rows,
         model_hash=standing.model_hash.hex(),
     )  # fmt: skip
+
+
+def _write_bins(home: Home, bins: dict[str, Bins]) -> None:
+    """The bins that all banks have alike, to edit by hand: the same edited file goes to every bank."""
+    document = to_toml_dict(bins)
+    home.write("bins.toml", tomli_w.dumps(document))
+    home.write("bins.digest", generated_digest(document))

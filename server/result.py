@@ -172,7 +172,8 @@ class Pooled(Part, frozen=True, kw_only=True, omit_defaults=True):
 
 class Banks(Part, frozen=True, kw_only=True, omit_defaults=True):
     """A run over many banks. variant: the run's model among `fits`; overall: model -> split -> figures over all banks, from totals in score
-    cells; alone: bank -> model -> split -> figures on that bank's own rows; selection: each step with its reason.
+    cells; alone: bank -> model -> split -> figures on that bank's own rows; selection: each step with its reason; stability: column -> split
+    -> PSI against training, over all banks.
     """
 
     variant: str | None = None
@@ -180,6 +181,7 @@ class Banks(Part, frozen=True, kw_only=True, omit_defaults=True):
     alone: dict[str, dict[str, Metrics]] | None = None
     selection: list[dict[str, Any]] | None = None
     fits: dict[str, dict[str, Any]] | None = None
+    stability: dict[str, dict[str, Any]] | None = None
 
 
 class Result(Part, frozen=True, kw_only=True, omit_defaults=True):

@@ -218,7 +218,7 @@ def load(path: Path) -> RunFile:
     select = strict_toml.table(f"{file}: [select]", raw.get("select", {}), SelectTable)
     _check_consortium(file, parties, run, privacy)
     if len(parties) == sum(party.label is not None for party in parties):
-        _check_banks(file, run, select, binned=_binned(run))
+        _check_banks(file, select, binned=_binned(run))
     else:
         _check_across(file, run, model, select, privacy)
     return RunFile(
@@ -356,12 +356,8 @@ def _check_bank_count(file: str, count: int) -> None:
         raise ConfigurationError(file, f"it has {count} [[party]] sections, each with a label", action)
 
 
-def _check_banks(file: str, run: RunSettings, select: SelectTable, *, binned: bool) -> None:
-    """What a run over many banks cannot do yet, or not with this model."""
-    if run.task == "binning":
-        raise ConfigurationError(
-            f"{file}: [run] task", "binning alone over many banks is not available yet in this version", 'Use "train".'
-        )
+def _check_banks(file: str, select: SelectTable, *, binned: bool) -> None:
+    """What a run over many banks cannot do with this model."""
     if select.iv_min is not None and not binned:
         raise ConfigurationError(f"{file}: [select] iv_min", "needs bins, and this model has none", 'Use [run] model = "scorecard".')
 

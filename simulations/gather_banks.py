@@ -60,6 +60,9 @@ def gather_banks(
         document |= _trained(manifest, out, shares, share)
         if with_pooled:
             document["pooled"] = pooled_document(manifest, {name: homes[name] for name in shares}, share, out)
+    elif manifest.task == "binning":
+        document["model"] = {"type": "binning", "bins": {"all banks": {table["column"]: _bins(table) for table in share["tables"]}}}
+        document["banks"] = {"stability": share["stability"]}
     else:
         document["statistics"] = {key: value for key, value in share["statistics"].items() if key != "own"}
     results.write_whole(out / "result.json", json.dumps(document, indent=1).encode())
@@ -68,6 +71,8 @@ def gather_banks(
 
 def _copy(out: Path, home: Path, name: str) -> None:
     wanted = [
+        ("bins.toml", "bins", f"{name}.toml"),
+        ("bins.digest", "bins", f"{name}.digest"),
         ("share.json", "models", f"{name}.json"),
         ("log.jsonl", "audit", f"{name}.jsonl"),
         ("scores.parquet", "scores", f"{name}.parquet"),

@@ -221,7 +221,7 @@ def check_manifest(manifest: Manifest) -> None:
     if len(set(names)) != len(names) or COORDINATOR in names:
         raise ConfigurationError("manifest", "two parties have one name", "Give every [[party]] its own name.")
     keys = [manifest.coordinator, *(party.identity for party in manifest.parties)]
-    if not all(_KEY.fullmatch(key) for key in keys) or len(set(keys)) != len(keys):
+    if not all(_KEY.fullmatch(key) and suite.is_signing_public(bytes.fromhex(key)) for key in keys) or len(set(keys)) != len(keys):
         raise ConfigurationError(
             "manifest", "two parties have one identity key, or a key is malformed", "Every party and the coordinator needs a key of its own."
         )  # fmt: skip

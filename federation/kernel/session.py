@@ -114,6 +114,8 @@ def greet(run: Run, mine: Hello) -> Role[dict[str, Hello]]:
     for name, hello in hellos.items():
         if any(len(part) != suite.KEY_BYTES for part in (hello.nonce, hello.run_key, hello.agreement_key, hello.commitment)):
             raise PeerError(name, "a hello of the wrong size", "four parts of 32 bytes")
+        if not suite.is_signing_public(hello.run_key):
+            raise PeerError(name, "a run key under which signatures do not bind", "an Ed25519 public key")
     if len({hello.run_key for hello in hellos.values()}) != len(hellos):
         raise PeerError(COORDINATOR, "two parties with one run key", "a run key of its own for every party")
     return hellos

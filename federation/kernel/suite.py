@@ -19,6 +19,7 @@ from cryptography.hazmat.primitives.ciphers.aead import ChaCha20Poly1305
 from cryptography.hazmat.primitives.ciphers.algorithms import AES
 from cryptography.hazmat.primitives.ciphers.modes import CTR
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
+from nacl.bindings import crypto_core_ed25519_is_valid_point
 from numpy.typing import NDArray
 
 from federation.kernel.secret import Secret
@@ -73,6 +74,14 @@ def verifies(public: bytes, message: bytes, signature: bytes) -> bool:
     return True
 
 
+def is_signing_public(public: bytes) -> bool:
+    """Whether bytes are an Ed25519 public key under which a signature binds its message: canonical, on the curve, of the large order.
+
+    RFC 8032 does not ask for the last; under a key of small order one signature holds for many messages (libsodium's check).
+    """
+    return len(public) == KEY_BYTES and bool(crypto_core_ed25519_is_valid_point(public))
+
+
 def agreement_public(private: Secret) -> bytes:
     """The X25519 public key of a 32-byte private key."""
     return X25519PrivateKey.from_private_bytes(private.reveal()).public_key().public_bytes_raw()
@@ -99,8 +108,12 @@ def unseal(key: Secret, nonce: int, header: bytes, ciphertext: bytes) -> bytes |
 def keystream(key: Secret, words: int, offset: int = 0) -> NDArray[np.uint64]:
     """AES-256-CTR keystream of a single-purpose key as (words,) uint64, starting `offset` words in.
 
-    The counter block number is word // 2, so any stretch can be had without the ones before it.
+    The counter block number is word // 2, so any stretch can be had without the ones before it. Raises ValueError for a key of another
+    length, which AES would take for a weaker one.
     """
+    if len(key.reveal()) != KEY_BYTES:
+        msg = "a keystream's key has 32 bytes"
+        raise ValueError(msg)
     skip = offset % 2
     out = np.empty(words + skip, np.uint64)
     encryptor = Cipher(AES(key.reveal()), CTR((offset // 2).to_bytes(16, "big"))).encryptor()

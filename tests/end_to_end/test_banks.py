@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import tomllib
 from pathlib import Path
 from typing import Any
 
@@ -88,6 +89,23 @@ def test_statistics_are_those_of_the_pooled_table(folder: Path, tmp_path: Path) 
             assert column["mean"] == pytest.approx(values.mean(), rel=1e-9)
             assert column["variance"] == pytest.approx(values.var(ddof=1), rel=1e-9)
     assert "own" not in found, "a bank's own figures are not in the document of all"
+
+
+def test_bins_are_edited_once_and_given_to_every_bank(folder: Path, tmp_path: Path) -> None:
+    first = tmp_path / "first"
+    simulated(run_file(folder, "binning", run={"task": "binning", "model": "scorecard"}), first)
+    files = {(first / "bins" / f"{bank}.toml").read_text() for bank in BANKS}
+    assert len(files) == 1, "all banks have found the same bins"
+    given = run_file(folder, "given", run={"model": "scorecard"})
+    document = tomllib.loads(given.read_text())
+    for section in document["party"]:
+        section["bins"] = str(first / "bins" / f"{section['name']}.toml")
+    given.write_text(tomli_w.dumps(document))
+    assert simulated(given, tmp_path / "second")["converged"]
+    (first / "bins" / "bank-c.toml").write_text(files.pop().replace("edges = [", "edges = [\n    -1e6,", 1) + "\n")
+    answer = creditfed("simulate", given, "--out", tmp_path / "third")
+    assert answer.code in (2, 5)
+    assert not (tmp_path / "third" / "result.json").exists()
 
 
 @pytest.mark.parametrize("place", [3, 4])

@@ -4,7 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
+import msgspec
+
+from federation.kernel import suite
 from federation.kernel.manifest import Manifest
+from federation.models.binned import BinningRules
+from federation.models.horizontal.bin_counts import BinCounts, CountBins
+from federation.models.horizontal.bin_counts import share_lines as bin_lines
 from federation.models.horizontal.plan import Plan
 from federation.models.horizontal.program import Bank
 from federation.models.horizontal.statistics import Measured, Statistics, StatisticsSettings
@@ -27,9 +33,15 @@ def bank_of(manifest: Manifest, me: str, local: Local) -> Bank[Any]:
     def statistics(levels: Levels) -> Plan[Measured]:
         return Statistics(table, StatisticsSettings.of(manifest, levels))
 
+    def binning(levels: Levels) -> Plan[BinCounts]:
+        return CountBins(table, draw_sample(table, manifest.sample), levels, BinningRules.of(manifest), local.bins)
+
+    given = suite.digest("bins", msgspec.json.encode(local.bins, order="sorted"))
     if manifest.task == "statistics":
         return Bank(manifest, me, table, statistics, statistics_lines)  # type: ignore[arg-type]  # the plan is the one that was made
-    return Bank(manifest, me, table, train, share_lines, _figures)  # type: ignore[arg-type]  # the plan is the one that was made
+    if manifest.task == "binning":
+        return Bank(manifest, me, table, binning, bin_lines, given=given)  # type: ignore[arg-type]  # the plan is the one that was made
+    return Bank(manifest, me, table, train, share_lines, _figures, given)  # type: ignore[arg-type]  # the plan is the one that was made
 
 
 def _figures(state: Trained) -> dict[str, float | str]:

@@ -22,7 +22,7 @@ import msgspec
 from federation.kernel import state as states
 from federation.kernel import suite
 from federation.kernel.codec import Message
-from federation.kernel.errors import PeerError
+from federation.kernel.errors import ConfigurationError, PeerError
 from federation.kernel.manifest import Manifest
 from federation.kernel.participant import Stage
 from federation.kernel.role import COORDINATOR, Role, Run
@@ -38,9 +38,12 @@ LONGEST = 1 << 22
 
 
 class Levels(Message, frozen=True, tag="banks/levels"):
-    """From every bank to every other, sealed: of each categorical column the levels that a minimum cohort of its rows has."""
+    """From every bank to every other, sealed: of each categorical column the levels that a minimum cohort of its rows has; and the digest of
+    the bins that it was given by hand, which must be the same at all.
+    """
 
     levels: dict[str, tuple[str, ...]]
+    given: bytes
 
 
 class Present(Message, frozen=True, tag="banks/present"):
@@ -107,7 +110,7 @@ def frequent_levels(table: Table, minimum_cohort: int) -> dict[str, tuple[str, .
 @dataclass
 class Bank(Generic[S]):
     """A bank's program. table: its rows; make: the plan, once levels are agreed; alike: what of the plan's last state all banks have alike,
-    as lines; figures: for this bank's own screen.
+    as lines; figures: for this bank's own screen; given: digest of its hand-edited bins.
     """
 
     manifest: Manifest
@@ -116,6 +119,7 @@ class Bank(Generic[S]):
     make: Callable[[dict[str, tuple[str, ...]]], Plan[S]]
     alike: Callable[[Plan[S], S], list[str]]
     figures: Callable[[S], dict[str, float | str]] = lambda _state: {}
+    given: bytes = b""
     kind: type[Standing] = field(default=Standing, init=False)
     _plan: Plan[S] | None = field(default=None, init=False)
 
@@ -141,7 +145,7 @@ class Bank(Generic[S]):
         return None if state.model_hash else Stage(f"sum {state.number}", partial(self._stage, state=state))
 
     def _levels(self, run: Run, state: Standing) -> Role[Standing]:
-        mine = Levels(frequent_levels(self.table, self.manifest.privacy.minimum_cohort))
+        mine = Levels(frequent_levels(self.table, self.manifest.privacy.minimum_cohort), self.given)
         sent: dict[str, Message] = dict.fromkeys(run.peers, mine)
         received = yield from run.step("levels", sent | {COORDINATOR: Onwards(more=True)}, {COORDINATOR: Present})
         present = received.of(COORDINATOR, Present).names
@@ -152,6 +156,9 @@ class Bank(Generic[S]):
         for name, levels in zip(others, said, strict=True):
             if set(levels) != set(mine.levels):
                 raise PeerError(name, "levels of other columns", "levels of the categorical columns")
+            if received.of(name, Levels).given != self.given:
+                what, action = f"{name} was given other bins by hand than this bank", "Give every bank the same file in [[party]] bins."
+                raise ConfigurationError(self.me, what, action)
         common = {column: tuple(sorted({*own, *(v for levels in said for v in levels[column])})) for column, own in mine.levels.items()}
         return msgspec.structs.replace(state, members=present, levels=common)
 
