@@ -26,7 +26,7 @@ test: $(STAMP)
 	$(BIN)/python -m pytest -q -m "not slow"
 
 test-all: $(STAMP)
-	$(BIN)/python -m pytest -q
+	CREDITFED_PROPERTIES=fresh $(BIN)/python -m pytest -q
 
 check: $(STAMP)
 	$(BIN)/ruff check .

@@ -66,8 +66,7 @@ def merge_small(bins: Bins, counts: Counts, minimum: int) -> tuple[Bins, Counts]
     if left and bins.ordinary < bins.absent:
         largest = bins.ordinary + int(counts[bins.ordinary : bins.absent, ROWS].argmax())
         bins, counts = _merged(bins, counts, left[0], largest)
-        bins, counts = merge_ordinary(bins, counts, ROWS, minimum)  # an empty `other` that took rows in is a bin like any other now
-    return bins, counts
+    return merge_ordinary(bins, counts, ROWS, minimum)  # an empty `other` that took rows in is a bin like any other now
 
 
 def merge_ordinary(bins: Bins, counts: Counts, by: int, minimum: int) -> tuple[Bins, Counts]:
