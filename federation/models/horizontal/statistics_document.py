@@ -3,10 +3,19 @@
 Each None stands beside a reason under `withheld`. What could be worked out from released figures is withheld with it: few missing rows take
 the number of present ones along, few rows of a level are not left out but merged with other levels (`bin_merging`), a correlation of columns
 that meet in few rows takes both variance inflations along. There is no minimum and no maximum, but `low` and `high` (`quantiles`).
+
+    few differ   mean, variance and correlations need a cohort at or below one value and a cohort at or above a greater one, or one value
+                 throughout: of a flag that three rows have, mean times count is three
+    rounding     where the count is withheld, mean, variance and correlations are rounded to their standard errors: with all digits, the mean
+                 of whole numbers tells the count that it was divided by. Variance inflation is that of the correlations as released
+
+A mean may still be ruled by one large firm, and one of few small whole numbers may be worked out from mean and variance together: no rule
+here is about dominance.
 """
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Iterable
 from typing import Any
@@ -17,7 +26,10 @@ from federation.kernel.errors import PolicyRefusal
 from federation.models.bin_merging import merge_small
 from federation.models.bins import Bins
 from federation.models.horizontal.moments import Number, named_levels
+from federation.models.horizontal.own_stability import own_stability
 from federation.models.horizontal.plan import add_up
+from federation.models.horizontal.quantiles import Released
+from federation.models.horizontal.selection import Feature, variance_inflation
 from federation.models.horizontal.statistics import Measured, Statistics
 
 Document = dict[str, Any]
@@ -25,8 +37,10 @@ _WEIGHT_BITS = 60
 
 
 def document(program: Statistics, state: Measured) -> Document:
-    """All banks' statistics, and under `own` the same of this bank alone, for which nothing was sent."""
-    return common(program, state) | {"own": own(program)}
+    """All banks' statistics, and under `own` the same of this bank alone with its stability index (`psi`) against all; none of it was sent."""
+    alone = own(program)
+    psi = {} if "reason" in alone else {"psi": own_stability(program, state)}
+    return common(program, state) | {"own": alone | psi}
 
 
 def own(program: Statistics) -> Document:
@@ -43,7 +57,7 @@ def common(program: Statistics, state: Measured) -> Document:
     """What all banks have alike. columns: in the table's order; correlation: of the numeric columns that vary."""
     assert state.moments is not None and state.correlations is not None, "the sums are finished"
     minimum = program.settings.minimum_cohort
-    few_bads = 0 < min(state.bads, state.rows - state.bads) < minimum
+    few_bads = min(state.bads, state.rows - state.bads) < minimum  # none at all, too: that would tell the class of every row
     correlation, inflation, why = _correlations(program, state)
     columns = []
     for name, column in program.columns.items():
@@ -64,7 +78,9 @@ def common(program: Statistics, state: Measured) -> Document:
 
 
 def share_lines(program: Statistics, state: Measured) -> list[str]:
-    """What all banks have alike, as lines with numbers to ten digits: the hash of the result is over these."""
+    """What all banks have alike, as lines with numbers to ten digits: the hash of the result is over these. Without variance inflation, which
+    follows from the correlations by an inverse whose last digits two machines need not share.
+    """
     return list(_lines("", common(program, state)))
 
 
@@ -83,15 +99,20 @@ def _number(program: Statistics, state: Measured, name: str) -> Document:
         "variance": number.variance,
         "deviation": None if number.variance is None else math.sqrt(number.variance),
     }
-    if number.count < minimum:
+    found = program.quantiles.released(state.quantiles, name)
+    few = _few(number, found, minimum)
+    if few:
         out["constant"], figures = None, dict.fromkeys(figures)
-        withheld |= dict.fromkeys(figures, _few(number, minimum))
+        withheld |= dict.fromkeys(figures, few)
     elif number.variance is None:
         withheld |= dict.fromkeys(("variance", "deviation"), "not defined, or beyond all doubles")
-    if 0 < number.count < minimum or 0 < number.missing < minimum:
+    if _count_withheld(number, minimum):
         out |= {"count": None, "missing": None}
         withheld |= dict.fromkeys(("count", "missing"), f"fewer than {minimum} rows with or without a value")
-    found = program.quantiles.released(state.quantiles, name)
+        if not few:
+            figures = _rounded_figures(number)
+            withheld |= {"digits": "rounded to the standard error: with all digits they would tell the count"}
+            withheld |= {key: "not defined, or beyond all doubles" for key, value in figures.items() if value is None}
     shown = dict(zip(program.settings.probabilities, found.values, strict=True))
     withheld |= {key: _quantile_reason(minimum) for key, value in (("low", found.low), ("high", found.high)) if value is None}
     if None in found.values:
@@ -132,22 +153,49 @@ def _correlations(program: Statistics, state: Measured) -> tuple[Document, dict[
         state.correlations.both,
     )
     numbers = {name: program.measure(state).number(state.moments, name) for name in plan.names}
-    why = {name: _few(number, minimum) for name, number in numbers.items() if number.count < minimum}
+    few = {name: _few(number, program.quantiles.released(state.quantiles, name), minimum) for name, number in numbers.items()}
+    why = {name: reason for name, reason in few.items() if reason}
     why |= {name: "one value throughout" for n, name in enumerate(plan.names) if name not in why and not matrix[n, n] > 0}
     names = [name for name in plan.names if name not in why]
     at = [plan.names.index(name) for name in names]
     meet = both[np.ix_(at, at)]
     apart = (meet > 0) & (meet < minimum)
-    shown = [[None if apart[i, j] else _clipped(matrix[at[i], at[j]]) for j in range(len(at))] for i in range(len(at))]
+    matrix = matrix[np.ix_(at, at)].copy()
+    for i, j in itertools.permutations(range(len(names)), 2):
+        if meet[i, j] > 0 and any(_count_withheld(numbers[names[k]], minimum) for k in (i, j)):
+            matrix[i, j] = _rounded(matrix[i, j], 1 / math.sqrt(meet[i, j]))
+    shown = [[None if apart[i, j] else _clipped(matrix[i, j]) for j in range(len(at))] for i in range(len(at))]
     why |= {name: f"meets another column in fewer than {minimum} rows" for n, name in enumerate(names) if apart[n].any()}
-    inflation = plan.inflation(state.correlations, [name for name in names if name not in why])
+    inflation = variance_inflation([Feature(name, (n,)) for n, name in enumerate(names) if name not in why], matrix)
     why |= {name: "determined by the other columns" for name, value in inflation.items() if math.isinf(value)}
     reason = f"None: the two columns meet in fewer than {minimum} rows" if apart.any() else ""
     return {"columns": names, "matrix": shown, "withheld": reason}, {k: v for k, v in inflation.items() if not math.isinf(v)}, why
 
 
-def _few(number: Number, minimum: int) -> str:
-    return f"fewer than {minimum} rows have a value" if number.count else "no row has a value"
+def _few(number: Number, found: Released, minimum: int) -> str:
+    """Why a column has neither mean nor correlations; empty where it has."""
+    if number.count < minimum:
+        return f"fewer than {minimum} rows have a value" if number.count else "no row has a value"
+    varies = found.low is not None and found.high is not None and found.low < found.high
+    return "" if number.constant or varies else f"fewer than {minimum} rows, perhaps, differ from the others"
+
+
+def _count_withheld(number: Number, minimum: int) -> bool:
+    return 0 < number.count < minimum or 0 < number.missing < minimum
+
+
+def _rounded_figures(number: Number) -> dict[str, float | None]:
+    """Mean, variance and deviation to their standard errors; none where there is no variance, hence no error."""
+    if number.mean is None or number.variance is None:
+        return {"mean": None, "variance": None, "deviation": None}
+    variance = _rounded(number.variance, number.variance * math.sqrt(2 / number.count))
+    mean = _rounded(number.mean, math.sqrt(number.variance / number.count))
+    return {"mean": mean, "variance": variance, "deviation": math.sqrt(variance)}
+
+
+def _rounded(value: float, error: float) -> float:
+    """To the power of ten that is no less than the error."""
+    return round(float(value), -math.ceil(math.log10(error))) if error > 0 else float(value)
 
 
 def _quantile_reason(minimum: int) -> str:
@@ -162,7 +210,8 @@ def _lines(path: str, value: Any) -> Iterable[str]:
     """One line for each leaf of a JSON value."""
     if isinstance(value, dict):
         for key, inner in value.items():
-            yield from _lines(f"{path}/{key}", inner)
+            if key != "vif":
+                yield from _lines(f"{path}/{key}", inner)
     elif isinstance(value, list):
         for place, inner in enumerate(value):
             yield from _lines(f"{path}/{place}", inner)
