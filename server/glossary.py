@@ -25,3 +25,14 @@ GLOSSARY = (
     ("Universe", "The list of anonymous positions to which the parties' rows were aligned, padding counted."),
     ("WOE", "Weight of evidence: the logarithm of a bin's share of all goods over its share of all bads. Above zero is safer."),
 )
+_NOT_OVER_BANKS = ("Absent", "Feature party", "Label party", "Score reveal", "Universe")
+_OVER_BANKS = (
+    ("Common model", "One set of coefficients for all banks, equal to the fit on all their rows together, though no row left its bank."),
+    ("Masked sum", "Every bank adds random numbers that cancel in the total: the total can be read, no bank's part of it can."),
+    ("Minimum cohort", "Fewer rows than this are never told of: a figure about them is withheld or merged with another."),
+    ("Personal slopes", "Each bank's coefficients lie between the common ones and its own: the more rows, the nearer to its own."),
+    ("PSI", "Population stability index: how far a distribution has moved. Below 0.1 little, above 0.25 much."),
+    ("Standard error", "How far a coefficient would vary in other samples. z: the coefficient over it; p: the chance of such a z by luck."),
+    ("VIF", "Variance inflation: how much less certain a coefficient is because other columns tell the same. Above 5 is much."),
+)  # fmt: skip
+BANK_GLOSSARY = tuple(sorted((*(row for row in GLOSSARY if row[0] not in _NOT_OVER_BANKS), *_OVER_BANKS), key=lambda row: row[0].lower()))

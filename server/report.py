@@ -15,9 +15,12 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from federation.kernel.errors import ConfigurationError
 from privacy import contracts
+from server import report_bank_charts as bank_charts
 from server import report_charts as charts
-from server.glossary import GLOSSARY
+from server.glossary import BANK_GLOSSARY, GLOSSARY
+from server.report_banks import SIDE_FIGURES, BankView, SideBySide, bank_view, chosen_fit, common_columns, is_over_banks, stability_of
 from server.report_findings import IMPLAUSIBLE_IV, SUSPICIOUS_IV, findings, verdict
+from server.report_statistics import StatisticsView, statistics_view
 from server.result import SPLITS, Bin, ColumnFacts, Metrics, PartyFacts, Result, RunFacts, parse
 
 if TYPE_CHECKING:
@@ -35,13 +38,14 @@ SPLIT_NAMES = {"train": "Train", "test": "Test", "out_of_time": "Out of time"}
 
 @dataclass(frozen=True)
 class ColumnCard:
-    """One binned column: its party and name, IV, chart and bins."""
+    """One binned column: its party and name, IV, chart and bins. psi: over many banks, its stability in words."""
 
     party: str
     name: str
     iv: float | None
     chart: Markup | None
     bins: list[Bin]
+    psi: str = ""
 
     @property
     def has_points(self) -> bool:
@@ -93,6 +97,8 @@ def render(result: Mapping[str, Any], curves: Mapping[str, Any] | None = None) -
     facts = run.run if isinstance(run.run, RunFacts) else RunFacts(id=run.run)
     known, unknown = _contracts(run)
     page = _environment().get_template("report.html.j2")
+    statistics = statistics_view(run.statistics)
+    banks = bank_view(run)
     return page.render(
         result=run,
         facts=facts,
@@ -101,12 +107,15 @@ def render(result: Mapping[str, Any], curves: Mapping[str, Any] | None = None) -
         splits=[(SPLIT_NAMES[name], split) for name in SPLITS if (split := getattr(run.metrics or Metrics(), name)) is not None],
         figures=FIGURES,
         charts=_charts(run, curves or {}),
+        banks=banks,
+        bank_charts=_bank_charts(banks, statistics),
+        statistics=statistics,
         cards=_cards(run),
         coefficients=_coefficients(run),
         contracts=known,
         unknown_contracts=unknown,
         comparisons=_comparisons(run),
-        glossary=GLOSSARY,
+        glossary=BANK_GLOSSARY if banks else GLOSSARY,
         match_rate=match_rate,
         ranked=ranked,
         bad_rate=bad_rate,
@@ -119,6 +128,7 @@ def _environment() -> Environment:
         loader=PackageLoader("server", "templates"), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
     environment.filters.update(fixed=fixed, whole=whole, percent=percent, size=size, duration=duration, tiny=tiny)
+    environment.filters.update(chance=chance, digits=digits)
     return environment
 
 
@@ -150,13 +160,31 @@ def _charts(run: Result, curves: Mapping[str, Any]) -> dict[str, Markup | None]:
     }
 
 
+def _bank_charts(banks: BankView | None, statistics: StatisticsView | None) -> dict[str, Any]:
+    """Of each split compared the charts by figure; and the heat map."""
+    sides: list[SideBySide] = banks.sides if banks else []
+    drawn = [
+        {figure: bank_charts.side_by_side(f"side-{number}-{figure}", side, figure) for figure in SIDE_FIGURES}
+        for number, side in enumerate(sides)
+    ]
+    return {"sides": drawn, "correlations": bank_charts.correlations(statistics.document.correlation) if statistics else None}
+
+
 def _cards(run: Result) -> list[ColumnCard]:
     """One card per binned column, in the document's order."""
-    facts = {(party.name, column.name): column for party in run.parties or () for column in party.columns or ()}
+    parties = [*(run.parties or ()), *(common_columns(run.parties or ()) if is_over_banks(run) else ())]
+    facts = {(party.name, column.name): column for party in parties for column in party.columns or ()}
     bins = (run.model.bins if run.model else None) or {}
     pairs = [(party, column, rows) for party, columns in bins.items() for column, rows in columns.items()]
     return [
-        ColumnCard(party, column, facts.get((party, column), ColumnFacts()).iv, charts.woe(f"woe-{number}", column, rows), rows)
+        ColumnCard(
+            party,
+            column,
+            facts.get((party, column), ColumnFacts()).iv,
+            charts.woe(f"woe-{number}", column, rows),
+            rows,
+            stability_of(run.banks, column),
+        )
         for number, (party, column, rows) in enumerate(pairs)
     ]
 
@@ -183,6 +211,8 @@ def _comparisons(run: Result) -> list[Comparison]:
     """Federated against pooled: the figures of every split, the intercept and each coefficient."""
     if run.pooled is None:
         return []
+    if run.banks is not None and run.banks.variant not in (None, "global"):
+        return _common_comparisons(run)
     pairs = [
         Comparison(f"{FIGURES[figure]}, {SPLIT_NAMES[name].lower()}", getattr(ours, figure), getattr(theirs, figure))
         for name in SPLITS
@@ -195,6 +225,20 @@ def _comparisons(run: Result) -> list[Comparison]:
     for party, columns in (run.pooled.coefficients or {}).items():
         pairs += [Comparison(f"{party} / {column}", mine.get(party, {}).get(column), value) for column, value in columns.items()]
     return pairs
+
+
+def _common_comparisons(run: Result) -> list[Comparison]:
+    """Where the run's model has parts of each bank's own, which nothing pooled has: the common model beside it."""
+    fit, pooled = chosen_fit(run.banks, "global"), run.pooled
+    if fit is None or pooled is None:
+        return []
+    pairs = [] if pooled.intercept is None else [Comparison("Intercept", fit.constant, pooled.intercept)]
+    mine = fit.coefficients or {}
+    return pairs + [
+        Comparison(f"{party} / {column}", mine.get(column), value)
+        for party, columns in (pooled.coefficients or {}).items()
+        for column, value in columns.items()
+    ]
 
 
 # -- how numbers are written ----------------------------------------------------------------------------------------------------------
@@ -223,6 +267,21 @@ def tiny(value: float | None) -> str:
     if value is None:
         return DASH
     return "0" if value == 0 else f"{value:.3f}" if abs(value) >= 0.001 else re.sub(r"e-0?", "e-", f"{value:.1e}")
+
+
+def chance(value: float | None) -> str:
+    """A p-value: below a ten-thousandth only that."""
+    return DASH if value is None else "< 0.0001" if value < 0.0001 else f"{value:.4f}"
+
+
+def digits(value: float | None) -> str:
+    """A figure of any unit to four digits."""
+    if value is None:
+        return DASH
+    size_of = abs(value)
+    if size_of >= 1e9 or 0 < size_of < 1e-4:
+        return re.sub(r"e([+-])0*", lambda found: f"e{found[1].strip('+')}", f"{value:.3e}")
+    return f"{value:,.0f}" if size_of >= 1000 else f"{value:.4g}"
 
 
 def size(count: float | None) -> str:

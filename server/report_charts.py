@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 INK, MUTED, RULE = "#010101", "#020202", "#030303"
 BLUE, ORANGE, GREEN = "#040404", "#050505", "#060606"
 _VARIABLES = {INK: "--ink", MUTED: "--muted", RULE: "--rule", BLUE: "--blue", ORANGE: "--orange", GREEN: "--green"}
-_STYLE: dict[Any, Any] = {
+STYLE: dict[Any, Any] = {
     "svg.hashsalt": "creditfed",
     "svg.fonttype": "none",
     "text.parse_math": False,
@@ -55,7 +55,7 @@ _STYLE: dict[Any, Any] = {
     "lines.linewidth": 1.6,
 }
 LOOKS = {"train": (BLUE, "--", "train"), "test": (ORANGE, "-", "test"), "out_of_time": (GREEN, "-.", "out of time")}
-_WIDTH, _HEIGHT = 4.4, 3.0
+WIDTH, _HEIGHT = 4.4, 3.0
 
 
 def roc(curves: Mapping[str, Any]) -> Markup | None:
@@ -63,7 +63,7 @@ def roc(curves: Mapping[str, Any]) -> Markup | None:
     lines = {name: curves[name]["roc"] for name in SPLITS if (curves.get(name) or {}).get("roc")}
     if not lines:
         return None
-    with mpl.rc_context(_STYLE):
+    with mpl.rc_context(STYLE):
         figure, axes = _figure()
         axes.plot([0, 1], [0, 1], color=MUTED, linewidth=0.8, linestyle=":")
         for name, line in lines.items():
@@ -72,12 +72,12 @@ def roc(curves: Mapping[str, Any]) -> Markup | None:
         axes.set(xlabel="goods wrongly refused", ylabel="bads caught", xlim=(0, 1), ylim=(0, 1.005))
         _percent(axes, "xy")
         axes.legend(loc="lower right")
-        return _svg(figure, "roc", "ROC curve of each split: share of bads caught against share of goods wrongly refused.")
+        return as_svg(figure, "roc", "ROC curve of each split: share of bads caught against share of goods wrongly refused.")
 
 
 def ks(name: str, curve: Mapping[str, Any]) -> Markup:
     """The two distribution functions of one split and where they are furthest apart."""
-    with mpl.rc_context(_STYLE):
+    with mpl.rc_context(STYLE):
         figure, axes = _figure()
         axes.plot(curve["population"], curve["goods"], color=BLUE, label="goods")
         axes.plot(curve["population"], curve["bads"], color=ORANGE, linestyle="--", label="bads")
@@ -94,7 +94,7 @@ def ks(name: str, curve: Mapping[str, Any]) -> Markup:
         _percent(axes, "xy")
         axes.legend(loc="upper left")
         words = f"KS curve, {LOOKS[name][2]}: goods and bads reached by score; largest distance {curve['ks']:.3f}."
-        return _svg(figure, "ks", words)
+        return as_svg(figure, "ks", words)
 
 
 def calibration(curves: Mapping[str, Any]) -> Markup | None:
@@ -102,7 +102,7 @@ def calibration(curves: Mapping[str, Any]) -> Markup | None:
     points = {name: curves[name]["calibration"] for name in SPLITS if (curves.get(name) or {}).get("calibration")}
     if not points:
         return None
-    with mpl.rc_context(_STYLE):
+    with mpl.rc_context(STYLE):
         figure, axes = _figure()
         top = 1.05 * max(max(point["predicted"], point["high"]) for rows in points.values() for point in rows)
         axes.plot([0, top], [0, top], color=MUTED, linewidth=0.8, linestyle=":")
@@ -115,12 +115,12 @@ def calibration(curves: Mapping[str, Any]) -> Markup | None:
         axes.set(xlabel="predicted bad rate", ylabel="observed bad rate", xlim=(0, top), ylim=(0, top))
         _percent(axes, "xy")
         axes.legend(loc="upper left")
-        return _svg(figure, "calibration", "Observed against predicted bad rate in ten groups of each split, with 95 % intervals.")
+        return as_svg(figure, "calibration", "Observed against predicted bad rate in ten groups of each split, with 95 % intervals.")
 
 
 def distribution(name: str, histogram: Mapping[str, Any]) -> Markup:
     """Scores of goods and bads in one split."""
-    with mpl.rc_context(_STYLE):
+    with mpl.rc_context(STYLE):
         figure, axes = _figure()
         for values, color, style, label in ((histogram["goods"], BLUE, "-", "goods"), (histogram["bads"], ORANGE, "--", "bads")):
             axes.stairs(values, histogram["edges"], fill=True, color=color, alpha=0.22, linewidth=0)
@@ -129,7 +129,7 @@ def distribution(name: str, histogram: Mapping[str, Any]) -> Markup:
         axes.set_ylim(bottom=0)
         _percent(axes, "y", digits=0 if max(histogram["goods"] + histogram["bads"]) > 0.04 else 1)
         axes.legend(loc="upper right")
-        return _svg(figure, "distribution", f"Distribution of scores of goods and of bads, {LOOKS[name][2]}.")
+        return as_svg(figure, "distribution", f"Distribution of scores of goods and of bads, {LOOKS[name][2]}.")
 
 
 def woe(key: str, column: str, bins: Sequence[Bin]) -> Markup | None:
@@ -139,7 +139,7 @@ def woe(key: str, column: str, bins: Sequence[Bin]) -> Markup | None:
         return None
     values = [row.woe or 0.0 for row in rows]
     words = f"Weight of evidence of {column}: " + "; ".join(f"{row.label} {row.woe:+.2f}" for row in rows) + "."
-    with mpl.rc_context(_STYLE):
+    with mpl.rc_context(STYLE):
         figure, axes = _bars([row.label for row in rows], values, [BLUE if value >= 0 else ORANGE for value in values])
         axes.axvline(0, color=MUTED, linewidth=0.8)
         reach = max(0.1, *map(abs, values)) * 1.3
@@ -149,7 +149,7 @@ def woe(key: str, column: str, bins: Sequence[Bin]) -> Markup | None:
                 f"{value:+.2f}", (value, place), (3 if value >= 0 else -3, 0),
                 textcoords="offset points", va="center", ha="left" if value >= 0 else "right", fontsize=7.5,
             )  # fmt: skip
-        return _svg(figure, key, words)
+        return as_svg(figure, key, words)
 
 
 def convergence(history: Sequence[Iteration]) -> Markup | None:
@@ -157,8 +157,8 @@ def convergence(history: Sequence[Iteration]) -> Markup | None:
     rows = [row for row in history if row.iteration is not None]
     if not rows:
         return None
-    with mpl.rc_context(_STYLE):
-        figure = Figure(figsize=(2 * _WIDTH, _HEIGHT), layout="constrained")
+    with mpl.rc_context(STYLE):
+        figure = Figure(figsize=(2 * WIDTH, _HEIGHT), layout="constrained")
         left, right = figure.subplots(1, 2)
         for axes, label, series in ((left, "loss", [row.loss for row in rows]), (right, "length of step", [row.step for row in rows])):
             known = [(row.iteration, value) for row, value in zip(rows, series, strict=True) if value is not None]
@@ -171,34 +171,34 @@ def convergence(history: Sequence[Iteration]) -> Markup | None:
             right.tick_params(which="minor", length=0)
         last = rows[-1]
         words = f"Convergence over {len(rows)} iterations: last loss {_or_dash(last.loss)}, last step {_or_dash(last.step)}."
-        return _svg(figure, "convergence", words, wide=True)
+        return as_svg(figure, "convergence", words, wide=True)
 
 
 def cost(key: str, title: str, amounts: Mapping[str, float], shown: Mapping[str, str]) -> Markup | None:
     """Horizontal bars of an amount by phase or party. shown: the text at each bar."""
     if not amounts:
         return None
-    with mpl.rc_context(_STYLE):
+    with mpl.rc_context(STYLE):
         figure, axes = _bars(list(amounts), list(amounts.values()), [BLUE] * len(amounts))
         axes.set_xlim(0, max(*amounts.values(), 1e-9) * 1.25)
         axes.xaxis.set_visible(False)
         axes.spines["bottom"].set_visible(False)
         for place, (name, value) in enumerate(amounts.items()):
             axes.annotate(shown[name], (value, place), (4, 0), textcoords="offset points", va="center")
-        return _svg(figure, key, f"{title}: " + "; ".join(f"{name} {text}" for name, text in shown.items()) + ".")
+        return as_svg(figure, key, f"{title}: " + "; ".join(f"{name} {text}" for name, text in shown.items()) + ".")
 
 
 def _figure() -> tuple[Figure, Axes]:
-    figure = Figure(figsize=(_WIDTH, _HEIGHT), layout="constrained")
+    figure = Figure(figsize=(WIDTH, _HEIGHT), layout="constrained")
     return figure, figure.subplots()
 
 
 def _bars(labels: Sequence[str], values: Sequence[float], colors: Sequence[str]) -> tuple[Figure, Axes]:
     """Horizontal bars, the first on top, one fixed height each."""
-    figure = Figure(figsize=(_WIDTH, 0.5 + 0.27 * len(labels)), layout="constrained")
+    figure = Figure(figsize=(WIDTH, 0.5 + 0.27 * len(labels)), layout="constrained")
     axes = figure.subplots()
     axes.barh(range(len(values)), values, color=colors, height=0.62)
-    axes.set_yticks(range(len(labels)), [_short(label) for label in labels], color=INK)
+    axes.set_yticks(range(len(labels)), [short(label) for label in labels], color=INK)
     axes.tick_params(axis="y", length=0)
     axes.spines["left"].set_visible(False)
     axes.set_ylim(len(values) - 0.4, -0.6)
@@ -212,7 +212,8 @@ def _percent(axes: Axes, which: str, digits: int = 0) -> None:
         axis.set_major_formatter(PercentFormatter(1.0, decimals=digits, symbol=" %"))
 
 
-def _short(label: str, longest: int = 24) -> str:
+def short(label: str, longest: int = 24) -> str:
+    """A label that fits beside an axis."""
     return label if len(label) <= longest else label[: longest - 1] + "…"
 
 
@@ -226,7 +227,7 @@ def _font(shorthand: re.Match[str]) -> str:
     return f"font-size: {shorthand[2]}{weight}"
 
 
-def _svg(figure: Figure, key: str, words: str, *, wide: bool = False) -> Markup:
+def as_svg(figure: Figure, key: str, words: str, *, wide: bool = False) -> Markup:
     """The figure as inline markup with an accessible name.  key: prefix of its ids, made of letters, digits and hyphens."""
     buffer = io.StringIO()
     with warnings.catch_warnings():

@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
+from server.report_banks import chosen_fit, common_columns, compared, is_over_banks, lost, side_by_side
 from server.result import Metrics, Result, Split
 
 if TYPE_CHECKING:
@@ -33,6 +34,8 @@ class Finding:
 
 def verdict(result: Result) -> Finding:
     """The run in one line."""
+    if is_over_banks(result) and not (result.banks and result.banks.fits):
+        return _told(result)
     split, name = _judged(result.metrics)
     if split is None or split.auc is None:
         ranking = "There is no figure of how well it ranks: no test split with both goods and bads."
@@ -42,10 +45,26 @@ def verdict(result: Result) -> Finding:
         ranking = f"On the {name} rows it separates goods from bads {words}: AUC {split.auc:.3f}{interval}."
     if result.converged is False:
         return Finding("alarm", "Not converged", f"{why_not_converged(result)} {ranking} Do not use its coefficients as final.")
-    steps = result.cost.iterations if result.cost else None
+    fit = chosen_fit(result.banks)
+    steps = fit.iterations if fit else result.cost.iterations if result.cost else None
     done = "" if result.converged is None else f"It converged{f' in {steps} iterations' if steps else ''}. "
     level: Level = "notice" if split is None or split.auc is None or split.auc < AUC_BANDS[0][0] else "good"
     return Finding(level, "Model trained", done + ranking)
+
+
+def _told(result: Result) -> Finding:
+    """A run over many banks that fits nothing: statistics, or bins."""
+    gone = lost(result)
+    banks = len(result.parties or ()) - len(gone)
+    over = f" over {banks} banks" if banks else ""
+    ended = f" {len(gone)} of {len(result.parties or ())} banks did not stay to the end." if gone else ""
+    level: Level = "notice" if gone else "good"
+    if result.statistics is None:
+        binned = sum(len(of) for of in ((result.model.bins if result.model else None) or {}).values())
+        return Finding(level, "Bins found", f"Common bins of {binned} columns{over}.{ended}")
+    rows, columns = result.statistics.get("rows"), len(result.statistics.get("columns") or ())
+    of = f" and {rows:,} rows" if isinstance(rows, int) else ""
+    return Finding(level, "Statistics computed", f"{columns} columns{over}{of}.{ended}")
 
 
 def why_not_converged(result: Result) -> str:
@@ -61,7 +80,7 @@ def why_not_converged(result: Result) -> str:
 def findings(result: Result) -> tuple[Finding, ...]:
     """Every warning, gravest first."""
     grave: dict[Level, int] = {"alarm": 0, "warning": 1, "notice": 2, "good": 3}
-    found = [*_columns(result), *_reveals(result), *_metrics(result), *_parties(result), *_gain(result)]
+    found = [*_columns(result), *_reveals(result), *_metrics(result), *_parties(result), *_gain(result), *_banks(result)]
     if result.converged is False:
         text = why_not_converged(result) + " Raise the cap or the iterations and run again."
         found.append(Finding("alarm", "The fit did not converge", text))
@@ -69,7 +88,7 @@ def findings(result: Result) -> tuple[Finding, ...]:
 
 
 def _columns(result: Result) -> Iterator[Finding]:
-    for party in result.parties or ():
+    for party in common_columns(result.parties or ()) if is_over_banks(result) else result.parties or ():
         for column in party.columns or ():
             if column.iv is None or column.iv <= SUSPICIOUS_IV:
                 continue
@@ -107,6 +126,8 @@ def _reveals(result: Result) -> Iterator[Finding]:
 
 
 def _metrics(result: Result) -> Iterator[Finding]:
+    if is_over_banks(result) and not (result.banks and result.banks.fits):
+        return
     metrics = result.metrics or Metrics()
     train, later = metrics.train, metrics.out_of_time
     split, name = _judged(metrics)
@@ -139,6 +160,26 @@ def _parties(result: Result) -> Iterator[Finding]:
             yield Finding("warning", f"{party.name}: undated snapshot", text)
         if party.matched == 0:
             yield Finding("alarm", f"{party.name}: no row matched", "It contributed nothing. Compare the id formats of the parties.")
+
+
+def _banks(result: Result) -> Iterator[Finding]:
+    """Banks that were lost, and how the common model compares with each bank's own."""
+    for name in lost(result):
+        text = (
+            "It was lost on the way and has no result. Totals from before hold its rows and later ones do not; no sum was taken again without "
+            "it, since the difference would have shown its part."
+        )
+        yield Finding("warning", f"{name}: dropped out", text)
+    variant = (result.banks.variant if result.banks else None) or "global"
+    for side in side_by_side(result.banks)[:1]:
+        found = compared(side, "local", variant)
+        if found is not None and 2 * found.better > found.banks:
+            advice = "" if variant == "personal" else " Slopes of their own (personal_C) may close the gap."
+            text = (
+                f"On the {side.split} rows of {found.better} of {found.banks} banks the bank's own model has the higher AUC, on average by "
+                f"{found.mean:+.3f} over all of them.{advice}"
+            )
+            yield Finding("warning" if found.apart else "notice", "Most banks do better alone", text)
 
 
 def _gain(result: Result) -> Iterator[Finding]:
