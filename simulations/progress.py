@@ -15,8 +15,15 @@ from rich.table import Table
 from clients.party_config import PartyConfig
 from clients.vault import describe_table
 from federation.kernel.errors import CreditfedError
+from server.report_banks import MODELS, side_by_side
+from server.result import parse
 from server.run_file import RunFile
-from simulations.estimate import estimate
+from simulations.estimate import bank_sums, estimate, estimate_banks
+
+STEPS = {
+    "levels": "levels", "bins": "bins", "design": "means and products", "fit": "fit", "compare": "other models", "cells": "score cells",
+    "done": "end",
+}  # fmt: skip
 
 
 class Screen:
@@ -44,7 +51,7 @@ class Screen:
     def coordinator(self, stage: str, exchanges: int) -> None:
         """The coordinator's stage and how many exchanges there were."""
         phase = stage.split(" ", maxsplit=1)[0]
-        share = {"open": 0.02, "group": 0.04, "align": 0.1, "place": 0.1, "encode": 0.3, "finish": 0.97}.get(phase)
+        share = {"open": 0.02, "group": 0.04, "align": 0.1, "place": 0.1, "encode": 0.3, "levels": 0.05, "finish": 0.97}.get(phase)
         if share is not None:
             self._bar.update(self._task, description=f"{phase} (exchange {exchanges})", completed=share, figures="")
 
@@ -53,6 +60,8 @@ class Screen:
         if figures.get("phase") == "align" and figures.get("total"):
             share = float(figures["done"]) / float(figures["total"])
             self._bar.update(self._task, description="align", completed=0.05 + 0.2 * share, figures=f"{name} {share:.0%}")
+        if figures.get("phase") == "sum":
+            self._summed(figures)
         if figures.get("phase") == "fit" and "loss" in figures:
             self._fitted(figures)
 
@@ -65,6 +74,19 @@ class Screen:
         text = f"loss {float(figures['loss']):.6f}  |step| {float(figures['step']):.1e}" + (f"  about {left:.0f} s left" if left else "")
         done = min(0.95, 0.4 + 0.05 * len(self._lengths))
         self._bar.update(self._task, description=f"fit, iteration {int(figures['iteration'])}", completed=done, figures=text)
+
+    def _summed(self, figures: dict[str, float | str]) -> None:
+        """A masked sum over many banks begins: what for, at how many banks, and how long it may take still."""
+        number, now = int(figures["number"]), time.monotonic()
+        self._fit_started = self._fit_started or now
+        expected = max(bank_sums(self._settings), number + 2)
+        left = (now - self._fit_started) / number * (expected - number) if number >= 3 else None
+        iteration = f", iteration {int(figures['iteration'])}" if "iteration" in figures else ""
+        step = str(figures.get("step", ""))
+        text = f"{int(figures['banks'])} banks" + (f"  about {left:.0f} s left" if left else "")
+        purpose = STEPS.get(step, step)
+        description = f"sum {number + 1}" + (f": {purpose}{iteration}" if purpose else "")
+        self._bar.update(self._task, description=description, completed=0.05 + 0.9 * number / expected, figures=text)
 
     def _left(self, now: float) -> float | None:
         """From the rate at which the direction shrinks: how many iterations until the tolerance."""
@@ -83,33 +105,23 @@ class Screen:
         except CreditfedError:
             return
         rows = {name: fact.rows for name, fact in facts.items()}
-        seconds, megabytes = estimate(rows, {name: len(fact.columns) for name, fact in facts.items()}, self._settings)
+        if all(party.label for party in self._settings.parties):
+            kinds = [column.kind for column in next(iter(facts.values())).columns]
+            seconds, megabytes = estimate_banks(rows, kinds.count("numeric"), kinds.count("categorical"), self._settings)
+        else:
+            seconds, megabytes = estimate(rows, {name: len(fact.columns) for name, fact in facts.items()}, self._settings)
         self._console.print(f"Estimate: about {seconds:.0f} s on this machine and {megabytes:.0f} MB between the parties.")
 
     def summary(self, result: dict[str, Any], out: Path) -> None:
         """The result as a table people can read at a glance."""
         console = Console()
-        metrics = result.get("metrics") or {}
-        if metrics:
-            table = Table(title=f"{result['run']['model']} · {'converged' if result['converged'] else 'NOT converged'}")
-            for heading in (
-                "sample",
-                "rows",
-                "AUC",
-                "KS",
-                *(("pooled AUC", "pooled KS", "bank alone AUC") if result.get("pooled") else ()),
-            ):
-                table.add_column(heading, justify="right" if heading != "sample" else "left")
-            for split, values in metrics.items():
-                if not values.get("n"):
-                    continue
-                cells = [split, f"{values['n']:,}"] + [_digits(values.get(key)) for key in ("auc", "ks")]
-                if result.get("pooled"):
-                    reference = result["pooled"]["metrics"].get(split, {})
-                    alone = result["pooled"].get("label_party_alone", {}).get(split, {})
-                    cells += [_digits(reference.get("auc")), _digits(reference.get("ks")), _digits(alone.get("auc"))]
-                table.add_row(*cells)
+        if result.get("metrics"):
+            console.print(_figures(result))
+        for table in _side_by_side(result):
             console.print(table)
+        if result.get("statistics"):
+            found = result["statistics"]
+            console.print(f"Statistics of {len(found['columns'])} columns over {found['rows']:,} rows, opened in {found['sums']} sums.")
         if result.get("pooled"):
             console.print(
                 f"largest coefficient difference to the pooled fit: {result['pooled']['max_difference']:.1e} (standardised units)"
@@ -119,6 +131,44 @@ class Screen:
         cost = result["cost"]
         sent = sum(cost["bytes_sent"].values()) / 1e6
         console.print(f"{cost['seconds_total']:.1f} s, {sent:.1f} MB sent. Report: {out / 'report.html'}")
+
+
+def _figures(result: dict[str, Any]) -> Table:
+    """Figures by split; beside them the pooled ones, and across parties those of the label party's own columns."""
+    pooled, over_banks = result.get("pooled"), "banks" in result
+    beside = ("pooled AUC", "pooled KS") + (() if over_banks else ("bank alone AUC",)) if pooled else ()
+    table = Table(title=f"{result['run']['model']} · {'converged' if result['converged'] else 'NOT converged'}")
+    for heading in ("sample", "rows", "AUC", "KS", *beside):
+        table.add_column(heading, justify="right" if heading != "sample" else "left")
+    for split, values in result["metrics"].items():
+        if not values.get("n"):
+            continue
+        cells = [split, f"{values['n']:,}"] + [_digits(values.get(key)) for key in ("auc", "ks")]
+        if pooled:
+            reference = pooled["metrics"].get(split, {})
+            cells += [_digits(reference.get("auc")), _digits(reference.get("ks"))]
+        if pooled and not over_banks:
+            cells.append(_digits(pooled.get("label_party_alone", {}).get(split, {}).get("auc")))
+        table.add_row(*cells)
+    return table
+
+
+def _side_by_side(result: dict[str, Any]) -> list[Table]:
+    """Of a run over many banks, each model on the banks' own rows: means over the banks, and all rows together."""
+    tables = []
+    for side in side_by_side(parse(result).banks):
+        table = Table(title=f"Banks side by side, {side.split} rows of {len(side.rows)} banks")
+        for heading in ("model", "mean AUC", "mean KS", "best AUC at", "all banks AUC", "all banks KS"):
+            table.add_column(heading, justify="right" if heading != "model" else "left")
+        for model in side.models:
+            whole = [None if side.overall is None else side.overall.value(figure, model) for figure in ("auc", "ks")]
+            best = side.best_at("auc", model)
+            table.add_row(
+                MODELS.get(model, model), _digits(side.mean("auc", model)), _digits(side.mean("ks", model)),
+                f"{best} bank{'' if best == 1 else 's'}", *map(_digits, whole),
+            )  # fmt: skip
+        tables.append(table)
+    return tables
 
 
 def _digits(value: float | None) -> str:
