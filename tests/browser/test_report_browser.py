@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from server.report import render
+from tests.unit.sample_bank_result import bank_result, statistics_result
 from tests.unit.sample_result import sample_curves, sample_result
 
 if TYPE_CHECKING:
@@ -37,6 +38,24 @@ def report(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("report") / "report.html"
     path.write_text(render(sample_result(), sample_curves()), "utf-8")
     return path
+
+
+BANK_SECTIONS = {
+    "trained": (
+        "Summary", "Warnings", "Who took part", "How well it ranks", "Banks side by side", "The model", "Time and traffic",
+        "What each party learned", "Federated against pooled", "Glossary",
+    ),
+    "measured": ("Summary", "Warnings", "Who took part", "Statistics", "Time and traffic", "What each party learned", "Glossary"),
+}  # fmt: skip
+BANK_CHARTS = {"trained": 2 + 2, "measured": 1 + 2}
+
+
+@pytest.fixture(scope="module")
+def bank_reports(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    folder = tmp_path_factory.mktemp("banks")
+    for name, document in (("trained", bank_result()), ("measured", statistics_result())):
+        (folder / f"{name}.html").write_text(render(document), "utf-8")
+    return {name: folder / f"{name}.html" for name in BANK_SECTIONS}
 
 
 @pytest.fixture(scope="module")
@@ -77,6 +96,39 @@ def test_it_loads_nothing_complains_of_nothing_and_fits(browser: Browser, report
     picture = report.with_name(f"report-{width}-{scheme}.png")
     visit.page.screenshot(path=picture, full_page=True)
     print(f"screenshot: {picture}")
+    visit.page.close()
+
+
+@pytest.mark.parametrize("name", ["trained", "measured"])
+@pytest.mark.parametrize(("width", "scheme"), [(1200, "light"), (1200, "dark"), (390, "light"), (320, "dark")])
+def test_reports_over_many_banks_fit_and_are_readable(
+    browser: Browser, bank_reports: dict[str, Path], name: str, width: int, scheme: Scheme
+) -> None:
+    path = bank_reports[name]
+    visit = Visit(browser, path, width, scheme=scheme)
+    assert visit.requests == [path.as_uri()]
+    assert visit.complaints == []
+    assert visit.page.evaluate("document.documentElement.scrollWidth") <= width
+    headings = visit.page.locator("h2")
+    assert tuple(headings.all_inner_texts()) == BANK_SECTIONS[name]
+    assert all(heading.is_visible() for heading in headings.all())
+    sizes = visit.page.evaluate("[...document.querySelectorAll('svg')].map(s => s.getBoundingClientRect()).map(r => [r.width, r.height])")
+    assert len(sizes) == BANK_CHARTS[name]
+    assert all(wide >= 230 and tall >= 40 for wide, tall in sizes)
+    outside = visit.page.evaluate(OUTSIDE)
+    assert outside == []
+    assert visit.page.evaluate(CONTRAST) == []
+    picture = path.with_name(f"{name}-{width}-{scheme}.png")
+    visit.page.screenshot(path=picture, full_page=True)
+    print(f"screenshot: {picture}")
+    visit.page.close()
+
+
+def test_control_a_label_outside_its_chart_is_noticed(browser: Browser, tmp_path: Path) -> None:
+    path = tmp_path / "clipped.html"
+    path.write_text('<svg width="50" height="20" viewBox="0 0 50 20"><text x="30" y="15">much too long</text></svg>')
+    visit = Visit(browser, path, 390)
+    assert visit.page.evaluate(OUTSIDE) == ["much too long"]
     visit.page.close()
 
 
@@ -133,6 +185,10 @@ def test_it_prints(browser: Browser, report: Path) -> None:
     visit.page.close()
 
 
+OUTSIDE = """() => [...document.querySelectorAll('svg text')].filter(t => {
+  const a = t.getBoundingClientRect(), b = t.closest('svg').getBoundingClientRect();
+  return a.left < b.left - 2 || a.right > b.right + 2 || a.top < b.top - 2 || a.bottom > b.bottom + 2;
+}).map(t => t.textContent)"""
 CONTRAST = """() => {
   const parse = c => c.match(/[\\d.]+/g).map(Number);
   const light = c => { const [r, g, b] = c.map(v => v / 255).map(v => v <= .04045 ? v / 12.92 : ((v + .055) / 1.055) ** 2.4); return .2126*r + .7152*g + .0722*b; };
