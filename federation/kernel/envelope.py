@@ -67,7 +67,7 @@ class Channel:
         self, me: str, session: bytes, signing: Secret, publics: Mapping[str, bytes], pairs: Mapping[str, Secret] | None = None
     ) -> None:
         self.me, self.session = me, session
-        self._signing, self._publics, self._pairs = signing, dict(publics), dict(pairs or {})
+        self._signing, self._publics, self._pairs = signing, dict(publics), pairs or {}
         self.sent: dict[str, int] = {}
         self.received: dict[str, int] = {}
 

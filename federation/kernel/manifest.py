@@ -7,6 +7,7 @@ may learn what (by name of leakage contract), and the caps. Its hash binds every
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 from typing import Literal
 
 import msgspec
@@ -17,7 +18,9 @@ from federation.kernel.role import COORDINATOR
 from federation.kernel.secret import Secret
 
 FEWEST_REVEALS = 3
-FEWEST_BANKS, MOST_BANKS = 3, 64
+FEWEST_BANKS, MOST_BANKS = 3, 2048
+MOST_WITH_LEVELS = 64
+"""Above so many banks columns must be numbers: banks no longer tell each other levels."""
 
 
 _RUN = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
@@ -192,7 +195,8 @@ class Manifest(_Part, frozen=True, kw_only=True):
         return {COORDINATOR: bytes.fromhex(self.coordinator)} | {p.name: bytes.fromhex(p.identity) for p in self.parties}
 
 
-def read_manifest(raw: bytes, limit: int = 1 << 22) -> Manifest:
+@lru_cache(maxsize=4)
+def read_manifest(raw: bytes, limit: int = 1 << 24) -> Manifest:
     """A manifest from its canonical bytes; anything else than canonical bytes is refused, so that a hash has one preimage."""
     if len(raw) > limit:
         raise PeerError(COORDINATOR, f"a manifest of {len(raw)} bytes", f"at most {limit}")
@@ -270,6 +274,9 @@ def _check_banks(manifest: Manifest) -> None:
                 f"{party.name} and {names[0]} do not have the same columns in the same order (first difference: {odd[:1] or 'the order'})"
             )
             raise ConfigurationError("manifest", what, "Use include, exclude and types of [[party]] to give every bank the same columns.")
+    if len(names) > MOST_WITH_LEVELS and any(kind == "categorical" for _, kind in first):
+        what = f"more than {MOST_WITH_LEVELS} banks and a categorical column"
+        raise ConfigurationError("manifest", what, "Leave such columns out ([[party]] exclude), or code them as numbers.")
 
 
 class Signature(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

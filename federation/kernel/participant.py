@@ -26,12 +26,23 @@ from federation.kernel.journal import Journal, Record
 from federation.kernel.manifest import Manifest
 from federation.kernel.role import COORDINATOR, Context, Received, Role, Run, Step
 from federation.kernel.secret import Secret
-from federation.kernel.session import Entropy, Keys, agree_on_group_key, greet, opening_channel, session_channel
+from federation.kernel.session import (
+    MANY,
+    Entropy,
+    Keys,
+    agree_on_group_key,
+    certify,
+    draw_lots,
+    greet,
+    introduce,
+    opening_channel,
+    session_channel,
+)
 from federation.kernel.snapshot import Snapshot, failed, read_snapshot
 
 S = TypeVar("S", bound=states.State)
 T = TypeVar("T")
-_OPEN, _GROUP = "open", "group"
+_OPEN, _LOTS, _GROUP, _PROGRAM = "open", "lots", "group", "program"
 _MOST_SEALED = 64
 _MOST_ENVELOPES = 4096
 _MOST_EARLY = 256
@@ -256,11 +267,17 @@ class Participant(Generic[S]):
         """Start the generator of the current phase."""
         self._role: Generator[tuple[Run, Step], Received, Any] | None = None
         self._waiting: tuple[Run, Step] | None = None
-        if self._phase == _OPEN:
-            self._role = greet(self._run(_OPEN), self._keys.hello(self._commitment))
+        many, hello = len(self.manifest.members) > MANY, self._keys.hello(self._commitment)
+        if self._phase == _OPEN and many:
+            certificate = certify(self.manifest, self.me, hello, self._identity)
+            self._role = introduce(self._run(_OPEN), hello, certificate, self.manifest)
+        elif self._phase == _OPEN:
+            self._role = greet(self._run(_OPEN), hello)
+        elif self._phase == _LOTS:
+            self._role = draw_lots(self._run(_LOTS), self._keys.lot, self._keys.hellos)
         elif self._phase == _GROUP and self.me != COORDINATOR:
             self._role = agree_on_group_key(self._run(_GROUP))
-        elif self._phase not in (_OPEN, _GROUP):
+        elif self._phase == _PROGRAM:
             stage = self._program.stage(self._state)
             if stage is None:
                 self.finished = True
@@ -285,6 +302,7 @@ class Participant(Generic[S]):
                 lambda: self._view,
                 keys.signing,
                 {name: hello.run_key for name, hello in keys.hellos.items()},
+                keys.lots,
             )
         )
 
@@ -292,14 +310,17 @@ class Participant(Generic[S]):
         """A stage returned: its value becomes state, and the next stage begins."""
         if self._phase == _OPEN:
             self._keys = msgspec.structs.replace(self._keys, hellos=value)
-            self._phase = _GROUP
+            self._phase = _LOTS if len(self.manifest.members) > MANY else _GROUP
             self._channel = session_channel(self.manifest, self.me, self._keys)
             sealed, self._sealed = self._sealed, []
             for envelope in sealed:
                 self._accept(envelope)
+        elif self._phase == _LOTS:
+            self._keys = msgspec.structs.replace(self._keys, lots=value)
+            self._phase = _GROUP
         elif self._phase == _GROUP:
             self._keys = msgspec.structs.replace(self._keys, group=value or b"")
-            self._phase = "program"
+            self._phase = _PROGRAM
         else:
             self._state = value
         self._image = self._snapshot()

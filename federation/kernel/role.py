@@ -116,7 +116,8 @@ class Context:
     me: this party; members: the institutions, in the manifest's order; session: 32 bytes; stage: its name, unique in the session;
     secret: the session secret; pair: a secret shared with each other institution; group: one shared by all institutions and not the
     coordinator (empty at the coordinator); seed: the manifest's seed; view: digest of all that the coordinator has broadcast so far;
-    signing, publics: this party's Ed25519 run key and every party's public one.
+    signing, publics: this party's Ed25519 run key and every party's public one; lots: public randomness that nobody could choose, where
+    institutions are many (else empty).
     """
 
     me: str
@@ -131,6 +132,7 @@ class Context:
     view: Callable[[], bytes]
     signing: Secret
     publics: Mapping[str, bytes]
+    lots: bytes = b""
     claimed: set[str] = field(default_factory=set)
 
 
@@ -163,6 +165,11 @@ class Run:
     def session(self) -> bytes:
         """The session, 32 bytes."""
         return self._context.session
+
+    @property
+    def lots(self) -> bytes:
+        """Public randomness that nobody could choose, 32 bytes; empty where institutions are few."""
+        return self._context.lots
 
     @property
     def address(self) -> str:

@@ -7,7 +7,8 @@ bring about the same session twice, and the session (not the manifest) enters ev
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
+from typing import ClassVar
 
 import msgspec
 
@@ -20,6 +21,9 @@ from federation.kernel.role import COORDINATOR, Received, Role, Run
 from federation.kernel.secret import Secret
 
 Entropy = Callable[[int], bytes]
+MANY, DEALERS = 64, 8
+"""Above so many institutions hellos go by way of the coordinator, and so many deal the group key."""
+_ROLL = 1 << 22
 
 
 class Hello(Message, frozen=True, tag="session/hello"):
@@ -29,6 +33,35 @@ class Hello(Message, frozen=True, tag="session/hello"):
     run_key: bytes
     agreement_key: bytes
     commitment: bytes
+
+
+class Introduction(Message, frozen=True, tag="session/introduction"):
+    """Where parties are too many to greet each other: a hello by way of the coordinator. certificate: the identity key's signature of it."""
+
+    hello: Hello
+    certificate: bytes
+
+
+class Roll(Message, frozen=True, tag="session/roll"):
+    """From the coordinator to every institution: everyone's introduction, its own too."""
+
+    broadcast: ClassVar[bool] = True
+
+    entries: dict[str, Introduction]
+
+
+class Lot(Message, frozen=True, tag="session/lot"):
+    """To the coordinator, once keys are pinned: the 32 bytes of which the sender's nonce was the digest."""
+
+    lot: bytes
+
+
+class Lots(Message, frozen=True, tag="session/lots"):
+    """From the coordinator to every institution: everyone's lot."""
+
+    broadcast: ClassVar[bool] = True
+
+    entries: dict[str, bytes]
 
 
 class GroupShare(Message, frozen=True, tag="session/group-share"):
@@ -43,12 +76,14 @@ class GroupShare(Message, frozen=True, tag="session/group-share"):
 class Keys(msgspec.Struct, frozen=True):
     """One party's secrets of one session, kept only in its encrypted journal and erased with it.
 
-    root: what its run key, agreement key and session secret are derived from; hellos: of every party; group: once agreed.
+    root: what its run key, agreement key and session secret are derived from; hellos: of every party; group: once agreed; lots: public
+    randomness that nobody could choose, drawn where institutions are many.
     """
 
     root: bytes
     hellos: dict[str, Hello] = {}
     group: bytes = b""
+    lots: bytes = b""
 
     def __repr__(self) -> str:
         return f"Keys(of {len(self.hellos)} parties)"
@@ -66,9 +101,14 @@ class Keys(msgspec.Struct, frozen=True):
         """What the run's randomness comes from."""
         return self._part("session secret")
 
+    @property
+    def lot(self) -> bytes:
+        """What this party's nonce is the digest of."""
+        return self._part("nonce").reveal()
+
     def hello(self, commitment: bytes) -> Hello:
-        """This party's hello."""
-        nonce = self._part("nonce").reveal()
+        """This party's hello. Its nonce commits it to its lot."""
+        nonce = suite.digest("lot", self.lot)
         return Hello(nonce, suite.signing_public(self.signing), suite.agreement_public(self._part("agreement key")), commitment)
 
     def session(self, manifest: Manifest) -> bytes:
@@ -76,18 +116,36 @@ class Keys(msgspec.Struct, frozen=True):
         ordered = [encode(self.hellos[name]) for name in (COORDINATOR, *manifest.members)]
         return suite.digest("session", manifest.hash, manifest.attempt, *ordered)
 
-    def pairs(self, manifest: Manifest, me: str) -> dict[str, Secret]:
+    def pairs(self, manifest: Manifest, me: str) -> Pairs:
         """The secret shared with each other institution. Raises PeerError for a low-order key."""
-        if me == COORDINATOR:
-            return {}
-        out = {}
-        for peer in manifest.members:
-            if peer != me:
-                try:
-                    out[peer] = suite.agree(self._part("agreement key"), self.hellos[peer].agreement_key)
-                except ValueError:
-                    raise PeerError(peer, "a low-order agreement key", "an X25519 public key") from None
-        return out
+        return Pairs(self._part("agreement key"), self.hellos, () if me == COORDINATOR else tuple(n for n in manifest.members if n != me))
+
+
+class Pairs(Mapping[str, Secret]):
+    """Secrets shared with others, each agreed when it is first asked for: of thousands of institutions one speaks with few."""
+
+    def __init__(self, mine: Secret, hellos: Mapping[str, Hello], others: tuple[str, ...]) -> None:
+        self._mine, self._hellos, self._others = mine, hellos, frozenset(others)
+        self._agreed: dict[str, Secret] = {}
+        if len(others) < MANY:
+            for peer in others:
+                self[peer]  # a bad key shows at once
+
+    def __getitem__(self, peer: str) -> Secret:
+        if peer not in self._others:
+            raise KeyError(peer)
+        if peer not in self._agreed:
+            try:
+                self._agreed[peer] = suite.agree(self._mine, self._hellos[peer].agreement_key)
+            except ValueError:
+                raise PeerError(peer, "a low-order agreement key", "an X25519 public key") from None
+        return self._agreed[peer]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._others)
+
+    def __len__(self) -> int:
+        return len(self._others)
 
 
 def opening_session(manifest: Manifest) -> bytes:
@@ -110,7 +168,42 @@ def greet(run: Run, mine: Hello) -> Role[dict[str, Hello]]:
     """Exchange hellos with everyone; returns all of them by party."""
     others = [name for name in (COORDINATOR, *run.members) if name != run.me]
     received: Received = yield from run.step("hello", dict.fromkeys(others, mine), dict.fromkeys(others, Hello))
-    hellos = {name: received.of(name, Hello) for name in others} | {run.me: mine}
+    return _checked({name: received.of(name, Hello) for name in others} | {run.me: mine})
+
+
+def introduce(run: Run, mine: Hello, certificate: bytes, manifest: Manifest) -> Role[dict[str, Hello]]:
+    """`greet` for many: hellos go to the coordinator, who hands all of them to all. certificate: of `mine`, by `certify`.
+
+    The coordinator cannot change one: each carries the signature of the identity key that the manifest pins.
+    """
+    if run.me == COORDINATOR:
+        received = yield from run.step("hello", expect=dict.fromkeys(run.members, Introduction))
+        entries = {name: received.of(name, Introduction) for name in run.members} | {COORDINATOR: Introduction(mine, certificate)}
+        yield from run.step("roll", dict.fromkeys(run.members, Roll(entries)))
+    else:
+        sent = {COORDINATOR: Introduction(mine, certificate)}
+        received = yield from run.step("hello", sent, {COORDINATOR: Roll}, _ROLL)
+        entries = received.of(COORDINATOR, Roll).entries
+    identities = manifest.identities()
+    if set(entries) != set(identities) or entries[run.me].hello != mine:
+        raise PeerError(COORDINATOR, "a roll of other parties, or another hello of this one", "everyone's hello as it was sent")
+    for name, entry in entries.items():
+        if not suite.verifies(identities[name], certified(manifest, name, entry.hello), entry.certificate):
+            raise PeerError(COORDINATOR, f"a hello of {name} whose certificate does not hold", "one signed with its identity key")
+    return _checked({name: entry.hello for name, entry in entries.items()})
+
+
+def certified(manifest: Manifest, name: str, hello: Hello) -> bytes:
+    """What a certificate signs."""
+    return suite.digest("introduction", opening_session(manifest), name, encode(hello))
+
+
+def certify(manifest: Manifest, name: str, hello: Hello, identity: Secret) -> bytes:
+    """A party's certificate of its own hello, 64 bytes."""
+    return suite.sign(identity, certified(manifest, name, hello))
+
+
+def _checked(hellos: dict[str, Hello]) -> dict[str, Hello]:
     for name, hello in hellos.items():
         if any(len(part) != suite.KEY_BYTES for part in (hello.nonce, hello.run_key, hello.agreement_key, hello.commitment)):
             raise PeerError(name, "a hello of the wrong size", "four parts of 32 bytes")
@@ -121,8 +214,30 @@ def greet(run: Run, mine: Hello) -> Role[dict[str, Hello]]:
     return hellos
 
 
+def draw_lots(run: Run, mine: bytes, hellos: Mapping[str, Hello]) -> Role[bytes]:
+    """Public randomness, 32 bytes, that nobody could choose: everyone was committed to its lot when keys were pinned, and all lots are in it.
+
+    Commit and reveal (Blum 1981): whoever keeps its lot back ends the run, and that is all that it can do.
+    """
+    if run.me == COORDINATOR:
+        received = yield from run.step("lot", expect=dict.fromkeys(run.members, Lot))
+        lots = {name: received.of(name, Lot).lot for name in run.members}
+        yield from run.step("lots", dict.fromkeys(run.members, Lots(lots)))
+    else:
+        received = yield from run.step("lot", {COORDINATOR: Lot(mine)}, {COORDINATOR: Lots}, _ROLL)
+        lots = received.of(COORDINATOR, Lots).entries
+    if set(lots) != set(run.members) or any(suite.digest("lot", lot) != hellos[name].nonce for name, lot in lots.items()):
+        raise PeerError(COORDINATOR, "lots that were not those committed to", "every institution's lot")
+    return suite.digest("lots", *(lots[name] for name in run.members))
+
+
 def agree_on_group_key(run: Run) -> Role[bytes]:
-    """A key from a share of every institution; the coordinator has no share and no part in it."""
+    """A key from a share of every institution; the coordinator has no share and no part in it. Of many institutions the first few deal.
+
+    Any institution in league with the coordinator gives it the key, however many dealt; alone it learns nothing as long as one dealer does not.
+    """
+    if len(run.members) > MANY:
+        return (yield from _dealt(run))
     mine = run.random("group share").bytes(suite.KEY_BYTES)
     received = yield from run.step("share", dict.fromkeys(run.peers, GroupShare(mine)), dict.fromkeys(run.peers, GroupShare))
     shares = {name: received.of(name, GroupShare).share for name in run.peers} | {run.me: mine}
@@ -130,3 +245,16 @@ def agree_on_group_key(run: Run) -> Role[bytes]:
         if len(share) != suite.KEY_BYTES:
             raise PeerError(name, "a group share of the wrong size", "32 bytes")
     return suite.digest("group", *(shares[name] for name in run.members))
+
+
+def _dealt(run: Run) -> Role[bytes]:
+    dealers = run.members[:DEALERS]
+    mine = run.random("group share").bytes(suite.KEY_BYTES)
+    sent = dict.fromkeys(run.peers, GroupShare(mine)) if run.me in dealers else {}
+    others = tuple(name for name in dealers if name != run.me)
+    received = yield from run.step("share", sent, dict.fromkeys(others, GroupShare))
+    shares = {name: received.of(name, GroupShare).share for name in others} | ({run.me: mine} if run.me in dealers else {})
+    for name, share in shares.items():
+        if len(share) != suite.KEY_BYTES:
+            raise PeerError(name, "a group share of the wrong size", "32 bytes")
+    return suite.digest("group", *(shares[name] for name in dealers))

@@ -14,7 +14,10 @@ A member may be lost before any of its five messages; with fewer than t left the
 have t signatures of n members of whom fewer than n/3 are dishonest, so no member is made to release both shares of one other. A step has one
 place in the session and its keys serve there once, so there is no second survivor set and no retry: what a replay sends is byte for byte what
 was sent before. Pair masks are AES-256-CTR under 256-bit keys; the group mask and the tag of `cover` hide the sum from the coordinator and
-show a wrong one. n >= 3, at most 64 (the complete graph).
+show a wrong one.
+
+Up to 64 members everybody shares with everybody. Above, "every v" and "t signatures" above are a member's neighbours in the k-regular graph of
+Bell et al. 2020 (`graph`), among whom its own threshold holds; the whole circle's threshold stays above 2n/3 as well.
 
 Who learns what: privacy/contracts/bonawitz.toml.
 """
@@ -23,18 +26,20 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import ClassVar
 
 from federation.kernel import suite
 from federation.kernel.codec import Array, Message
-from federation.kernel.errors import ConfigurationError, PeerError, PolicyRefusal
+from federation.kernel.errors import ConfigurationError, LostParty, PeerError, PolicyRefusal
 from federation.kernel.role import COORDINATOR, Role, Run
 from federation.kernel.secret import Secret
 from federation.masked_sum import mersenne, shamir
 from federation.masked_sum.cover import Cover, Masked, Tally, Visibility, total_of
 from federation.masked_sum.fixed_point import FixedPoint, Integers
+from federation.masked_sum.graph import Graph
 
-MOST_MEMBERS = 64
+COMPLETE, MOST_MEMBERS = 64, 2048
 _HEADER = 1 << 16
 _TOTAL = "the sum of the survivors' inputs"
 
@@ -118,24 +123,25 @@ def least_threshold(members: int) -> int:
 
 @dataclass(frozen=True)
 class Circle:
-    """Who adds. members: in the manifest's order; threshold: how many must stay; started: n, how many the threshold was set for.
+    """Who adds. members: in the manifest's order; threshold: how many must stay; started: n, how many the threshold was set for; graph: who
+    shares with whom, None for everybody with everybody.
 
-    Over a run members become fewer and the threshold stays. Raises PolicyRefusal for a threshold of at most 2n/3 or under three members
-    (of two, each learns the other's input), ConfigurationError for members that are not distinct institutions or too many.
+    Over a run members become fewer; the thresholds and the graph stay. Raises PolicyRefusal for a threshold of at most 2n/3 or under three
+    members (of two, each learns the other's input), ConfigurationError for members that are not distinct institutions or too many.
     """
 
     members: tuple[str, ...]
     threshold: int
     started: int = field(default=0)
+    graph: Graph | None = None
 
     def __post_init__(self) -> None:
         """Refuse what would not be safe."""
         members, began = self.members, self.started or len(self.members)
         object.__setattr__(self, "started", began)
-        if len(set(members)) != len(members) or COORDINATOR in members or len(members) > began or began > MOST_MEMBERS:
-            raise ConfigurationError(
-                "masked sum", f"the members must be distinct institutions, at most {MOST_MEMBERS}", "Correct the manifest."
-            )
+        most = COMPLETE if self.graph is None else MOST_MEMBERS
+        if len(set(members)) != len(members) or COORDINATOR in members or len(members) > began or began > most:
+            raise ConfigurationError("masked sum", f"the members must be distinct institutions, at most {most}", "Correct the manifest.")
         if not least_threshold(began) <= self.threshold <= began or self.threshold < 3:  # of two, each learns the other's
             raise PolicyRefusal(
                 "masked sum",
@@ -143,20 +149,30 @@ class Circle:
                 f"Set the threshold to {max(3, least_threshold(began))} or more, or leave it out.",
             )
 
-    def place(self, name: str) -> int:
-        """The point at which a member's shares are taken."""
-        return self.members.index(name) + 1
+    @cached_property
+    def places(self) -> dict[str, int]:
+        """The point at which each member's shares are taken."""
+        return {name: place for place, name in enumerate(self.members, 1)}
+
+    @property
+    def share_threshold(self) -> int:
+        """How many of those who hold a member's shares open them."""
+        return self.threshold if self.graph is None else self.graph.threshold
+
+    def near(self, name: str, among: tuple[str, ...]) -> tuple[str, ...]:
+        """Those of `among` who hold a member's shares, itself among them, in their order."""
+        return among if self.graph is None else tuple(other for other in among if other in self.graph.near[name])
 
     def without(self, survivors: tuple[str, ...]) -> Circle:
         """The circle of those who are left."""
-        return Circle(survivors, self.threshold, self.started)
+        return Circle(survivors, self.threshold, self.started, self.graph)
 
     def check(self, names: tuple[str, ...], within: tuple[str, ...], me: str) -> None:
-        """Raises PeerError unless names are enough of these members in their order, this member among them."""
-        if names != tuple(n for n in within if n in names) or me not in names or len(names) < self.threshold:
-            raise PeerError(
-                COORDINATOR, f"a list of {len(names)} members", f"{self.threshold} or more of the members in order, this one among them"
-            )
+        """Raises PeerError unless names are enough of these members in their order, this member and enough of its neighbours among them."""
+        said = set(names)
+        right = names == tuple(name for name in within if name in said) and me in said
+        if not right or len(names) < self.threshold or len(self.near(me, names)) < self.share_threshold:
+            raise PeerError(COORDINATOR, f"a list of {len(names)} members", f"{self.threshold} or more in order, this one among them")
 
 
 # -- a member ---------------------------------------------------------------------------------------------------------------------
@@ -174,12 +190,12 @@ def sum_member(
         raise ConfigurationError(run.me, "a sum of others, or an encoding for fewer members", "Correct the manifest.")
     encoding.check(integers, run.me)
     length, secrets = len(integers), _Secrets.draw(run, circle)
-    shares = {name: Shares(secrets.public, *secrets.shares[name]) for name in circle.members if name != run.me}
+    shares = {name: Shares(secrets.public, *held) for name, held in secrets.shares.items() if name != run.me}
     sent = {COORDINATOR: Advert(secrets.public, length), **shares}
     received = yield from run.step("roster", send=sent, expect={COORDINATOR: Roster}, limit=_HEADER)
     roster = received.of(COORDINATOR, Roster).names
     circle.check(roster, circle.members, run.me)
-    others = tuple(name for name in roster if name != run.me)
+    others = tuple(name for name in circle.near(run.me, roster) if name != run.me)
     received = yield from run.step("shares", expect=dict.fromkeys(others, Shares))
     held = {name: _held(name, received.of(name, Shares)) for name in others}
     cover = Cover.agree(run, circle.members, length, encoding, sum_visible_to)  # before the survivors: bound to the roster
@@ -193,7 +209,7 @@ def sum_member(
     received = yield from run.step("agreement", send=sent, expect={COORDINATOR: Agreement}, limit=_HEADER)
     _require_agreement(run, circle, survivors, statement, received.of(COORDINATOR, Agreement).signatures)
     mine = Shares(secrets.public, *secrets.shares[run.me])
-    unmask = _released(held | {run.me: mine}, roster, survivors)
+    unmask = _released(held | {run.me: mine}, survivors)
     received = yield from run.step("total", send={COORDINATOR: unmask}, expect={COORDINATOR: Total}, limit=8 * length + _HEADER)
     total = received.of(COORDINATOR, Total)
     return cover.open(_read(COORDINATOR, total, length), len(survivors)), survivors
@@ -211,7 +227,7 @@ class _Secrets:
     @classmethod
     def draw(cls, run: Run, circle: Circle) -> _Secrets:
         key, seed = run.random("mask key").secret(), run.random("self mask").secret()
-        places = {name: circle.place(name) for name in circle.members}
+        places = {name: circle.places[name] for name in circle.near(run.me, circle.members)}
         of_key = shamir.split(key, circle.threshold, list(places.values()), run.random("key shares"))
         of_seed = shamir.split(seed, circle.threshold, list(places.values()), run.random("seed shares"))
         return cls(key, seed, suite.agreement_public(key), {name: (of_key[at], of_seed[at]) for name, at in places.items()})
@@ -220,22 +236,26 @@ class _Secrets:
 def _masked(run: Run, covered: Masked, secrets: _Secrets, keys: Mapping[str, bytes], roster: tuple[str, ...]) -> Masked:
     tally = Tally(covered)
     tally.add(_self_mask(run, secrets.seed))
+    order = {name: place for place, name in enumerate(roster)}
     for name, public in keys.items():
-        tally.add(_pair_mask(run, secrets.key, public, run.me, name), _sign(run.me, name, roster))
+        tally.add(_pair_mask(run, secrets.key, public, run.me, name), _sign(run.me, name, order))
     return tally.masked
 
 
-def _released(held: Mapping[str, Shares], roster: tuple[str, ...], survivors: tuple[str, ...]) -> Unmask:
-    """For each member of the roster one share: of the seed where its input is in the sum, else of the mask key."""
+def _released(held: Mapping[str, Shares], survivors: tuple[str, ...]) -> Unmask:
+    """For each member whose shares this one holds just one: of the seed where its input is in the sum, else of the mask key."""
+    summed = set(survivors)
     return Unmask(
-        {name: held[name].seed_share for name in survivors}, {name: held[name].key_share for name in roster if name not in survivors}
+        {name: shares.seed_share for name, shares in held.items() if name in summed},
+        {name: shares.key_share for name, shares in held.items() if name not in summed},
     )
 
 
 def _require_agreement(run: Run, circle: Circle, survivors: tuple[str, ...], statement: bytes, signatures: Mapping[str, bytes]) -> None:
-    good = sum(name in survivors and run.attested(name, "survivors", statement, made) for name, made in signatures.items())
-    if good < circle.threshold or good < len(signatures):
-        raise PeerError(COORDINATOR, f"{good} signatures of these survivors", f"{circle.threshold} or more, all of survivors, and all good")
+    near, needed = set(circle.near(run.me, survivors)), circle.share_threshold
+    good = sum(name in near and run.attested(name, "survivors", statement, made) for name, made in signatures.items())
+    if good < needed or good < len(signatures):
+        raise PeerError(COORDINATOR, f"{good} signatures of these survivors", f"{needed} or more, all of survivors, and all good")
 
 
 def _held(sender: str, shares: Shares) -> Shares:
@@ -272,13 +292,18 @@ def sum_coordinator(run: Run, circle: Circle, most: int, *, sum_visible_to: Visi
     sent = dict.fromkeys(survivors, Survivors(survivors))
     received = yield from run.step("agreement", sent, dict.fromkeys(survivors, Seen), quorum=circle.threshold)
     signatures = {name: received.of(name, Seen).signature for name in received}
-    sent = dict.fromkeys(signatures, Agreement(signatures))
+    sent = {name: Agreement(_near_only(circle, name, signatures)) for name in signatures}
     received = yield from run.step("total", sent, dict.fromkeys(signatures, Unmask), _HEADER, circle.threshold)
     released = {name: received.of(name, Unmask) for name in received}
     _take_off(run, circle, tally, keys, survivors, released)
     total = tally.masked
     yield from run.step("told", dict.fromkeys(released, Total(Array.of(total.words), total.tag)))
     return Added(survivors, total.words.view("<i8") if sum_visible_to == "coordinator" else None)
+
+
+def _near_only(circle: Circle, name: str, signatures: dict[str, bytes]) -> dict[str, bytes]:
+    """The signatures that concern a member: of those who hold its shares. One object for all where that is everybody."""
+    return signatures if circle.graph is None else {other: signatures[other] for other in circle.near(name, tuple(signatures))}
 
 
 def _common_length(adverts: Mapping[str, Advert], most: int) -> int:
@@ -292,29 +317,33 @@ def _common_length(adverts: Mapping[str, Advert], most: int) -> int:
 def _take_off(
     run: Run, circle: Circle, tally: Tally, keys: Mapping[str, bytes], survivors: tuple[str, ...], released: Mapping[str, Unmask]
 ) -> None:
-    roster = tuple(keys)
-    for name in survivors:
-        shares = {circle.place(holder): _share(holder, unmask.seeds, name) for holder, unmask in released.items()}
-        tally.add(_self_mask(run, _combined(circle, shares, name)), -1)
-    for name in roster:
-        if name in survivors:
+    order, summed = {name: place for place, name in enumerate(keys)}, set(survivors)
+    answered = tuple(name for name in circle.members if name in released)
+    for name in keys:
+        part = "seeds" if name in summed else "keys"
+        shares = {circle.places[holder]: _share(holder, released[holder], part, name) for holder in circle.near(name, answered)}
+        secret = _combined(circle, shares, name)
+        if name in summed:
+            tally.add(_self_mask(run, secret), -1)
             continue
-        shares = {circle.place(holder): _share(holder, unmask.keys, name) for holder, unmask in released.items()}
-        key = _combined(circle, shares, name)
-        if suite.agreement_public(key) != keys[name]:
+        if suite.agreement_public(secret) != keys[name]:
             raise PeerError(name, "shares of another mask key", "shares of the key that it advertised")
-        for peer in survivors:
-            tally.add(_pair_mask(run, key, keys[peer], name, peer), _sign(name, peer, roster))
+        for peer in circle.near(name, survivors):
+            tally.add(_pair_mask(run, secret, keys[peer], name, peer), _sign(name, peer, order))
 
 
-def _share(holder: str, shares: Mapping[str, bytes], name: str) -> bytes:
-    if name not in shares or not shamir.is_share(shares[name]):
-        raise PeerError(holder, "no share of a member's secret, or a malformed one", "one share of each member of the roster")
-    return shares[name]
+def _share(holder: str, unmask: Unmask, part: str, name: str) -> bytes:
+    share: bytes = (unmask.seeds if part == "seeds" else unmask.keys).get(name, b"")
+    if not shamir.is_share(share):
+        raise PeerError(holder, "no share of a member's secret, or a malformed one", "one share of each member whose shares it holds")
+    return share
 
 
 def _combined(circle: Circle, shares: Mapping[int, bytes], name: str) -> Secret:
-    secret = shamir.combine(shares, circle.threshold)
+    if len(shares) < circle.share_threshold:
+        what = f"too few who hold its shares are left ({len(shares)}, and {circle.share_threshold} must be)"
+        raise LostParty(name, what, "Nothing was opened. Start a new run when the lost parties are back.")
+    secret = shamir.combine(shares, circle.share_threshold)
     if secret is None:
         raise PeerError(name, "shares that do not fit together", "shares of one secret")
     return secret
@@ -336,9 +365,9 @@ def _pair_mask(run: Run, key: Secret, public: bytes, one: str, other: str) -> Se
     return suite.derive(agreed, run.session, *sorted((one, other)), run.address, "pair mask")
 
 
-def _sign(me: str, other: str, roster: tuple[str, ...]) -> int:
+def _sign(me: str, other: str, order: Mapping[str, int]) -> int:
     """Who is named first adds the pair's mask, the other subtracts it."""
-    return 1 if roster.index(me) < roster.index(other) else -1
+    return 1 if order[me] < order[other] else -1
 
 
 def _read(sender: str, message: MaskedInput | Total, length: int) -> Masked:

@@ -98,7 +98,7 @@ class Loot:
         return [name for name in self.circle.members if name not in self.known and self.seed(name) and self.key(name)]
 
     def _combined(self, shares: Mapping[str, bytes]) -> Secret | None:
-        places = {self.circle.place(holder): share for holder, share in shares.items()}
+        places = {self.circle.places[holder]: share for holder, share in shares.items()}
         return shamir.combine(places, self.circle.threshold) if len(places) >= self.circle.threshold else None
 
     def strip(self, names: Sequence[str], roster: Sequence[str], *, except_for: Iterable[str] = ()) -> Masked | None:
@@ -113,7 +113,7 @@ class Loot:
             for other in (other for other in roster if other not in (*names, *except_for)):
                 if (mask := self._pair(name, other)) is None:
                     return None
-                tally.add(mask, -bonawitz._sign(name, other, tuple(roster)))  # noqa: SLF001
+                tally.add(mask, -bonawitz._sign(name, other, {one: place for place, one in enumerate(roster)}))  # noqa: SLF001
         return tally.masked
 
     def _pair(self, name: str, other: str) -> Secret | None:
@@ -274,14 +274,16 @@ def _release(
         )
         signatures = received.of(COORDINATOR, Agreement).signatures
         bonawitz._require_agreement(run, circle, survivors, statement, signatures)  # noqa: SLF001
-    return survivors, bonawitz._released(held, roster, survivors)  # noqa: SLF001
+    return survivors, bonawitz._released(held, survivors)  # noqa: SLF001
 
 
 def _folded(run: Run, covered: Masked, secrets: bonawitz._Secrets, keys: Mapping[str, bytes], roster: tuple[str, ...], bits: int) -> Masked:
     """As `bonawitz._masked`, with every pair mask drawn from a folded seed."""
     length = len(covered.words)
     masked = covered.plus(stretch(bonawitz._self_mask(run, secrets.seed), length))  # noqa: SLF001
+    order = {one: place for place, one in enumerate(roster)}
     for name, public in keys.items():
         mask = stretch(fold(bonawitz._pair_mask(run, secrets.key, public, run.me, name), bits), length)  # noqa: SLF001
-        masked = masked.plus(mask) if bonawitz._sign(run.me, name, roster) == 1 else masked.minus(mask)  # noqa: SLF001
+        first = bonawitz._sign(run.me, name, order) == 1  # noqa: SLF001
+        masked = masked.plus(mask) if first else masked.minus(mask)
     return masked

@@ -7,7 +7,8 @@ from typing import Any
 import msgspec
 
 from federation.kernel import suite
-from federation.kernel.manifest import Manifest
+from federation.kernel.errors import ConfigurationError
+from federation.kernel.manifest import MOST_WITH_LEVELS, Manifest
 from federation.models.binned import BinningRules
 from federation.models.horizontal.bin_counts import BinCounts, CountBins
 from federation.models.horizontal.bin_counts import share_lines as bin_lines
@@ -36,6 +37,9 @@ def bank_of(manifest: Manifest, me: str, local: Local) -> Bank[Any]:
     def binning(levels: Levels) -> Plan[BinCounts]:
         return CountBins(table, draw_sample(table, manifest.sample), levels, BinningRules.of(manifest), local.bins)
 
+    if local.bins and len(manifest.members) > MOST_WITH_LEVELS:
+        action = "Leave [[party]] bins out: so many banks do not tell each other that their bins are the same."
+        raise ConfigurationError(me, f"bins were given by hand in a run of more than {MOST_WITH_LEVELS} banks", action)
     given = suite.digest("bins", msgspec.json.encode(local.bins, order="sorted"))
     if manifest.task == "statistics":
         return Bank(manifest, me, table, statistics, statistics_lines)  # type: ignore[arg-type]  # the plan is the one that was made

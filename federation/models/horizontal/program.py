@@ -23,12 +23,13 @@ from federation.kernel import state as states
 from federation.kernel import suite
 from federation.kernel.codec import Message
 from federation.kernel.errors import ConfigurationError, PeerError
-from federation.kernel.manifest import Manifest
+from federation.kernel.manifest import MOST_WITH_LEVELS, Manifest
 from federation.kernel.participant import Stage
 from federation.kernel.role import COORDINATOR, Role, Run
 from federation.kernel.state import State
 from federation.masked_sum import wide
-from federation.masked_sum.bonawitz import Circle, least_threshold, sum_coordinator, sum_member
+from federation.masked_sum.bonawitz import COMPLETE, Circle, least_threshold, sum_coordinator, sum_member
+from federation.masked_sum.graph import ring
 from federation.models.horizontal.plan import Plan
 from federation.models.table import Table
 
@@ -91,10 +92,16 @@ class Standing(State, frozen=True):
         return None
 
 
-def circle_of(manifest: Manifest, members: tuple[str, ...]) -> Circle:
-    """Who adds: those who are left of the manifest's banks, under the manifest's threshold."""
+def beginning(manifest: Manifest) -> Standing:
+    """Before anything was sent."""
+    return Standing(manifest.members, {} if len(manifest.members) > MOST_WITH_LEVELS else None)
+
+
+def circle_of(manifest: Manifest, members: tuple[str, ...], lots: bytes) -> Circle:
+    """Who adds: those who are left of the manifest's banks, under the manifest's threshold, and on the graph of the lots if they are many."""
     started = len(manifest.members)
-    return Circle(members, manifest.banks.threshold or max(3, least_threshold(started)), started)
+    graph = ring(manifest.members, lots) if started > COMPLETE else None
+    return Circle(members, manifest.banks.threshold or max(3, least_threshold(started)), started, graph)
 
 
 def frequent_levels(table: Table, minimum_cohort: int) -> dict[str, tuple[str, ...]]:
@@ -124,8 +131,8 @@ class Bank(Generic[S]):
     _plan: Plan[S] | None = field(default=None, init=False)
 
     def begin(self) -> Standing:
-        """Before levels are agreed."""
-        return Standing(self.manifest.members)
+        """Before levels are agreed; many banks have none to agree on."""
+        return beginning(self.manifest)
 
     def plan(self, standing: Standing) -> Plan[S]:
         """The plan, made once a process."""
@@ -149,7 +156,7 @@ class Bank(Generic[S]):
         sent: dict[str, Message] = dict.fromkeys(run.peers, mine)
         received = yield from run.step("levels", sent | {COORDINATOR: Onwards(more=True)}, {COORDINATOR: Present})
         present = received.of(COORDINATOR, Present).names
-        circle_of(self.manifest, state.members).check(present, state.members, self.me)
+        circle_of(self.manifest, state.members, run.lots).check(present, state.members, self.me)
         others = tuple(name for name in present if name != self.me)
         received = yield from run.step("others", expect=dict.fromkeys(others, Levels))
         said = [received.of(name, Levels).levels for name in others]
@@ -170,7 +177,7 @@ class Bank(Generic[S]):
         yield from run.step("onwards", {COORDINATOR: Onwards(vector is not None)})
         if vector is None:
             return (yield from self._finish(run, state, before))
-        circle, limbs = circle_of(self.manifest, state.members), wide.limbs(len(self.manifest.members))
+        circle, limbs = circle_of(self.manifest, state.members, run.lots), wide.limbs(len(self.manifest.members))
         total, survivors = yield from sum_member(run.within("sum"), wide.encode(vector, self.me), limbs, circle)
         after = plan.take(before, wide.decode(total), len(survivors))
         return msgspec.structs.replace(state, members=survivors, number=state.number + 1, plan=states.dump(after))
@@ -191,8 +198,8 @@ class Adder:
     kind: type[Standing] = field(default=Standing, init=False)
 
     def begin(self) -> Standing:
-        """Before the first sum."""
-        return Standing(self.manifest.members)
+        """As at the banks."""
+        return beginning(self.manifest)
 
     def stage(self, state: Standing) -> Stage[Standing] | None:
         """What follows, as at the banks."""
@@ -202,14 +209,14 @@ class Adder:
 
     def _levels(self, run: Run, state: Standing) -> Role[Standing]:
         """The coordinator learns who has sent levels to whom, and none of them."""
-        threshold = circle_of(self.manifest, state.members).threshold
+        threshold = circle_of(self.manifest, state.members, run.lots).threshold
         received = yield from run.step("levels", expect=dict.fromkeys(state.members, Onwards), quorum=threshold)
         present = tuple(received)
         yield from run.step("others", dict.fromkeys(present, Present(present)))
         return msgspec.structs.replace(state, members=present, levels={})
 
     def _stage(self, run: Run, state: Standing) -> Role[Standing]:
-        circle = circle_of(self.manifest, state.members)
+        circle = circle_of(self.manifest, state.members, run.lots)
         received = yield from run.step("onwards", expect=dict.fromkeys(state.members, Onwards), quorum=circle.threshold)
         more = [received.of(name, Onwards).more for name in received]
         if any(more) != all(more):
