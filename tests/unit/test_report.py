@@ -131,7 +131,9 @@ def _lean() -> dict[str, Any]:
 
 def test_every_part_may_be_missing(monkeypatch: pytest.MonkeyPatch) -> None:
     """Each key of the document left out, one at a time, and each field set to null; then all of it."""
-    monkeypatch.setattr("server.report_charts.as_svg", lambda *_, **__: Markup("<svg></svg>"))  # figures are built and not drawn: 10 x faster
+    monkeypatch.setattr(
+        "server.report_charts.as_svg", lambda *_, **__: Markup("<svg></svg>")
+    )  # figures are built and not drawn: 10 x faster
     rendered = 0
     for path in list(_paths(_lean())):
         for null in (False, True):
