@@ -228,8 +228,11 @@ class _Secrets:
     def draw(cls, run: Run, circle: Circle) -> _Secrets:
         key, seed = run.random("mask key").secret(), run.random("self mask").secret()
         places = {name: circle.places[name] for name in circle.near(run.me, circle.members)}
-        of_key = shamir.split(key, circle.threshold, list(places.values()), run.random("key shares"))
-        of_seed = shamir.split(seed, circle.threshold, list(places.values()), run.random("seed shares"))
+        if len(places) < circle.share_threshold:
+            what = f"{len(places)} who may hold this party's shares are left (rule: {circle.share_threshold})"
+            raise LostParty(run.me, what, "Nothing was sent. Start a new run when the lost parties are back.")
+        of_key = shamir.split(key, circle.share_threshold, list(places.values()), run.random("key shares"))
+        of_seed = shamir.split(seed, circle.share_threshold, list(places.values()), run.random("seed shares"))
         return cls(key, seed, suite.agreement_public(key), {name: (of_key[at], of_seed[at]) for name, at in places.items()})
 
 
