@@ -147,7 +147,7 @@ def refused(path: Path, out: Path, code: int = 2) -> Answer:
 
 
 def test_two_banks_are_refused(folder: Path, tmp_path: Path) -> None:
-    assert "3 to 64" in refused(run_file(folder, "two", BANKS[:2]), tmp_path / "out").err
+    assert "3 to 2048" in refused(run_file(folder, "two", BANKS[:2]), tmp_path / "out").err
 
 
 def test_a_threshold_of_two_thirds_or_less_is_refused(folder: Path, tmp_path: Path) -> None:

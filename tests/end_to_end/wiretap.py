@@ -50,10 +50,10 @@ def wiretap() -> Iterator[Tap]:
     tap = Tap()
     deliver, unlock, unpack = Participant.deliver, Channel.open, mailbox.unpack
 
-    def delivered(self: Participant[Any], number: int, envelopes: tuple[Envelope, ...]) -> bytes:
+    def delivered(self: Participant[Any], number: int, envelopes: tuple[Envelope, ...], missing: tuple[str, ...] = ()) -> bytes:
         tap.raw.setdefault(self.me, []).extend(envelopes)
         tap.parties[self.me] = self
-        return deliver(self, number, envelopes)
+        return deliver(self, number, envelopes, missing)
 
     def opened(self: Channel, envelope: Envelope) -> Letter:
         letter = unlock(self, envelope)
