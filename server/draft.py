@@ -19,6 +19,7 @@ from federation.kernel.manifest import (
     SelectSettings,
     check_manifest,
 )
+from federation.models.horizontal.size import require_room
 from server.run_file import RunFile
 
 SPINE = ("session", "align", "masked_sum", "partial_scores", "encrypted_linear")
@@ -66,7 +67,10 @@ def draft_manifest(run_file: RunFile, run: str, descriptions: tuple[Description,
             signs=run_file.model.signs,
         ),
         select=SelectSettings(**{f: getattr(run_file.select, f) for f in SelectSettings.__struct_fields__}),
-        banks=BankSettings(threshold=run_file.privacy.threshold, intercept=run_file.model.intercept, personal_C=run_file.model.personal_C),
+        banks=BankSettings(
+            threshold=run_file.privacy.threshold, drop_outs=run_file.privacy.drop_outs, intercept=run_file.model.intercept,
+            personal_C=run_file.model.personal_C,
+        ),
         binning=BinningSettings(**{f: getattr(run_file.binning, f) for f in BinningSettings.__struct_fields__}),
         scorecard=ScorecardSettings(**{f: getattr(run_file.scorecard, f) for f in ScorecardSettings.__struct_fields__}),
         privacy=PrivacySettings(
@@ -75,6 +79,8 @@ def draft_manifest(run_file: RunFile, run: str, descriptions: tuple[Description,
         code_version=code_version(),
     )  # fmt: skip
     check_manifest(manifest)
+    if manifest.horizontal:
+        require_room(manifest)
     return manifest
 
 

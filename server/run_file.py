@@ -8,7 +8,7 @@
     [scorecard]   base_points base_odds pdo
     [align]       visibility from
     [privacy]     single_partner_disclosure two_member_disclosure label_disclosure max_score_reveals minimum_cohort max_released_counts
-                  partner_disclosure threshold
+                  partner_disclosure threshold drop_outs
     [[party]]     name role source id label include exclude levels types bins id_kind
 
 Paths are relative to the file. Keys of features that this version does not have yet are refused by name.
@@ -135,7 +135,9 @@ class AlignSettings(msgspec.Struct, frozen=True):
 
 
 class PrivacyTable(_Table, frozen=True):
-    """[privacy]: what may be disclosed, and the caps; the defaults are the strict ones."""
+    """[privacy]: what may be disclosed, and the caps; the defaults are the strict ones. threshold, drop_outs: over many banks, how many must
+    stay, and whether the run goes on without a bank that is lost.
+    """
 
     single_partner_disclosure: bool = False
     two_member_disclosure: bool = False
@@ -145,6 +147,7 @@ class PrivacyTable(_Table, frozen=True):
     max_released_counts: Count | None = None
     partner_disclosure: Literal["direction", "edges", "full"] = "direction"
     threshold: Count | None = None
+    drop_outs: Literal["continue", "stop"] = "continue"
 
 
 class Party(_Table, frozen=True):
@@ -370,6 +373,6 @@ def _check_across(file: str, run: RunSettings, model: ModelTable, select: Select
         )
     given = [f"[select] {key}" for key in select.__struct_fields__ if getattr(select, key) is not None]
     given += ["[model] intercept"] * (model.intercept != "common") + ["[model] personal_C"] * (model.personal_C is not None)
-    given += ["[privacy] threshold"] * (privacy.threshold is not None)
+    given += ["[privacy] threshold"] * (privacy.threshold is not None) + ["[privacy] drop_outs"] * (privacy.drop_outs != "continue")
     if given:
         raise ConfigurationError(f"{file}: {given[0]}", "is not available yet in a run across parties", _ACROSS)

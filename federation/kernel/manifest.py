@@ -112,11 +112,13 @@ class SelectSettings(_Part, frozen=True, kw_only=True):
 
 
 class BankSettings(_Part, frozen=True, kw_only=True):
-    """Of a run over many banks. threshold: how many must stay, above two thirds of them, None for the least; intercept: common to all, or
-    each bank's own; personal_C: each bank's own slopes, with ridge 1 / (2 personal_C) around the common ones.
+    """Of a run over many banks. threshold: how many must stay, above two thirds of them, None for the least; drop_outs: whether the run goes
+    on without a bank that is lost, or ends there; intercept: common to all, or each bank's own; personal_C: each bank's own slopes, with
+    ridge 1 / (2 personal_C) around the common ones.
     """
 
     threshold: int | None = None
+    drop_outs: Literal["continue", "stop"] = "continue"
     intercept: Literal["common", "per bank"] = "common"
     personal_C: float | None = None  # noqa: N815  # C as scikit-learn writes it
 
@@ -265,6 +267,9 @@ def _check_banks(manifest: Manifest) -> None:
     if banks.threshold is not None and not least <= banks.threshold <= len(names):
         what = f"a threshold of {banks.threshold} with {len(names)} banks (rule: above two thirds of them)"
         raise ConfigurationError("manifest", what, f"Set it to {least} or more, or leave it out.")
+    if banks.drop_outs == "stop" and banks.threshold not in (None, len(names)):
+        what = f'a threshold of {banks.threshold} of {len(names)} banks, and drop_outs = "stop", under which all must stay'
+        raise ConfigurationError("manifest", what, "Leave out one of the two.")
     first = [(column.name, column.kind) for column in manifest.parties[0].columns]
     for party in manifest.parties[1:]:
         theirs = [(column.name, column.kind) for column in party.columns]

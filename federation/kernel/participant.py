@@ -399,6 +399,8 @@ class Participant(Generic[S]):
         answered, needed = len(step.expect) - len(lost), len(step.expect) if step.quorum is None else step.quorum
         if answered < needed:
             rule = "here everyone must" if step.quorum is None else f"{answered} did, and {needed} must (rule: threshold)"
+            if self.manifest.banks.drop_outs == "stop":
+                rule = 'the run ends where a bank is lost (rule: [privacy] drop_outs = "stop")'
             raise LostParty(
                 ", ".join(sorted(lost)), f"did not answer in time; {rule}",
                 "Nothing was opened. Start a new run when these parties are back.",

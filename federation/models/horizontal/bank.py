@@ -14,6 +14,7 @@ from federation.models.horizontal.bin_counts import BinCounts, CountBins
 from federation.models.horizontal.bin_counts import share_lines as bin_lines
 from federation.models.horizontal.plan import Plan
 from federation.models.horizontal.program import Bank
+from federation.models.horizontal.size import require_room
 from federation.models.horizontal.statistics import Measured, Statistics, StatisticsSettings
 from federation.models.horizontal.statistics_document import share_lines as statistics_lines
 from federation.models.horizontal.train import Train, Trained, TrainSettings
@@ -26,6 +27,7 @@ Levels = dict[str, tuple[str, ...]]
 
 def bank_of(manifest: Manifest, me: str, local: Local) -> Bank[Any]:
     """The program of one bank."""
+    require_room(manifest)
     table = local.table
 
     def train(levels: Levels) -> Plan[Trained]:

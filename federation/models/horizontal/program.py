@@ -18,6 +18,8 @@ from functools import partial
 from typing import ClassVar, Generic, TypeVar
 
 import msgspec
+import numpy as np
+from numpy.typing import NDArray
 
 from federation.kernel import state as states
 from federation.kernel import suite
@@ -31,11 +33,10 @@ from federation.masked_sum import wide
 from federation.masked_sum.bonawitz import COMPLETE, Circle, least_threshold, sum_coordinator, sum_member
 from federation.masked_sum.graph import ring
 from federation.models.horizontal.plan import Plan
+from federation.models.horizontal.size import LONGEST
 from federation.models.table import Table
 
 S = TypeVar("S", bound=State)
-LONGEST = 1 << 22
-"""Numbers in one sum at most: 32 MB."""
 
 
 class Levels(Message, frozen=True, tag="banks/levels"):
@@ -98,10 +99,22 @@ def beginning(manifest: Manifest) -> Standing:
 
 
 def circle_of(manifest: Manifest, members: tuple[str, ...], lots: bytes) -> Circle:
-    """Who adds: those who are left of the manifest's banks, under the manifest's threshold, and on the graph of the lots if they are many."""
+    """Who adds: those who are left of the manifest's banks, under the manifest's threshold, and on the graph of the lots if they are many.
+
+    Where the manifest says that drop-outs stop the run, all who began must stay: then no bank opens a sum, or a share, without one of them.
+    """
     started = len(manifest.members)
     graph = ring(manifest.members, lots) if started > COMPLETE else None
-    return Circle(members, manifest.banks.threshold or max(3, least_threshold(started)), started, graph)
+    threshold = started if manifest.banks.drop_outs == "stop" else manifest.banks.threshold or max(3, least_threshold(started))
+    return Circle(members, threshold, started, graph)
+
+
+def _require_room(vector: NDArray[np.float64] | None, me: str, step: object) -> None:
+    """Raises ConfigurationError for a sum that is too long, while nothing of it has been sent."""
+    if vector is not None and len(vector) > LONGEST:
+        where = f"{me}: sum over banks" + (f" ({step})" if step else "")
+        what = f"it would have {len(vector):,} numbers (rule: at most {LONGEST:,}), since there are so many columns, or levels of columns"
+        raise ConfigurationError(where, what, "Leave columns out ([[party]] exclude), or take them in several runs.")
 
 
 def frequent_levels(table: Table, minimum_cohort: int) -> dict[str, tuple[str, ...]]:
@@ -172,8 +185,10 @@ class Bank(Generic[S]):
     def _stage(self, run: Run, state: Standing) -> Role[Standing]:
         plan = self.plan(state)
         before = self.state_of(state)
-        run.report(phase="sum", number=state.number, banks=len(state.members), **self.figures(before))
+        figures = self.figures(before)
+        run.report(phase="sum", number=state.number, banks=len(state.members), **figures)
         vector = plan.ask(before)
+        _require_room(vector, self.me, figures.get("step"))
         yield from run.step("onwards", {COORDINATOR: Onwards(vector is not None)})
         if vector is None:
             return (yield from self._finish(run, state, before))

@@ -43,10 +43,12 @@ class Figure(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Overall(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """One model on one split over all banks. n, bads: rows; psi: of the score against training, None for training itself."""
+    """One model on one split over all banks. n, bads: rows, bads None where fewer than the cohort have one class; psi: of the score against
+    training, None for training itself.
+    """
 
     n: int
-    bads: int
+    bads: int | None
     auc: Figure
     ks: Figure
     psi: float | None = None
@@ -123,7 +125,9 @@ def overall(cells: Cells, models: tuple[str, ...], seed: int, minimum_cohort: in
                 continue
             weight = counts[:, GOODS] + counts[:, BADS]
             psi = None if split == "train" or not (weight.any() and training.any()) else _stability(training, weight)
-            out[model][split] = Overall(rows, int(counts[:, BAD_ROWS].sum()), *_figures(counts, random), psi)
+            bads = int(counts[:, BAD_ROWS].sum())
+            few = min(bads, rows - bads) < minimum_cohort
+            out[model][split] = Overall(rows, None if few else bads, *_figures(counts, random), psi)
     return out
 
 

@@ -35,8 +35,9 @@ def share_document(program: Train, state: Trained, bank: str) -> dict[str, Any]:
     """
     moments, selection = state.moments, state.selection
     assert moments is not None and selection is not None, "training is finished"
+    few_bads = min(moments.bads, moments.rows - moments.bads) < program.settings.minimum_cohort
     return {
-        "model": program.settings.model, "variant": program.settings.chosen, "rows": moments.rows, "bads": moments.bads,
+        "model": program.settings.model, "variant": program.settings.chosen, "rows": moments.rows, "bads": None if few_bads else moments.bads,
         "weight": moments.weight, "base": moments.base, "banks": list(state.banks), "sums": state.sums,
         "encoding": msgspec.to_builtins(program.encoding(state)),
         "tables": [msgspec.to_builtins(table) for table in state.tables], "iv": {table.column: table.iv for table in state.tables},
