@@ -9,8 +9,9 @@ lost at random,
     P[some member has 2t - (k + 1) or more neighbours in league]    < 2^-40    then nobody can be made to give up both secrets of one member
     P[some member has fewer than t neighbours left]                 < 2^-20    then the sum cannot be opened and the run ends
 
-with t the least above two thirds of k + 1. The survivors stay connected but for a chance far below both: k/2 next to each other would have to
-go, twice.
+with t the least above two thirds of k + 1. Lost at random, the survivors stay connected but for a chance far below both: k/2 next to each other
+would have to go, twice. A coordinator that chooses who is lost can cut a group off and open the sum over it alone; but everyone goes on only
+where t of its k + 1 do, and by the first bound fewer than 2t - (k + 1) of these are in league, so a group has k + 2 - t honest members or more.
 """
 
 from __future__ import annotations

@@ -141,7 +141,7 @@ class Lesson:
     def play(self, lost: tuple[str, int] | None = None) -> tuple[list[Heard], list[dict[str, Heard]]]:
         """Every total, and every bank's own part of it. lost: a bank, and the number of the first sum without it."""
         states: dict[str, NewtonFit] = {name: plan.begin() for name, plan in self.banks.items()}
-        totals, parts = [], []
+        totals, parts = list[Heard](), list[dict[str, Heard]]()
         while not next(iter(states.values())).done:
             if lost is not None and len(totals) == lost[1]:
                 states.pop(lost[0], None)

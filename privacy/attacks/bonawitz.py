@@ -23,6 +23,7 @@ from federation.masked_sum import bonawitz, shamir
 from federation.masked_sum.bonawitz import Advert, Agreement, Circle, MaskedInput, Roster, Seen, Shares, Survivors, Total, Unmask
 from federation.masked_sum.cover import Cover, Masked, Tally, stretch, total_of
 from federation.masked_sum.fixed_point import FixedPoint, Integers
+from federation.masked_sum.graph import Graph
 
 Without = Literal["disjoint lists", "agreement", "one survivor set", "long seeds", "certified keys", "tag"]
 """The one protection that a weakened member lacks."""
@@ -287,3 +288,31 @@ def _folded(run: Run, covered: Masked, secrets: bonawitz._Secrets, keys: Mapping
         first = bonawitz._sign(run.me, name, order) == 1  # noqa: SLF001
         masked = masked.plus(mask) if first else masked.minus(mask)
     return masked
+
+
+# -- more than 64 members -------------------------------------------------------------------------------------------------------
+
+
+def in_league_nearby(graph: Graph, league: frozenset[str]) -> dict[str, int]:
+    """Of every member that is not in league, how many who hold its shares are."""
+    return {name: len(near & league) for name, near in graph.near.items() if name not in league}
+
+
+def smallest_cut(graph: Graph, league: frozenset[str]) -> int:
+    """Fewest honest members whose sum alone a coordinator with this league can open by saying of others that they were lost, at least.
+
+    A member goes on where `threshold` of those who hold its shares do, itself among them. In a group that is cut off these are members of
+    the group or in league, so the group has at least threshold less the most in league near one of its members.
+    """
+    return graph.threshold - max(in_league_nearby(graph, league).values())
+
+
+def seated(members: Sequence[str], league: frozenset[str], degree: int, threshold: int) -> Graph:
+    """The graph that a coordinator would choose if it could: its league around one member."""
+    honest = [name for name in members if name not in league]
+    order = [*list(league)[: degree // 2], honest[0], *list(league)[degree // 2 :], *honest[1:]]
+    count, half = len(order), degree // 2
+    near = {
+        name: frozenset(order[(place + step) % count] for step in range(-half, half + 1)) for place, name in enumerate(order)
+    }  # fmt: skip
+    return Graph(near, threshold)

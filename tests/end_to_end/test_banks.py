@@ -160,3 +160,25 @@ def test_banks_with_other_columns_are_refused_by_name(folder: Path, tmp_path: Pa
     answer = refused(path, tmp_path / "out")
     assert "same columns" in answer.err
     assert "officer_grade" in answer.err
+
+
+@pytest.mark.parametrize("place", [5, 13, 31])
+def test_with_drop_outs_stop_a_lost_bank_ends_the_run_and_is_named(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, place: int
+) -> None:
+    """At places where a run goes on otherwise (`test_a_run_goes_on_without_a_bank_that_falls_silent`)."""
+    lost(monkeypatch, {4: place})
+    answer = refused(run_file(folder, "stop", privacy={"drop_outs": "stop"}), tmp_path / "out", code=4)
+    assert "bank-e: did not answer in time" in answer.err
+    assert 'drop_outs = "stop"' in answer.err
+    assert not list((tmp_path / "out").glob("parties/*/results/share.json"))
+
+
+def test_with_drop_outs_stop_a_run_in_which_nobody_is_lost_ends_well(folder: Path, tmp_path: Path) -> None:
+    found = simulated(run_file(folder, "whole", privacy={"drop_outs": "stop"}), tmp_path / "out")
+    assert found["converged"]
+
+
+def test_a_threshold_beside_drop_outs_stop_is_refused(folder: Path, tmp_path: Path) -> None:
+    answer = refused(run_file(folder, "both", privacy={"drop_outs": "stop", "threshold": 4}), tmp_path / "out")
+    assert "drop_outs" in answer.err

@@ -8,7 +8,8 @@ import pytest
 
 from federation.kernel.manifest import AlignSettings, BinningSettings
 from privacy import contracts
-from server.draft import SPINE
+from server.draft import OVER_BANKS, SPINE
+from tests.bank_case import BankCase, bank_table, five
 from tests.pooled_case import Firms, PooledCase
 
 
@@ -30,6 +31,40 @@ def test_every_message_is_in_a_contract_of_its_run(model: str) -> None:
     names = (*SPINE, "logistic", *(("binning",) if model == "scorecard" else ()))
     print(f"{model}: {len(kinds)} kinds of message")
     assert unlisted(kinds, names) == set()
+
+
+BANK_TASKS = {
+    "logistic": {"model": "logistic"}, "scorecard": {"model": "scorecard"}, "binning": {"task": "binning"}, "statistics": {"task": "statistics"},
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("task", BANK_TASKS)
+def test_every_message_among_banks_is_in_a_contract_of_its_run(task: str) -> None:
+    """With a categorical column, so that levels are told, and with a bank that is lost on the way."""
+    for lost in ({}, {"bank4": "sum 2"}):
+        case = BankCase(five(), BANK_TASKS[task])
+        post = case.play(lost)
+        assert all(party.finished and party.failure is None for name, party in post.parties.items() if name not in lost)
+        kinds = {envelope.kind for envelope in post.passed}
+        print(f"{task}, {len(lost)} lost: {len(kinds)} kinds of message")
+        assert "banks/levels" in kinds
+        assert unlisted(kinds, OVER_BANKS) == set()
+
+
+def test_every_message_among_more_than_64_banks_is_in_a_contract_of_its_run() -> None:
+    case = BankCase({f"bank{place}": bank_table(place, 20, categorical=False) for place in range(66)}, BANK_TASKS["binning"])
+    post = case.play()
+    assert all(party.finished for party in post.parties.values())
+    kinds = {envelope.kind for envelope in post.passed}
+    assert {"session/introduction", "session/lots"} < kinds
+    assert unlisted(kinds, OVER_BANKS) == set()
+
+
+def test_no_contract_lists_a_message_among_banks_that_is_never_sent() -> None:
+    """Of the two contracts that runs over banks alone have."""
+    sent = {envelope.kind for envelope in BankCase(five(), {"task": "binning"}).play().passed}
+    listed = {message.kind for name in ("bonawitz", "banks") for message in contracts.load(name).messages}
+    assert listed <= sent
 
 
 def test_control_a_kind_that_nobody_listed_is_found() -> None:
