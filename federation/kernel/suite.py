@@ -23,10 +23,16 @@ from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 from nacl.bindings import crypto_core_ed25519_is_valid_point
 from numpy.typing import NDArray
 
+from federation.kernel.errors import LocalError
 from federation.kernel.secret import Secret
 
 NAME = "creditfed-1"
 KEY_BYTES = 32
+NONCE_BYTES = 12
+MOST_DERIVED = 255 * 32
+"""Bytes that HKDF-SHA256 gives at most."""
+MOST_SEALED = (1 << 31) - 1
+"""Bytes that the library seals at most, and its limit for a header."""
 _CHUNK = 1 << 18
 _ZEROS = memoryview(bytes(_CHUNK))
 
@@ -51,19 +57,21 @@ def plain_digest(data: bytes) -> bytes:
 
 
 def derive(key: Secret, *context: bytes | str | int, length: int = KEY_BYTES) -> Secret:
-    """HKDF-SHA256 of a key under a framed context."""
+    """HKDF-SHA256 of a key under a framed context, 1 to 8,160 bytes. Raises LocalError for another length."""
+    if not 1 <= length <= MOST_DERIVED:
+        raise _bug("a derived key of a length that HKDF-SHA256 does not have")
     kdf = HKDF(algorithm=hashes.SHA256(), length=length, salt=None, info=frame(NAME, *context))
     return Secret(kdf.derive(key.reveal()))
 
 
 def signing_public(private: Secret) -> bytes:
-    """The Ed25519 public key of a 32-byte private key."""
-    return Ed25519PrivateKey.from_private_bytes(private.reveal()).public_key().public_bytes_raw()
+    """The Ed25519 public key of a 32-byte private key. Raises LocalError for another length."""
+    return Ed25519PrivateKey.from_private_bytes(_private(private)).public_key().public_bytes_raw()
 
 
 def sign(private: Secret, message: bytes) -> bytes:
-    """Ed25519 signature, 64 bytes."""
-    return Ed25519PrivateKey.from_private_bytes(private.reveal()).sign(message)
+    """Ed25519 signature, 64 bytes. Raises LocalError for a private key that is not of 32 bytes."""
+    return Ed25519PrivateKey.from_private_bytes(_private(private)).sign(message)
 
 
 @lru_cache(maxsize=1 << 14)
@@ -88,37 +96,71 @@ def is_signing_public(public: bytes) -> bool:
 
 
 def agreement_public(private: Secret) -> bytes:
-    """The X25519 public key of a 32-byte private key."""
-    return X25519PrivateKey.from_private_bytes(private.reveal()).public_key().public_bytes_raw()
+    """The X25519 public key of a 32-byte private key. Raises LocalError for another length."""
+    return X25519PrivateKey.from_private_bytes(_private(private)).public_key().public_bytes_raw()
 
 
 def agree(private: Secret, public: bytes) -> Secret:
-    """X25519 shared secret. Raises ValueError for a low-order or malformed public key."""
-    return Secret(X25519PrivateKey.from_private_bytes(private.reveal()).exchange(X25519PublicKey.from_public_bytes(public)))
+    """X25519 shared secret. Raises ValueError for a low-order or malformed public key, which is a peer's, and LocalError for a private key that
+    is not of 32 bytes, which is not.
+    """
+    return Secret(X25519PrivateKey.from_private_bytes(_private(private)).exchange(X25519PublicKey.from_public_bytes(public)))
 
 
 def seal(key: Secret, nonce: int, header: bytes, plaintext: bytes) -> bytes:
-    """ChaCha20-Poly1305 with the header as associated data. A nonce is used once for a key."""
-    return ChaCha20Poly1305(key.reveal()).encrypt(nonce.to_bytes(12, "little"), plaintext, header)
+    """ChaCha20-Poly1305 with the header as associated data. A nonce is used once for a key.
+
+    Raises LocalError for a key that is not of 32 bytes, a nonce below 0 or from 2^96 on, and 2 GiB or more of header or plaintext.
+    """
+    counted = _counted(key, nonce)
+    if max(len(header), len(plaintext)) > MOST_SEALED:
+        raise _bug("2 GiB or more to be sealed at once")
+    return ChaCha20Poly1305(key.reveal()).encrypt(counted, plaintext, header)
 
 
 def unseal(key: Secret, nonce: int, header: bytes, ciphertext: bytes) -> bytes | None:
-    """The plaintext, or None when the ciphertext or header is not what was sealed."""
+    """The plaintext, or None when the ciphertext or header is not what was sealed: too short, too long, altered, under another key or nonce.
+
+    What came from a peer never raises. Raises LocalError for a key that is not of 32 bytes and a nonce below 0 or from 2^96 on.
+    """
+    counted = _counted(key, nonce)
+    if max(len(header), len(ciphertext)) > MOST_SEALED:
+        return None
     try:
-        return ChaCha20Poly1305(key.reveal()).decrypt(nonce.to_bytes(12, "little"), ciphertext, header)
+        return ChaCha20Poly1305(key.reveal()).decrypt(counted, ciphertext, header)
     except InvalidTag:
         return None
+
+
+def _counted(key: Secret, nonce: int) -> bytes:
+    """The nonce's bytes, once key and nonce are known to be ones: the library's own errors for them are of no type of ours."""
+    if len(key) != KEY_BYTES:
+        raise _bug("a sealing key that is not of 32 bytes")
+    if not 0 <= nonce < 1 << 8 * NONCE_BYTES:
+        raise _bug("a nonce that 12 bytes do not hold")
+    return nonce.to_bytes(NONCE_BYTES, "little")
+
+
+def _private(key: Secret) -> bytes:
+    if len(key) != KEY_BYTES:
+        raise _bug("a private key that is not of 32 bytes")
+    return key.reveal()
+
+
+def _bug(what: str) -> LocalError:
+    return LocalError("cipher suite", what, "Report this bug.")
 
 
 def keystream(key: Secret, words: int, offset: int = 0) -> NDArray[np.uint64]:
     """AES-256-CTR keystream of a single-purpose key as (words,) uint64, starting `offset` words in.
 
-    The counter block number is word // 2, so any stretch can be had without the ones before it. Raises ValueError for a key of another
-    length, which AES would take for a weaker one.
+    The counter block number is word // 2, so any stretch can be had without the ones before it. Raises LocalError for a key of another
+    length, which AES would take for a weaker one, and for a stretch before the first word or past the last of 2^129.
     """
-    if len(key.reveal()) != KEY_BYTES:
-        msg = "a keystream's key has 32 bytes"
-        raise ValueError(msg)
+    if len(key) != KEY_BYTES:
+        raise _bug("a keystream's key that is not of 32 bytes")
+    if words < 0 or not 0 <= offset <= (1 << 129) - words:
+        raise _bug("a stretch of keystream that there is not")
     skip = offset % 2
     out = np.empty(words + skip, np.uint64)
     encryptor = Cipher(AES(key.reveal()), CTR((offset // 2).to_bytes(16, "big"))).encryptor()

@@ -7,7 +7,7 @@ whoever reconstructs compares with a public key or a tag.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from functools import lru_cache
 
 from federation.kernel.errors import LocalError
@@ -24,13 +24,12 @@ _DRAWN = 96
 def split(secret: Secret, threshold: int, places: Sequence[int], random: Randomness) -> dict[int, bytes]:
     """Shares of a 32-byte secret, 66 bytes each, by place; any `threshold` of them give it back.
 
-    places: distinct whole numbers from 1 on. Raises LocalError for a threshold or places that share nothing.
+    places: distinct whole numbers from 1 to P - 1. Raises LocalError for a threshold or places that share nothing: at P, as at 0, the share
+    would be the secret itself.
     """
     raw = secret.reveal()
-    if len(raw) != _SECRET_BYTES or not 1 <= threshold <= len(places) or len(set(places)) != len(places) or min(places) < 1:
-        raise LocalError(
-            "shamir", "a secret of another length, a threshold out of range or places that are not distinct", "Report this bug."
-        )
+    if len(raw) != _SECRET_BYTES or not 1 <= threshold <= len(places) or len(set(places)) != len(places) or not _are_places(places):
+        raise _bug("a secret of another length, a threshold out of range or places that are not distinct ones from 1 to p - 1")
     drawn = random.bytes(_DRAWN * (threshold - 1))
     coefficients = [int.from_bytes(drawn[i : i + _DRAWN], "little") % P for i in range(0, len(drawn), _DRAWN)]
     coefficients.append(int.from_bytes(raw, "little"))  # highest power first, the secret last: Horner's rule
@@ -51,13 +50,24 @@ def is_share(share: bytes) -> bool:
 def combine(shares: Mapping[int, bytes], threshold: int) -> Secret | None:
     """The secret from at least `threshold` shares by place (the lowest places are used), or None where they are not of a 32-byte secret.
 
-    Raises LocalError for fewer shares.
+    Raises LocalError for fewer shares, a threshold below 1, a place that is not from 1 to P - 1 (two that are the same modulo P among them),
+    and bytes that are no share (`is_share`): whoever takes shares from a peer looks at them first.
     """
-    if len(shares) < threshold:
-        raise LocalError("shamir", f"{len(shares)} shares of {threshold}", "Report this bug.")
+    if not 1 <= threshold <= len(shares):
+        raise _bug(f"{len(shares)} shares of {threshold}")
+    if not _are_places(shares) or not all(map(is_share, shares.values())):
+        raise _bug("a place that is not from 1 to p - 1, or bytes that are no share")
     places = tuple(sorted(shares)[:threshold])
     value = sum(weight * int.from_bytes(shares[place], "little") for place, weight in zip(places, _weights(places), strict=True)) % P
     return Secret(value.to_bytes(SHARE_BYTES, "little")[:_SECRET_BYTES]) if value < 1 << 8 * _SECRET_BYTES else None
+
+
+def _are_places(places: Iterable[int]) -> bool:
+    return all(1 <= place < P for place in places)
+
+
+def _bug(what: str) -> LocalError:
+    return LocalError("shamir", what, "Report this bug.")
 
 
 @lru_cache(maxsize=1024)

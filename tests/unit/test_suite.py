@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+from unittest import mock
+
 import numpy as np
 import pytest
 from cryptography.hazmat.primitives.ciphers import Cipher
+from cryptography.hazmat.primitives.ciphers.aead import ChaCha20Poly1305
 from cryptography.hazmat.primitives.ciphers.algorithms import AES
 from cryptography.hazmat.primitives.ciphers.modes import ECB
 from hypothesis import given, settings
 from hypothesis import strategies as some
 
 from federation.kernel import suite
+from federation.kernel.errors import LocalError
 from federation.kernel.secret import Secret
 
 KEY = Secret(bytes(range(32)))
@@ -46,6 +50,49 @@ def test_chacha20_poly1305_opens_only_what_was_sealed() -> None:
     ]  # fmt: skip
     others += [(KEY, 7, b"header", bytes([*sealed[:i], sealed[i] ^ 1, *sealed[i + 1 :]])) for i in range(len(sealed))]
     assert all(suite.unseal(*other) is None for other in others)
+
+
+ALIEN = [(Secret(bytes(size)), 0) for size in (0, 16, 31, 33, 64)] + [(KEY, nonce) for nonce in (-1, 1 << 96, 1 << 200)]
+
+
+@pytest.mark.parametrize("place", range(len(ALIEN)))
+def test_a_key_or_nonce_that_is_none_is_our_own_error_and_never_the_librarys(place: int) -> None:
+    key, nonce = ALIEN[place]
+    for call in (suite.seal, suite.unseal):
+        with pytest.raises(LocalError, match="cipher suite") as caught:
+            call(key, nonce, b"header", bytes(40))
+        assert caught.value.__cause__ is None
+    with pytest.raises((ValueError, OverflowError)):  # control: what the library says to the same
+        ChaCha20Poly1305(key.reveal()).decrypt(nonce.to_bytes(12, "little"), bytes(40), b"header")
+
+
+def test_the_last_nonce_there_is_seals_and_opens() -> None:
+    last = (1 << 96) - 1
+    assert suite.unseal(KEY, last, b"", suite.seal(KEY, last, b"", b"plaintext")) == b"plaintext"
+
+
+def test_two_gibibytes_are_not_sealed_and_do_not_open() -> None:
+    with mock.patch.object(suite, "MOST_SEALED", 99):
+        assert suite.unseal(KEY, 0, b"", bytes(100)) is None
+        assert suite.unseal(KEY, 0, bytes(100), bytes(40)) is None
+        for header, plaintext in ((b"", bytes(100)), (bytes(100), b"")):
+            with pytest.raises(LocalError, match="2 GiB"):
+                suite.seal(KEY, 0, header, plaintext)
+        assert len(suite.seal(KEY, 0, bytes(99), bytes(99))) == 99 + 16
+
+
+@pytest.mark.parametrize("length", [-1, 0, 8161])
+def test_a_derived_key_of_no_length_of_hkdfs_is_our_own_error(length: int) -> None:
+    assert len(suite.derive(KEY, "a", length=8160)) == 8160
+    with pytest.raises(LocalError, match="HKDF"):
+        suite.derive(KEY, "a", length=length)
+
+
+@pytest.mark.parametrize(("words", "offset"), [(-1, 0), (1, -1), (1, 1 << 129), (2, (1 << 129) - 1)])
+def test_a_stretch_of_keystream_that_there_is_not_is_our_own_error(words: int, offset: int) -> None:
+    assert len(suite.keystream(KEY, 1, (1 << 129) - 1)) == 1
+    with pytest.raises(LocalError, match="stretch"):
+        suite.keystream(KEY, words, offset)
 
 
 def test_a_low_order_key_agrees_on_nothing() -> None:

@@ -24,7 +24,7 @@ from tests.vectors.write_wycheproof import document, entry, flipped, pseudorando
 
 FILE = Path(__file__).with_name("shamir.json")
 P, TOP = reference.SHAMIR_P, 1 << 256
-COUNT = 125
+COUNT = 139
 
 Split = Callable[[Secret, int, Sequence[int], Randomness], dict[int, bytes]]
 Combine = Callable[[Mapping[int, bytes], int], Secret | None]
@@ -48,6 +48,25 @@ def shared(label: str, secret: bytes, threshold: int, places: Sequence[int]) -> 
 
 def listed(shares: Mapping[int, int | bytes]) -> list[dict[str, Any]]:
     return [{"place": x, "share": (y if isinstance(y, bytes) else share_bytes(y)).hex()} for x, y in shares.items()]
+
+
+def out_of_place(secret: bytes, right: Mapping[int, int]) -> list[dict[str, Any]]:
+    """Thresholds, places and bytes that are none, beside right shares of "wrong shares"."""
+    three = {x: right[x] for x in (1, 2, 3)}
+    _, beyond = shared("wrong shares", secret, 3, [0, P, -1, P + 4])  # the right values there
+    cases: list[tuple[str, str, int, Mapping[int, int | bytes], bytes]] = [
+        ("NoThreshold", "none of none", 0, {}, bytes(32)),
+        ("NoThreshold", "a threshold of 0", 0, three, bytes(32)),
+        ("NoThreshold", "a threshold of -2", -2, three, bytes(32)),
+        ("NoPlace", "the secret at its own place", 1, {0: beyond[0]}, secret),
+        ("NoPlace", "the secret at place p", 1, {P: beyond[P]}, secret),
+        ("NoPlace", "one place twice modulo p", 3, {1: right[1], 2: right[2], P + 1: right[1]}, secret),
+        ("NoShare", "a share and p", 3, three | {2: right[2] + P}, secret),
+        ("NoShare", "a share of 67 bytes", 3, three | {2: share_bytes(right[2]) + b"\0"}, secret),
+    ]
+    names = {0: "0", P: "p", -1: "-1", P + 4: "p + 4"}
+    cases += [("NoPlace", f"place {names[x]} beside two others", 3, {1: right[1], 2: right[2], x: y}, secret) for x, y in beyond.items()]
+    return [entry([flag], why, "invalid", threshold=t, shares=listed(some), secret=comes) for flag, why, t, some, comes in cases]
 
 
 def vectors() -> dict[str, Any]:
@@ -76,7 +95,8 @@ def vectors() -> dict[str, Any]:
         "a secret of 31 bytes": (bytes(31), 2, [1, 2]), "a secret of 33 bytes": (bytes(33), 2, [1, 2]), "no secret": (b"", 2, [1, 2]),
         "a threshold of 0": (bytes(32), 0, [1, 2]), "a threshold of -1": (bytes(32), -1, [1, 2]), "too few places": (bytes(32), 3, [1, 2]),
         "no places": (bytes(32), 1, []), "the secret's own place": (bytes(32), 2, [0, 1]), "a place below": (bytes(32), 2, [-1, 1]),
-        "a place twice": (bytes(32), 2, [1, 2, 1]),
+        "a place twice": (bytes(32), 2, [1, 2, 1]), "place p, the secret's own": (bytes(32), 2, [1, P]),
+        "a place twice modulo p": (bytes(32), 2, [1, P + 1]),
     }  # fmt: skip
     for why, (secret, threshold, places) in refused.items():
         plain = {"secret": secret, "threshold": threshold, "places": places, "random": bytes(32)}
@@ -97,6 +117,7 @@ def vectors() -> dict[str, Any]:
     three = {x: right[x] for x in (1, 2, 3)}
     bad("TooFewShares", "two of three", {x: right[x] for x in (1, 2)})
     bad("TooFewShares", "none", {})
+    combines += out_of_place(secret, right)
     bad("LowerThreshold", "two taken for enough", {x: right[x] for x in (1, 2)}, 2)
     bad("LowerThreshold", "one taken for enough", {4: right[4]}, 1)
     for place, bit in itertools.product((32, 33, 48, 64), (0, 7)):
@@ -208,18 +229,43 @@ def drawn_with(size: int, order: int) -> Split:
     return split
 
 
+def at_zero(points: Mapping[int, int]) -> int:
+    """Zero where there are no points, or two at one place."""
+    return reference.at_zero(points) if points and len({x % P for x in points}) == len(points) else 0
+
+
 def unbounded(shares: Mapping[int, bytes], threshold: int) -> Secret | None:
     """`combine` that cuts what it finds to 32 bytes."""
     if len(shares) < threshold:
         raise LocalError("shamir", "too few", "-")
     points = {x: int.from_bytes(shares[x], "little") for x in sorted(shares)[:threshold]}
-    return Secret(share_bytes(reference.at_zero(points))[:32])
+    return Secret(share_bytes(at_zero(points))[:32])
 
 
 def from_what_there_is(shares: Mapping[int, bytes], threshold: int) -> Secret | None:
     """`combine` without a count."""
     points = {x: int.from_bytes(shares[x], "little") for x in sorted(shares)[:threshold]} or {1: 0}
-    return Secret(share_bytes(reference.at_zero(points))[:32])
+    return Secret(share_bytes(at_zero(points))[:32])
+
+
+def anywhere(shares: Mapping[int, bytes], threshold: int) -> Secret | None:
+    """`combine` that takes any place, share and threshold."""
+    if len(shares) < threshold:
+        raise LocalError("shamir", "too few", "-")
+    value = at_zero({x: int.from_bytes(shares[x], "little") for x in sorted(shares)[: max(threshold, 0)]})
+    return Secret(share_bytes(value)[:32]) if value < TOP else None
+
+
+def unchecked(secret: Secret, threshold: int, places: Sequence[int], random: Randomness) -> dict[int, bytes]:
+    """`split` of whatever it is given."""
+    drawn = random.bytes(96 * max(threshold - 1, 0))
+    coefficients = [int.from_bytes(drawn[i : i + 96], "little") % P for i in range(0, len(drawn), 96)][::-1]
+    values = reference.shares(int.from_bytes(secret.reveal(), "little"), coefficients, places)
+    return {x: share_bytes(y) for x, y in values.items()}
+
+
+UNPLACED = {"NoThreshold": 3, "NoPlace": 7, "NoShare": 2}
+"""Vectors that a copy fails which looks at no place, share or threshold."""
 
 
 @pytest.mark.parametrize(
@@ -227,10 +273,12 @@ def from_what_there_is(shares: Mapping[int, bytes], threshold: int) -> Secret | 
     [
         ({"split": drawn_with(32, 1)}, {"Split": 14}),
         ({"split": drawn_with(96, -1)}, {"Split": 8}),
-        ({"combine": unbounded}, {"LowerThreshold": 2, "ModifiedShare": 11, "MixedShares": 4}),
-        ({"combine": from_what_there_is}, {"TooFewShares": 2, "LowerThreshold": 2, "ModifiedShare": 11, "MixedShares": 4}),
+        ({"combine": unbounded}, UNPLACED | {"LowerThreshold": 2, "ModifiedShare": 11, "MixedShares": 4}),
+        ({"combine": from_what_there_is}, UNPLACED | {"TooFewShares": 2, "LowerThreshold": 2, "ModifiedShare": 11, "MixedShares": 4}),
+        ({"combine": anywhere}, UNPLACED),
+        ({"split": unchecked}, {"InvalidSharing": 12}),
     ],
-    ids=["short coefficients", "lowest power first", "no bound", "no count"],
+    ids=["short coefficients", "lowest power first", "no bound", "no count", "any place", "any sharing"],
 )
 def test_a_weakened_copy_fails(weakened: dict[str, Any], caught: dict[str, int]) -> None:
     flags = failures(**weakened)
