@@ -18,6 +18,7 @@ from clients.sources import kinds, rules
 from clients.sources.table import Source, open_source
 from federation.align import uscc
 from federation.kernel.errors import DataError
+from federation.models.bins import OTHER
 from federation.models.table import Column
 
 RESERVED = ("id", "label", "weight", "as_of")
@@ -61,7 +62,7 @@ def load(config: PartyConfig) -> Records:
     weight = typed[roles["weight"]].to_numpy(np.float64) if "weight" in roles else None
     _check_outcome(config, label, weight)
     as_of = _days(config, frame[roles["as_of"]]) if "as_of" in roles else None
-    return Records(firms, id_kind, columns, as_of, label, weight, (*notes, *_constant(config, columns)))
+    return Records(firms, id_kind, columns, as_of, label, weight, (*notes, *_constant(config, columns), *_called_other(config, columns)))
 
 
 def _roles(config: PartyConfig, source: Source) -> dict[str, str]:
@@ -192,4 +193,13 @@ def _constant(config: PartyConfig, columns: Mapping[str, Column]) -> list[str]:
         f"{config.name}: column {name!r} has the same value in every row"
         for name, column in columns.items()
         if not column.missing.any() and len(pd.unique(column.values)) == 1
+    ]
+
+
+def _called_other(config: PartyConfig, columns: Mapping[str, Column]) -> list[str]:
+    """Columns with a level of the name that stands for all rarer ones."""
+    return [
+        f"{config.name}: column {name!r} has a level {OTHER!r} of its own: it counts with all levels that have no bin; rename it to part them"
+        for name, column in columns.items()
+        if column.kind == "categorical" and (column.values == OTHER).any()
     ]

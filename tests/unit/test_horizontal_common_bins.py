@@ -172,3 +172,122 @@ def test_columns_without_values_and_banks_without_rows():
     gone = next(part for part in state.encoding.columns if part.column == "gone")
     assert gone.bins.edges == ()
     assert all(math.isfinite(value) for value in gone.values)
+
+
+# -- equal to pooled where many rows share a value, or are close together -----------------------------------------------------------
+
+
+def parted(values, banks=3, max_bins=6, min_share=0.05, minimum=1):
+    """Codes of one numeric column by the bins of its rows over some banks, and by the exact quantiles of all rows together."""
+    n = len(values)
+    columns = {"x": Column("x", "numeric", np.array(values, np.float64))}
+    y, train, bank = (np.arange(n) % 2).astype(np.int8), np.ones(n, bool), np.arange(n) % banks
+    rules = BinningSettings(max_bins=max_bins, min_share=min_share)
+    state = found((columns, y, np.ones(n), train, bank), banks=banks, settings=rules, minimum=minimum)
+    return state.encoding.columns[0].bins.codes(columns["x"]), cut(columns["x"], max_bins, min_share).codes(columns["x"]), state
+
+
+def spread(low, count):
+    """Doubles next to each other."""
+    out = [low]
+    for _ in range(count - 1):
+        out.append(float(np.nextafter(out[-1], math.inf)))
+    return out
+
+
+TIGHT = [*spread(1e6, 4), *spread(-0.1, 3), -1e9, -1.0, 0.0, 5e-324, 1e-300, 0.3, 0.1 + 0.2, 1.0, 2.0, 20_240_101.0, 20_240_102.0, 1e300]
+
+
+@given(st.lists(st.sampled_from(TIGHT), min_size=4, max_size=48), st.integers(2, 8))
+def test_few_rows_are_parted_just_as_by_exact_quantiles_however_close_they_lie(values, max_bins):
+    """With up to 50 rows and no cohort every value is counted apart, so that the two rules are one."""
+    ours, exact, _ = parted(values, max_bins=max_bins)
+    assert ours.tolist() == exact.tolist()
+
+
+@pytest.mark.parametrize("count", [2, 3, 5])
+def test_many_rows_on_neighbouring_doubles_are_cut_between_them(count):
+    values = np.repeat(spread(1e6, count), 400)
+    ours, exact, state = parted(values, minimum=10)
+    assert ours.tolist() == exact.tolist()
+    assert len(set(ours.tolist())) == count
+    assert state.sums <= 11
+
+
+def test_days_of_one_year_written_as_numbers_have_as_many_bins_as_exact_quantiles():
+    random = np.random.default_rng(20)
+    days = np.datetime64("2024-01-01") + random.integers(0, 366, 4000).astype("timedelta64[D]")
+    values = [float(str(day).replace("-", "")) for day in days]
+    ours, exact, _ = parted(values, minimum=10)
+    shares = [np.bincount(codes, minlength=8) / len(values) for codes in (ours, exact)]
+    assert len(set(ours.tolist())) == len(set(exact.tolist())) == 6
+    assert np.abs(np.cumsum(shares[0]) - np.cumsum(shares[1])).max() < 0.02
+
+
+def test_a_value_that_many_rows_share_is_parted_from_the_rows_around_it():
+    """Half of all rows at one value in the midst of a cluster a millionth wide."""
+    random = np.random.default_rng(21)
+    values = np.where(random.random(5000) < 0.5, 1e6, 1e6 + random.normal(size=5000) * 0.1)
+    ours, exact, _ = parted(values, minimum=10)
+    assert len(set(ours.tolist())) == len(set(exact.tolist()))
+    rank = [np.sort(np.bincount(codes))[::-1] for codes in (ours, exact)]
+    assert np.abs(rank[0] - rank[1]).max() <= 0.02 * len(values)
+
+
+def test_a_hundred_columns_of_counts_take_few_and_short_sums():
+    random = np.random.default_rng(22)
+    n = 2000
+    columns = {f"c{i}": Column(f"c{i}", "numeric", random.poisson(4, n).astype(np.float64)) for i in range(100)}
+    y, bank = (random.random(n) < 0.3).astype(np.int8), random.integers(0, 3, n)
+    plans = [plan_of(columns, y, np.ones(n), np.ones(n, bool), bank == b) for b in range(3)]
+    lengths, ask = [], FindBins.ask
+
+    def counted(plan, state):
+        vector = ask(plan, state)
+        lengths.append(0 if vector is None else len(vector))
+        return vector
+
+    FindBins.ask = counted
+    try:
+        state = add_up(plans)[0]
+    finally:
+        FindBins.ask = ask
+    print(f"{state.sums} sums, the longest of {max(lengths):,} numbers")
+    assert state.sums <= 5
+    assert max(lengths) <= 100 * (4096 + 2)
+
+
+# -- a level that is called "other" -------------------------------------------------------------------------------------------------
+
+
+def grouped(rows, levels, max_bins=6, min_share=0.05, minimum=1):
+    """Groups of a column over two banks, and of all its rows together."""
+    values = np.array([level for level, count in rows.items() for _ in range(count)], object)
+    column, n = Column("kind", "categorical", values), len(values)
+    y, bank = (np.arange(n) % 2).astype(np.int8), np.arange(n) % 3
+    settings = BinningRules(BinningSettings(max_bins=max_bins, min_share=min_share), PrivacySettings(minimum_cohort=minimum))
+    plans = []
+    for b in range(3):
+        mine, ids = bank == b, tuple(f"f{i}" for i in np.flatnonzero(bank == b))
+        table = Table(ids, ids, {"kind": Column("kind", "categorical", values[mine])}, b"", None, y[mine], np.ones(int(mine.sum())))
+        sample = Sample(np.ones(len(ids), bool), np.zeros(len(ids), bool), np.zeros(len(ids), bool))
+        plans.append(FindBins(table, sample, np.ones(len(ids)), {"kind": levels}, settings))
+    part, *_ = add_up(plans)[0].encoding.columns
+    return part.bins.groups, cut(column, max_bins, min_share).groups
+
+
+@pytest.mark.parametrize("rare", [0, 5])
+@pytest.mark.parametrize("named", [0, 30, 900])
+def test_a_level_called_other_counts_with_all_others_as_in_the_pooled_table(named, rare):
+    rows = {"north": 40, "south": 60, "other": named, "rare": rare}
+    levels = tuple(sorted(level for level, count in rows.items() if count >= 10))
+    ours, pooled = grouped(rows, levels)
+    assert ours == pooled
+
+
+@given(st.dictionaries(st.sampled_from(["a", "b", "c", "other", "d"]), st.integers(1, 60), min_size=1), st.integers(2, 6))
+def test_whatever_the_levels_and_their_rows_groups_are_those_of_the_pooled_table(rows, max_bins):
+    if sum(rows.values()) < 4:
+        return
+    ours, pooled = grouped(rows, tuple(sorted(rows)), max_bins=max_bins)
+    assert ours == pooled

@@ -430,3 +430,13 @@ def test_real_weights_are_read_and_left_out_of_the_features() -> None:
     assert np.average(table.label, weights=table.weight) == pytest.approx(0.176, abs=0.001)
     assert not {"weight", "label", "as_of", "id"} & set(table.columns)
     assert "weight" not in {column.name for column in describe_table(config(path)).columns}  # forgotten in the run file
+
+
+def test_a_level_called_other_is_said_to_count_with_the_rarer_ones(tmp_path: Path) -> None:
+    data = frame()
+    before = describe_table(config(saved(tmp_path, data))).notes
+    data.loc[:4, "tier"] = "other"
+    notes = [note for note in describe_table(config(saved(tmp_path, data))).notes if note not in before]
+    assert len(notes) == 1
+    assert "'tier'" in notes[0]
+    assert "'other'" in notes[0]

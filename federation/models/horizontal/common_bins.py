@@ -6,7 +6,8 @@
 
 A double's bits, made monotone, are an order-preserving integer. The first cells are its leading 12 bits (sign and exponent), so no range has
 to be agreed and billions and millionths are cut alike; a cell that holds more than a fiftieth of the rows is divided into 64 by the next 6
-bits, until it does not, or twice all its rows stayed together, which makes it one value. Cut points take whole cells, by the rule of
+bits, until it does not or is one value: each division also counts the rows at the cell's shortest number, which a value that many rows share
+mostly is after a division or two. Cut points take whole cells, by the rule of
 `bins.quantile_edges`, and are the shortest decimals between them; they come from whole files, never from labels, and depend on totals alone.
 """
 
@@ -26,6 +27,7 @@ from federation.models.bin_merging import Counts, merge_small
 from federation.models.binned import BinningRules, finish
 from federation.models.bins import OTHER, OWN, Bins, quantile_edges, same_kind, shortest_between
 from federation.models.encoding import Encoding
+from federation.models.horizontal.moments import named_levels
 from federation.models.horizontal.quantiles import ordered_keys, value_of
 from federation.models.sample import Sample
 from federation.models.table import Column, Table
@@ -38,22 +40,36 @@ FIRST_BITS, MORE_BITS, ALL_BITS = 12, 6, 64
 PARTS = 50
 """A cell with more than this part of the rows is cut finer."""
 _MOST_REPEATED = 1 << 20
+_ZERO = 1 << 63
+"""Zero's key."""
 
 
 class Cell(msgspec.Struct, frozen=True):
-    """All doubles whose monotone bits begin so. first: the smallest key; bits: how many are fixed; rows; alone: how often all rows of a cut
-    cell fell into this one part of it.
-    """
+    """All doubles whose monotone bits begin so. first: the smallest key; bits: how many are fixed; rows."""
 
     first: int
     bits: int
     rows: float = 0.0
-    alone: int = 0
 
     @property
     def last(self) -> int:
         """The largest key."""
         return self.first + (1 << (ALL_BITS - self.bits)) - 1
+
+    @property
+    def more(self) -> int:
+        """By how many bits it is divided."""
+        return min(MORE_BITS, ALL_BITS - self.bits) if self.bits else FIRST_BITS
+
+    @property
+    def shortest(self) -> int:
+        """The key of its number with the fewest digits."""
+        if self.first <= _ZERO <= self.last:
+            return _ZERO
+        low, high = value_of(self.first), value_of(self.last)
+        if not (math.isfinite(low) and math.isfinite(high)):
+            return self.first
+        return min(max(self.first, int(ordered_keys(np.array([shortest_between(math.nextafter(low, -math.inf), high)]))[0])), self.last)
 
 
 class CommonBins(State, frozen=True):
@@ -130,12 +146,12 @@ class FindBins:
         for name, wide in state.open.items():
             found: list[Cell] = [cell for cell in state.cells.get(name, ()) if cell not in wide]
             for cell in wide:
-                bits = FIRST_BITS if not cell.bits else min(MORE_BITS, ALL_BITS - cell.bits)
-                found += _divided(cell, bits, total[place : place + (1 << bits)])
-                place += 1 << bits
+                size = (1 << cell.more) + 1
+                found += _divided(cell, total[place : place + size])
+                place += size
             cells[name] = tuple(sorted(found, key=lambda cell: cell.first))
             most = max(sum(cell.rows for cell in found) / PARTS, self.rules.privacy.minimum_cohort)
-            finer = tuple(cell for cell in cells[name] if cell.rows > most and cell.alone < 2 and cell.bits < ALL_BITS)
+            finer = tuple(cell for cell in cells[name] if cell.rows > most and cell.bits < ALL_BITS)
             if finer:
                 left[name] = finer
         state = msgspec.structs.replace(state, cells=cells, open=left)
@@ -145,29 +161,27 @@ class FindBins:
 
     def _extras(self, column: Column) -> int:
         """How many counts of levels or special values a column has."""
-        return len(self.levels[column.name]) + 1 if column.kind == "categorical" else len(self.rules.binning.special)
+        return len(named_levels(self.levels[column.name])) + 1 if column.kind == "categorical" else len(self.rules.binning.special)
 
     def _extra(self, column: Column) -> Reals:
         if column.kind == "numeric":
             return np.array([(column.values == value).sum() for value in self.rules.binning.special], np.float64)
-        place = {level: number for number, level in enumerate(self.levels[column.name])}
+        place = {level: number for number, level in enumerate(named_levels(self.levels[column.name]))}
         codes = np.array([place.get(value, len(place)) for value in column.values if value is not None], np.int64)
         return np.bincount(codes, minlength=len(place) + 1).astype(np.float64)
 
     def _parts(self, name: str, cell: Cell) -> Reals:
-        """Rows of each part of a cell."""
+        """Rows of each part of a cell, and last those at its shortest number."""
         if name not in self._keys:
             values = np.asarray(self.table.columns[name].values, np.float64)
             values = values[~np.isnan(values)]
             self._keys[name] = np.sort(ordered_keys(values[~np.isin(values, np.array(self.rules.binning.special))]))
-        bits = FIRST_BITS if not cell.bits else min(MORE_BITS, ALL_BITS - cell.bits)
-        width = 1 << (ALL_BITS - cell.bits - bits)
-        starts = np.array([cell.first + part * width for part in range(1, 1 << bits)], np.uint64)
-        keys = self._keys[name]
-        inside = np.searchsorted(keys, np.array([cell.first], np.uint64), side="left")
-        end = np.searchsorted(keys, np.array([cell.last], np.uint64), side="right")
-        borders = np.concatenate([inside, np.searchsorted(keys, starts, side="left"), end])
-        return np.diff(borders).astype(np.float64)
+        keys, width = self._keys[name], 1 << (ALL_BITS - cell.bits - cell.more)
+        starts = np.array([cell.first + part * width for part in range(1 << cell.more)], np.uint64)
+        ends, short = np.array([cell.last, cell.shortest], np.uint64), np.array([cell.shortest], np.uint64)
+        last, upto = np.searchsorted(keys, ends, side="right")
+        borders = np.append(np.searchsorted(keys, starts), last)
+        return np.append(np.diff(borders), upto - np.searchsorted(keys, short)).astype(np.float64)
 
     def _cut(self, state: CommonBins) -> CommonBins:
         """Bins of every column, in the table's order."""
@@ -192,9 +206,9 @@ class FindBins:
         return Bins(column=name, kind="numeric", edges=edges, special=found, joined=(OWN,) * (len(found) + 1))
 
     def _groups(self, name: str, rows: tuple[float, ...]) -> Bins:
-        """The rule of `bins.frequent_levels` on totals; no level below the cohort has a group of its own."""
+        """The rule of `bins.frequent_levels` on totals; no level below the cohort has a group of its own, nor one that is called "other"."""
         settings, least = self.rules.binning, float(self.rules.privacy.minimum_cohort)
-        counts = {level: count for level, count in zip((*self.levels[name], OTHER), rows, strict=True) if count > 0}
+        counts = {level: count for level, count in zip((*named_levels(self.levels[name]), OTHER), rows, strict=True) if count > 0}
         least = max(least, settings.min_share * sum(counts.values()))
         ranked = sorted((level for level, count in counts.items() if count >= least and level != OTHER), key=lambda v: (-counts[v], v))
         kept = ranked if len(ranked) == len(counts) <= settings.max_bins else ranked[: settings.max_bins - 1]
@@ -233,9 +247,10 @@ class FindBins:
         return msgspec.structs.replace(state, encoding=encoding, tables=tables)
 
 
-def _divided(cell: Cell, bits: int, rows: Reals) -> list[Cell]:
-    """The parts of a cell that have rows."""
-    filled = np.flatnonzero(rows).tolist()
-    width = 1 << (ALL_BITS - cell.bits - bits)
-    alone = cell.alone + 1 if len(filled) == 1 and cell.bits else 0
-    return [Cell(cell.first + part * width, cell.bits + bits, float(rows[part]), alone) for part in filled]
+def _divided(cell: Cell, rows: Reals) -> list[Cell]:
+    """The parts of a cell that have rows, or its shortest number where all of them are there."""
+    *parts, short = rows.tolist()
+    if short == sum(parts) > 0:
+        return [Cell(cell.shortest, ALL_BITS, short)]
+    width = 1 << (ALL_BITS - cell.bits - cell.more)
+    return [Cell(cell.first + part * width, cell.bits + cell.more, count) for part, count in enumerate(parts) if count]
