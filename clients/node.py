@@ -27,6 +27,7 @@ from federation.kernel import suite
 from federation.kernel.codec import decode
 from federation.kernel.errors import ConfigurationError, CreditfedError, DataError, LocalError, PeerError
 from federation.kernel.journal import Journal, MemoryJournal
+from federation.kernel.known import known
 from federation.kernel.manifest import (
     Description,
     Manifest,
@@ -217,7 +218,7 @@ class Node:
 
 def _json(payload: bytes, kind: type[Opening]) -> Opening:
     try:
-        return msgspec.json.decode(payload, type=kind, strict=True)
+        return msgspec.json.decode(payload, type=known(kind), strict=True)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
         raise PeerError(COORDINATOR, "malformed bytes", "an opening") from None
 

@@ -9,6 +9,7 @@ from typing import Annotated, Any, Literal, Self
 import msgspec
 
 from federation.kernel.errors import ConfigurationError
+from federation.kernel.known import known
 
 Level = Annotated[int, msgspec.Meta(ge=1, le=5)]
 
@@ -47,6 +48,6 @@ class PartyConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_on
             return root / value if kind is Path and isinstance(value, str) else value
 
         try:
-            return msgspec.convert(dict(raw), cls, strict=True, dec_hook=path)
+            return msgspec.convert(dict(raw), known(cls), strict=True, dec_hook=path)
         except msgspec.ValidationError as error:
             raise ConfigurationError("node.toml", str(error).replace("`", ""), "Correct the file.") from None

@@ -25,6 +25,7 @@ from federation.kernel import suite
 from federation.kernel.codec import decode, encode
 from federation.kernel.errors import CreditfedError, PeerError
 from federation.kernel.journal import Journal, MemoryJournal
+from federation.kernel.known import known
 from federation.kernel.manifest import Description, Manifest, Opening, Signature, check_signatures
 from federation.kernel.participant import Batch, Participant
 from federation.kernel.role import COORDINATOR
@@ -97,7 +98,7 @@ def conduct(grid: Grid, run_file: RunFile, run: str, identity: Secret, journal: 
 def _stated(answer: Parcel, kind: type[T], name: str) -> T:
     """What a node's answer says, or PeerError."""
     try:
-        return msgspec.json.decode(answer.payload, type=kind)
+        return msgspec.json.decode(answer.payload, type=known(kind))
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
         raise PeerError(name, "malformed bytes", kind.__name__) from None
 

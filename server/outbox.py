@@ -13,6 +13,7 @@ import msgspec
 
 from federation.carriage.sealed_file import SealedFile
 from federation.kernel.envelope import Envelope
+from federation.kernel.known import known
 from federation.kernel.participant import Batch
 from federation.kernel.role import COORDINATOR
 
@@ -78,7 +79,7 @@ class Outbox:
     def load(self) -> Exchange | None:
         """The exchange under way when the coordinator was last alive."""
         stored = None if self._file is None else self._file.load()
-        return None if stored is None else msgspec.msgpack.decode(stored, type=Exchange)
+        return None if stored is None else msgspec.msgpack.decode(stored, type=known(Exchange))
 
     def store(self, exchange: Exchange) -> None:
         """On disk before it returns."""

@@ -26,6 +26,9 @@ app = typer.Typer(
 The first draws 20,000 firms at three institutions, the second trains a scorecard on them together and compares it with the pooled fit. Then open
 run/report.html: what came of it, and what each party learned. For your own tables copy world/scorecard.toml; docs/run-file.md has every key.
 
+**Several banks** with the same columns and different firms: `creditfed world generate --banks 5 --out world`, then
+`creditfed simulate world/banks_scorecard.toml --out run --pooled`.
+
 **Exit codes**: 0 done, 2 bad usage or configuration, 3 refused by a policy, 4 aborted by a peer or lost party, 5 bad data.
 """,
 )  # fmt: skip
@@ -57,16 +60,31 @@ def simulate(
 
 @world_app.command("generate")
 def generate(
-    out: Annotated[Path, typer.Option("--out", metavar="DIR", help="Where three tables, scorecard.toml and logistic.toml go.")],
+    out: Annotated[Path, typer.Option("--out", metavar="DIR", help="Where the tables and the run files go.")],
     firms: Annotated[int, typer.Option(min=200, help="How many firms.")] = 20_000,
     seed: Annotated[int, typer.Option(help="The same seed draws the same world.")] = 7,
+    banks: Annotated[
+        int, typer.Option(min=0, help="Also divide the bank's firms among so many banks (3 or more), for a run over many banks.")
+    ] = 0,
 ) -> None:
-    """Draw firms by industry and region, with bank, platform and tax tables and a scorecard.toml and logistic.toml that run."""
+    """Draw firms by industry and region, with bank, platform and tax tables and a scorecard.toml and logistic.toml that run.
+
+    With --banks 5 also bank-1 to bank-5, which have the same columns and different firms, and banks_statistics.toml, banks_binning.toml,
+    banks_logistic.toml and banks_scorecard.toml over all of them.
+    """
     from simulations.world import generate as draw
     from simulations.world import write
+    from simulations.world_banks import divide, write_banks
 
-    write(draw(firms=firms, seed=seed), out)
-    typer.echo(f"{firms:,} firms in {out}. Next: creditfed simulate {out / 'scorecard.toml'} --out run")
+    world = draw(firms=firms, seed=seed)
+    if banks:
+        divided = divide(world, banks)
+    write(world, out)
+    if banks:
+        write_banks(divided, world.seed, out)
+    first = "banks_scorecard.toml" if banks else "scorecard.toml"
+    among = f", {banks} banks among them," if banks else ""
+    typer.echo(f"{firms:,} firms{among} in {out}. Next: creditfed simulate {out / first} --out run")
 
 
 @app.command()

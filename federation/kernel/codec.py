@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from federation.kernel.errors import PeerError
+from federation.kernel.known import known
 
 M = TypeVar("M", bound=msgspec.Struct)
 
@@ -83,6 +84,6 @@ def decode(body: bytes, kind: type[M], sender: str, limit: int = SMALL) -> M:
     if len(body) > limit:
         raise PeerError(sender, f"a message of {len(body)} bytes", f"at most {limit} bytes")
     try:
-        return msgspec.msgpack.decode(body, type=kind, strict=True)
+        return msgspec.msgpack.decode(body, type=known(kind), strict=True)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
         raise PeerError(sender, "malformed bytes", kind.__name__) from None

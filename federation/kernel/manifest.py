@@ -14,6 +14,7 @@ import msgspec
 
 from federation.kernel import suite
 from federation.kernel.errors import ConfigurationError, PeerError
+from federation.kernel.known import known
 from federation.kernel.role import COORDINATOR
 from federation.kernel.secret import Secret
 
@@ -203,7 +204,7 @@ def read_manifest(raw: bytes, limit: int = 1 << 24) -> Manifest:
     if len(raw) > limit:
         raise PeerError(COORDINATOR, f"a manifest of {len(raw)} bytes", f"at most {limit}")
     try:
-        manifest = msgspec.json.decode(raw, type=Manifest, strict=True)
+        manifest = msgspec.json.decode(raw, type=known(Manifest), strict=True)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
         raise PeerError(COORDINATOR, "malformed bytes", "a manifest") from None
     if manifest.canonical() != raw:

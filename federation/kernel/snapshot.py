@@ -21,6 +21,7 @@ from federation.kernel.errors import (
     PeerError,
     PolicyRefusal,
 )
+from federation.kernel.known import known
 from federation.kernel.session import Keys
 
 _KINDS: dict[str, type[CreditfedError]] = {
@@ -77,4 +78,4 @@ def failed(error: CreditfedError) -> Snapshot:
 
 def read_snapshot(raw: bytes) -> Snapshot:
     """From the journal's bytes."""
-    return msgspec.msgpack.decode(raw, type=Snapshot)
+    return msgspec.msgpack.decode(raw, type=known(Snapshot))

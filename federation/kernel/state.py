@@ -10,6 +10,8 @@ from typing import Any, TypeVar
 import msgspec
 import numpy as np
 
+from federation.kernel.known import known
+
 S = TypeVar("S")
 
 
@@ -36,4 +38,4 @@ def dump(value: object) -> bytes:
 
 def load(raw: bytes, kind: type[S]) -> S:
     """The state of just this type."""
-    return msgspec.msgpack.decode(raw, type=kind, dec_hook=_in)
+    return msgspec.msgpack.decode(raw, type=known(kind), dec_hook=_in)

@@ -28,6 +28,7 @@ import msgspec
 
 from federation.kernel import suite
 from federation.kernel.errors import ConfigurationError
+from federation.kernel.known import known
 from federation.models.bins import OTHER, OWN, Bins, Direction
 
 Document = dict[str, Any]
@@ -139,7 +140,7 @@ def _bins(name: str, entry: _Entry) -> Bins:
 def _entry(name: str, section: Mapping[str, Any]) -> _Entry:
     _known(section, _Entry.__struct_fields__, f"bins file, column {name!r}", "key")
     try:
-        return msgspec.convert(section, _Entry, strict=True)
+        return msgspec.convert(section, known(_Entry), strict=True)
     except msgspec.ValidationError as error:
         raise ConfigurationError(f"bins file, column {name!r}", str(error), "Correct the section.") from None
 

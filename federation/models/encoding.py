@@ -25,6 +25,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from federation.kernel.errors import ConfigurationError, DataError
+from federation.kernel.known import known
 from federation.models.bins import OTHER, Bins, frequent_levels
 from federation.models.table import Column
 
@@ -223,7 +224,7 @@ class Encoding(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     def from_json(cls, raw: bytes) -> Encoding:
         """From a model share. Raises ConfigurationError."""
         try:
-            return msgspec.json.decode(raw, type=cls, strict=True)
+            return msgspec.json.decode(raw, type=known(cls), strict=True)
         except msgspec.MsgspecError as error:
             raise ConfigurationError("encoding", f"cannot be read: {error}", "Export the model again.") from None
 

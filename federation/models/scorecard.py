@@ -26,6 +26,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from federation.kernel.errors import ConfigurationError, DataError
+from federation.kernel.known import known
 from federation.kernel.manifest import ScorecardSettings
 from federation.models.bins import Bins
 from federation.models.encoding import Encoding, Woe
@@ -152,7 +153,7 @@ class PointsTable(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     def from_json(cls, raw: bytes) -> PointsTable:
         """From a model share. Raises ConfigurationError."""
         try:
-            return msgspec.json.decode(raw, type=cls, strict=True)
+            return msgspec.json.decode(raw, type=known(cls), strict=True)
         except msgspec.MsgspecError as error:
             raise ConfigurationError("scorecard", f"cannot be read: {error}", "Export the scorecard again.") from None
 
