@@ -167,7 +167,7 @@ def _banks(result: Result) -> Iterator[Finding]:
     for name in lost(result):
         text = (
             "It was lost on the way and has no result. Totals from before hold its rows and later ones do not; no sum was taken again without "
-            "it, since the difference would have shown its part."
+            "it, since the difference would have shown its part. Near the end of a fit two sums tell about the same: see the contract of banks."
         )
         yield Finding("warning", f"{name}: dropped out", text)
     variant = (result.banks.variant if result.banks else None) or "global"
