@@ -189,12 +189,12 @@ def others_in_cells(plan: FindBins, state: CommonBins, total: Reals, column: str
     place = sum(plan._extras(part) for part in plan.searched.values()) if not state.sums else 0  # noqa: SLF001  # a bank knows its own plan
     for name, cells in state.open.items():
         for cell in cells:
-            bits = FIRST_BITS if not cell.bits else min(MORE_BITS, 64 - cell.bits)
-            width = 1 << (64 - cell.bits - bits)
+            width, size = 1 << (64 - cell.bits - cell.more), 1 << cell.more
             if name == column:
-                for part, rows in enumerate(others[place : place + (1 << bits)].tolist()):
-                    yield cell.first + part * width, cell.bits + bits, round(rows)
-            place += 1 << bits
+                for part, rows in enumerate(others[place : place + size].tolist()):
+                    yield cell.first + part * width, cell.bits + cell.more, round(rows)
+                yield cell.shortest, 64, round(others[place + size])
+            place += size + 1
 
 
 # -- small cells --------------------------------------------------------------------------------------------------------------------
