@@ -12,7 +12,8 @@ from pathlib import Path
 from flwr.app import Context, Message
 from flwr.clientapp import ClientApp
 
-from clients.node import Node, resident
+from clients.node import Node
+from clients.residents import resident
 from federation.carriage.mailbox import QUERY, Parcel, pack, unpack
 from federation.kernel.errors import AbortCode, CreditfedError
 from federation.kernel.role import COORDINATOR

@@ -5,6 +5,9 @@ Four operations, each answered from this machine's own files and rules:
     propose    a manifest -> this institution's signature, or a refusal
     open       the manifest with everybody's signatures -> a participant with a journal
     deliver    a batch of envelopes -> a batch of envelopes
+
+Each may be answered by another process than the one before (`simulations.ray_workers`): whatever a node keeps in memory is made anew from
+its files when another process has gone on with the run, and each may be asked again.
 """
 
 from __future__ import annotations
@@ -21,7 +24,7 @@ from clients.bank_results import write_bank_results
 from clients.home import Home
 from clients.results import read_alignment, read_bins, write_results
 from clients.vault import PartyConfig, describe_table, open_table
-from federation.carriage.journal_file import JournalFile
+from federation.carriage.journal_file import JournalFile, Overtaken
 from federation.carriage.mailbox import Parcel
 from federation.kernel import suite
 from federation.kernel.codec import decode
@@ -62,6 +65,7 @@ class Node:
         self.observer: Observer = lambda _party, _figures: None
         self._tables: dict[tuple[str, tuple[str, ...]], Table] = {}
         self._participants: dict[str, Participant[Any]] = {}
+        self._journals: dict[str, Journal] = {}
         self._programs: dict[str, LabelParty | FeatureParty | Bank[Any]] = {}
         self._reported: set[str] = set()
 
@@ -73,18 +77,47 @@ class Node:
     def answer(self, parcel: Parcel) -> Parcel:
         """Carry out one operation. Raises CreditfedError with a text for this node's own log."""
         try:
-            if parcel.operation == "describe":
-                return self._reply(parcel, msgspec.json.encode(self.describe()))
-            if parcel.operation == "propose":
-                return self._reply(parcel, msgspec.json.encode(self.approve(read_manifest(parcel.payload))))
-            if parcel.operation == "open":
-                return self._reply(parcel, self.open(parcel.run, parcel.payload))
-            if parcel.operation == "deliver":
-                return self._reply(parcel, self.deliver(parcel.run, parcel.payload))
+            try:
+                return self._answer(parcel)
+            except Overtaken:  # a process that was thought dead was still at it; what it has sent stands, and is sent again
+                self._forget(parcel.run)
+                return self._answer(parcel)
         except CreditfedError as error:
             self._note_failure(error)
             raise
+
+    def _answer(self, parcel: Parcel) -> Parcel:
+        if parcel.operation == "describe":
+            return self._reply(parcel, msgspec.json.encode(self.describe()))
+        if parcel.operation == "propose":
+            return self._reply(parcel, msgspec.json.encode(self.approve(read_manifest(parcel.payload))))
+        if parcel.operation == "open":
+            return self._reply(parcel, self.open(parcel.run, parcel.payload))
+        if parcel.operation == "deliver":
+            return self._reply(parcel, self.deliver(parcel.run, parcel.payload))
         raise PeerError(COORDINATOR, "an unknown operation", "describe, propose, open or deliver")
+
+    def close(self) -> None:
+        """Let go of all that is kept in memory, and of open files; the node can be made anew from its home."""
+        for run in list(self._participants):
+            self._forget(run)
+        self._tables.clear()
+
+    def _forget(self, run: str) -> None:
+        """A run's participant in memory; its journal stays."""
+        participant, journal = self._participants.pop(run, None), self._journals.pop(run, None)
+        self._programs.pop(run, None)
+        if participant is not None:
+            participant.release()
+        if isinstance(journal, JournalFile):
+            journal.close()
+
+    def _current(self, run: str) -> Participant[Any] | None:
+        """A run's participant, unless another process has gone on with the run since."""
+        journal = self._journals.get(run)
+        if isinstance(journal, JournalFile) and journal.overtaken():
+            self._forget(run)
+        return self._participants.get(run)
 
     def broken(self, parcel: Parcel, kind: str) -> Parcel:
         """After an internal error: end the run at this party and tell its peers so, with a code and nothing else."""
@@ -125,15 +158,15 @@ class Node:
         open_already = self._opened(run)
         if open_already not in (None, opening.manifest):
             raise PeerError(COORDINATOR, "another manifest for a run that is open already", "a new run name, or a new attempt")
-        if run not in self._participants:
+        if self._current(run) is None:
             self._participants[run] = self._participant(manifest, self._journal(run, opened=open_already is not None))
-        if self.config.journal == "disk" and open_already is None:
+        if self.config.journal != "memory" and open_already is None:
             self.home.keep(self._manifest_file(run), opening.manifest)
         return manifest.hash
 
     def deliver(self, run: str, payload: bytes) -> bytes:
         """One batch in, one batch out."""
-        participant = self._participants.get(run) or self._resume(run)
+        participant = self._current(run) or self._resume(run)
         batch = decode(payload, Batch, COORDINATOR, LARGEST_BATCH)
         reply = participant.deliver(batch.number, batch.envelopes)
         if participant.failure is not None and run not in self._reported:
@@ -169,7 +202,8 @@ class Node:
         """The run's journal. opened: this node opened the run before, so that a journal there must be, and an earlier one must not."""
         if self.config.journal == "memory":
             return MemoryJournal()
-        journal = JournalFile(self.home.journal(run), self.home.key("storage"))
+        journal = JournalFile(self.home.journal(run), self.home.key("storage"), shared=self.config.journal == "shared")
+        self._journals[run] = journal
         record = journal.load()
         if (opened and record is None) or (not opened and record is not None and record.number >= 0):
             raise DataError(self.name, "the journal of this run was lost or is not its own", "Start the run anew, under another name.")
@@ -221,18 +255,3 @@ def _json(payload: bytes, kind: type[Opening]) -> Opening:
         return msgspec.json.decode(payload, type=known(kind), strict=True)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
         raise PeerError(COORDINATOR, "malformed bytes", "an opening") from None
-
-
-_RESIDENT: dict[Path, Node] = {}
-
-
-def resident(root: Path) -> Node:
-    """The node of a home folder, kept between messages as long as this process lives; a new process makes it anew from its files."""
-    if root not in _RESIDENT:
-        _RESIDENT[root] = Node(root)
-    return _RESIDENT[root]
-
-
-def dismiss(root: Path) -> None:
-    """Forget a node's process state, as the end of its process would."""
-    _RESIDENT.pop(root, None)

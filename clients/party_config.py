@@ -20,7 +20,8 @@ class PartyConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_on
     id, label, weight, as_of: columns of the source (label: the label party alone; as_of: a feature party may lack it); include,
     exclude: feature columns; levels: JR/T 0197-2020 level of a column, 3 where not given; types: of a column; bins: edited by hand;
     id_kind: of the identifiers, "auto" = Unified Social Credit Codes where they look like it; former: this party's home in the run whose
-    alignment is used again; journal: where journals are kept; workers: threads.
+    alignment is used again; journal: where journals are kept, "shared" on a disk that several machines share; workers:
+    threads.
     """
 
     name: str
@@ -37,7 +38,7 @@ class PartyConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_on
     bins: Path | None = None
     id_kind: Literal["auto", "uscc", "any"] = "auto"
     former: Path | None = None
-    journal: Literal["memory", "disk"] = "disk"
+    journal: Literal["memory", "disk", "shared"] = "disk"
     workers: Annotated[int, msgspec.Meta(ge=1)] = 1
 
     @classmethod

@@ -43,8 +43,28 @@ def simulate(
         typer.Argument(metavar="RUN.toml", help="What to compute, with whom, and what may be disclosed; docs/run-file.md has every key."),
     ],
     out: Annotated[Path, typer.Option("--out", metavar="DIR", help="Where results go; made when missing. A former run there is replaced.")],
-    backend: Annotated[str, typer.Option(help="`inline`: all parties in this process, no ports; the one there is.")] = "inline",
-    journal: Annotated[str, typer.Option(help="`memory`, or `disk` to resume after a crash by running the same command again.")] = "memory",
+    backend: Annotated[
+        str,
+        typer.Option(
+            help="`inline`: all parties in this process, the fastest for up to some dozens. `ray`: worker processes, for hundreds to thousands "
+            "of banks or a cluster; ten seconds to start, journals always on disk; needs creditfed[ray]."
+        ),
+    ] = "inline",
+    journal: Annotated[
+        str | None,
+        typer.Option(
+            help="`memory` (inline's own), or `disk` (always so with ray) to resume after a crash by running the same command again.",
+            show_default=False,
+        ),
+    ] = None,
+    ray_address: Annotated[
+        str | None,
+        typer.Option(
+            metavar="ADDRESS",
+            help="A Ray cluster that runs already, such as 10.0.0.1:6379; every machine needs this program and a disk with DIR and the sources "
+            "at the same paths.",
+        ),
+    ] = None,
     pooled: Annotated[bool, typer.Option("--pooled", help="Also fit scikit-learn on the joined table and print both.")] = False,
 ) -> None:
     """Run a whole consortium on this machine: every institution with its own keys and folder, through Flower.
@@ -55,7 +75,7 @@ def simulate(
     """
     from simulations.simulate import simulate as run
 
-    run(run_file, out, backend=backend, journal=journal, pooled=pooled)
+    run(run_file, out, backend=backend, journal=journal, pooled=pooled, ray_address=ray_address)
 
 
 @world_app.command("generate")

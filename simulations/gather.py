@@ -26,6 +26,7 @@ def gather(
     seconds: float,
     history: list[dict[str, float | int]],
     *,
+    backend: str,
     pooled: bool,
 ) -> dict[str, Any]:
     """Write DIR/result.json and its neighbours; returns the document."""
@@ -44,7 +45,7 @@ def gather(
         "schema_version": results.SCHEMA_VERSION,
         "run": {
             "id": manifest.run, "name": settings.path.stem, "task": manifest.task, "model": manifest.model, "purpose": manifest.purpose,
-            "seed": manifest.seed, "holdout": manifest.sample.holdout, "backend": "inline", "version": code_version(),
+            "seed": manifest.seed, "holdout": manifest.sample.holdout, "backend": backend, "version": code_version(),
             "finished": dt.datetime.now(dt.UTC).isoformat(timespec="seconds"),
         },
         "manifest_hash": conduct["manifest_hash"], "model_hash": conduct["model_hash"] or None,

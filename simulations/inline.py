@@ -1,4 +1,4 @@
-"""The `inline` back end: Flower's Grid in one process, no ports and no Ray.
+"""The `inline` back end: Flower's Grid in one process, no ports and no Ray. The `ray` back end puts its workers behind the same Grid.
 
 It calls the same ClientApp and ServerApp that a deployment runs, and serialises and parses every message on the way, both ways, so that a
 value Flower cannot carry fails here as it would there. Parties share a process but no object: each works from its own home folder.
@@ -7,12 +7,11 @@ value Flower cannot carry fails here as it would there. Parties share a process 
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 from flwr.app import Context, Message, RecordDict
-from flwr.clientapp import ClientApp
 from flwr.common.serde import message_from_proto, message_to_proto
 from flwr.serverapp import Grid
 from flwr.supercore.task_identity import TaskIdentity
@@ -29,9 +28,9 @@ def _carried(message: Message) -> Message:
 
 
 class InlineGrid(Grid):
-    """node_configs: by node id, what that node's Context carries."""
+    """app: answers a message with its node's context; node_configs: by node id, what that node's Context carries; workers: threads."""
 
-    def __init__(self, app: ClientApp, node_configs: Mapping[int, Mapping[str, str]], workers: int = 1) -> None:
+    def __init__(self, app: Callable[[Message, Context], Message], node_configs: Mapping[int, Mapping[str, str]], workers: int = 1) -> None:
         TaskIdentity.run_id, TaskIdentity.node_id, TaskIdentity.task_id = _RUN, 1, 1
         self._app, self._numbers = app, itertools.count(1)
         self._replies: dict[str, Message] = {}

@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 from scipy.special import expit
 
-from clients.node import resident
+from clients.residents import resident
 from federation.kernel.manifest import Manifest
 from federation.models import metrics
 from federation.models.sample import SPLITS, draw_sample

@@ -16,6 +16,8 @@ import shutil
 import sys
 import time
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -28,8 +30,10 @@ from simulations.gather import gather
 from simulations.gather_banks import gather_banks
 from simulations.progress import Screen
 
-BACKENDS = ("inline",)
+BACKENDS = ("inline", "ray")
 JOURNALS = ("memory", "disk")
+PARTITION = "partition-id"
+"""Flower's name for a simulated client's number, in its node configuration; `home` beside it is the client's folder."""
 
 
 class RunFailed(CreditfedError):
@@ -43,17 +47,21 @@ class RunFailed(CreditfedError):
         return self.what
 
 
-def simulate(run_file: Path, out: Path, *, backend: str = "inline", journal: str = "memory", pooled: bool = False) -> dict[str, Any]:
-    """Run RUN.toml into a folder; returns the result as written. Raises CreditfedError with the exit code of DESIGN section 10."""
-    if backend not in BACKENDS or journal not in JOURNALS:
-        raise ConfigurationError("command line", f"--backend {backend} --journal {journal}", f"Backends: {BACKENDS}; journals: {JOURNALS}.")
+def simulate(
+    run_file: Path, out: Path, *, backend: str = "inline", journal: str | None = None, pooled: bool = False, ray_address: str | None = None
+) -> dict[str, Any]:
+    """Run RUN.toml into a folder; returns the result as written. journal: None stands for the back end's own.
+
+    Raises CreditfedError with the exit code of DESIGN section 10.
+    """
+    journal = _journal(backend, journal, ray_address)
     settings = load(run_file)
     started = time.monotonic()
     run = f"run-{settings.digest[:12]}"
-    homes = prepare_homes(settings, out, run, journal)
+    homes = prepare_homes(settings, out, run, "shared" if ray_address else journal)
     screen = Screen(settings)
     with threadpool_limits(1), screen:  # floating-point sums must not depend on the number of cores
-        conduct = run_inline(run_file, out, homes, run, journal, screen)
+        conduct = run_apps(run_file, out, homes, run, journal, screen, backend=backend, ray_address=ray_address)
     failure = first_failure(homes, conduct)
     if failure is not None:
         erase_journals(out)
@@ -62,11 +70,27 @@ def simulate(run_file: Path, out: Path, *, backend: str = "inline", journal: str
     if all(party.label for party in settings.parties):
         result = gather_banks(settings, out, homes, conduct, seconds, backend=backend, with_pooled=pooled)
     else:
-        result = gather(settings, out, homes, conduct, seconds, screen.history, pooled=pooled)
+        result = gather(settings, out, homes, conduct, seconds, screen.history, backend=backend, pooled=pooled)
     write_report(out)
     erase_journals(out)
     screen.summary(result, out)
     return result
+
+
+def _journal(backend: str, journal: str | None, ray_address: str | None) -> str:
+    """Where journals are kept. Raises ConfigurationError for what does not go together."""
+    if backend not in BACKENDS or journal not in (*JOURNALS, None):
+        raise ConfigurationError("command line", f"--backend {backend} --journal {journal}", f"Backends: {BACKENDS}; journals: {JOURNALS}.")
+    if backend == "ray" and journal == "memory":
+        what = "--backend ray --journal memory: a client's messages may come to several processes, which must find its journal"
+        raise ConfigurationError("command line", what, "Leave --journal out: with ray it is always on disk.")
+    if ray_address is not None and backend != "ray":
+        raise ConfigurationError("command line", f"--ray-address with --backend {backend}", "Add --backend ray, or leave the address out.")
+    if backend == "ray":
+        from simulations.ray_workers import require_ray
+
+        require_ray()
+    return journal or ("disk" if backend == "ray" else "memory")
 
 
 def prepare_homes(settings: RunFile, out: Path, run: str, journal: str) -> dict[str, Path]:
@@ -74,7 +98,7 @@ def prepare_homes(settings: RunFile, out: Path, run: str, journal: str) -> dict[
 
     What an earlier run left is cleared, unless it was this same run with its journal on disk: then it goes on.
     """
-    resuming = journal == "disk" and (out / "coordinator" / "journal" / f"{run}.outbox").exists()
+    resuming = journal != "memory" and (out / "coordinator" / "journal" / f"{run}.outbox").exists()
     try:
         out.mkdir(parents=True, exist_ok=True)
         if not resuming:
@@ -105,14 +129,15 @@ def erase_journals(out: Path) -> None:
         shutil.rmtree(folder / "journal", ignore_errors=True)
 
 
-def run_inline(run_file: Path, out: Path, homes: dict[str, Path], run: str, journal: str, screen: Screen) -> dict[str, Any]:
-    """The same ServerApp and ClientApp as in a deployment, over the in-process Grid."""
+def run_apps(
+    run_file: Path, out: Path, homes: dict[str, Path], run: str, journal: str, screen: Screen, *, backend: str, ray_address: str | None
+) -> dict[str, Any]:
+    """The same ServerApp and ClientApp as in a deployment, over the in-process Grid: clients in this process, or in Ray's workers."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         from flwr.app import Context, RecordDict
 
-        from clients.app import app as client_app
-        from clients.node import dismiss, resident
+        from clients.residents import dismiss, resident
         from server.app import app as server_app
         from server.app import watchers
         from simulations.inline import InlineGrid
@@ -123,18 +148,33 @@ def run_inline(run_file: Path, out: Path, homes: dict[str, Path], run: str, jour
         dismiss(home)
         resident(home).observer = screen.party
     screen.estimate({name: resident(home).config for name, home in homes.items()})
-    grid = InlineGrid(client_app, {11 + i: {"home": str(home)} for i, home in enumerate(homes.values())}, workers=os.cpu_count() or 1)
     folder = out / "coordinator"
     context = Context(
         run_id=1, node_id=0, node_config={}, state=RecordDict(),
         run_config={"folder": str(folder), "run-file": str(run_file), "run": run, "journal": journal},
     )  # fmt: skip
+    nodes = {11 + i: {"home": str(home.absolute()), PARTITION: str(i)} for i, home in enumerate(homes.values())}
     watchers.append(screen.coordinator)
     try:
-        server_app(grid, context)
+        with clients(backend, ray_address, len(nodes)) as (app, workers):
+            server_app(InlineGrid(app, nodes, workers), context)
     finally:
         watchers.remove(screen.coordinator)
     return dict(json.loads((folder / "conduct.json").read_text()))
+
+
+@contextmanager
+def clients(backend: str, ray_address: str | None, count: int) -> Iterator[tuple[Any, int]]:
+    """What answers for the clients, and for how many it works at once."""
+    if backend == "inline":
+        from clients.app import app
+
+        yield app, os.cpu_count() or 1
+        return
+    from simulations.ray_workers import RayWorkers
+
+    with RayWorkers(ray_address, count) as workers:
+        yield workers, 2 * workers.count  # while a worker works, its next message is on its way
 
 
 def first_failure(homes: dict[str, Path], conduct: dict[str, Any]) -> RunFailed | None:

@@ -4,12 +4,18 @@ Values are ChaCha20-Poly1305 under the node's storage key with a random nonce an
 gives neither keys nor batches, and rows can be neither swapped nor left out: the snapshot and the reply carry the numbers of their batches,
 between which every batch must be there. A whole file exchanged for an earlier one does not show here; batch numbers and peers catch it
 where the coordinator is honest.
+
+Several processes may open one journal, one after the other (workers of a simulation, or a process that was thought dead): `overtaken` tells
+one that another has written since, and a write on top of what it has not read is refused with `Overtaken`, so that an effect or a reply
+that has left can never be replaced by another.
 """
 
 from __future__ import annotations
 
 import os
 import sqlite3
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from cryptography.exceptions import InvalidTag
@@ -29,11 +35,19 @@ _NUMBER = 8
 _ABANDON = "Restore the node's storage key, or abandon the run."
 
 
-class JournalFile:
-    """The journal of one session at one party. key: 32 bytes."""
+class Overtaken(Exception):
+    """Another process has written to the journal since this one read it: begin anew from what is there. No fault of any party's, and so
+    no CreditfedError, which would end the run.
+    """
 
-    def __init__(self, path: Path, key: Secret) -> None:
-        self._path, self._cipher = path, ChaCha20Poly1305(key.reveal())
+
+class JournalFile:
+    """The journal of one session at one party. key: 32 bytes; shared: processes on several machines open it by way of a file system that
+    they share, so that SQLite's write-ahead log, which needs memory in common, is not used.
+    """
+
+    def __init__(self, path: Path, key: Secret, *, shared: bool = False) -> None:
+        self._path, self._cipher, self._shared = path, ChaCha20Poly1305(key.reveal()), shared
         path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
         if not path.exists():
             os.close(os.open(path, os.O_CREAT | os.O_WRONLY, 0o600))
@@ -41,10 +55,32 @@ class JournalFile:
 
     def _connect(self) -> None:
         self._db = sqlite3.connect(self._path, isolation_level=None, check_same_thread=False)
-        self._db.execute("PRAGMA journal_mode = WAL")
+        self._db.execute(f"PRAGMA journal_mode = {'DELETE' if self._shared else 'WAL'}")
         self._db.execute("PRAGMA synchronous = FULL")
         self._db.execute("PRAGMA secure_delete = ON")
         self._db.executescript(_SCHEMA)
+        self._seen = self._version()
+
+    def _version(self) -> int:
+        """A number that changes when another connection has written, and only then."""
+        return int(self._db.execute("PRAGMA data_version").fetchone()[0])
+
+    def overtaken(self) -> bool:
+        """Whether another process has written since this one read or wrote last, or the journal is gone."""
+        return not self._path.exists() or self._version() != self._seen
+
+    @contextmanager
+    def _written(self) -> Iterator[sqlite3.Connection]:
+        """One transaction on top of what was read. Raises Overtaken."""
+        self._db.execute("BEGIN IMMEDIATE")
+        try:
+            if self._version() != self._seen:
+                raise Overtaken
+            yield self._db
+            self._db.execute("COMMIT")
+        except BaseException:
+            self._db.execute("ROLLBACK")
+            raise
 
     def _seal(self, name: str, value: bytes) -> bytes:
         nonce = os.urandom(12)
@@ -62,15 +98,20 @@ class JournalFile:
 
     def load(self) -> Record | None:
         """All that was kept, or None."""
-        kept = dict(self._db.execute("SELECT name, value FROM kept"))
+        self._db.execute("BEGIN")  # one moment: another process may be writing
+        try:
+            kept = dict(self._db.execute("SELECT name, value FROM kept"))
+            entries = dict(self._db.execute("SELECT number, value FROM entry ORDER BY number"))
+            effects = list(self._db.execute("SELECT label, value FROM effect"))
+            self._seen = self._version()
+        finally:
+            self._db.execute("COMMIT")
         if not kept:
             return None
         start, snapshot = self._numbered("snapshot", kept)
         number, reply = self._numbered("reply", kept)
-        entries = dict(self._db.execute("SELECT number, value FROM entry ORDER BY number"))
         if list(entries) != list(range(start + 1, number + 1)):
             raise DataError(str(self._path), "the journal lacks batches, or has others'", _ABANDON)
-        effects = self._db.execute("SELECT label, value FROM effect")
         return Record(
             snapshot,
             [self._unseal(f"entry:{place}", value) for place, value in entries.items()],
@@ -91,10 +132,8 @@ class JournalFile:
         self._db.execute("REPLACE INTO kept VALUES (?, ?)", (name, sealed))
 
     def answered(self, number: int, batch: bytes, reply: bytes, snapshot: bytes | None, effects: dict[str, bytes]) -> None:
-        """A batch and what was sent for it, in one transaction."""
-        db = self._db
-        db.execute("BEGIN IMMEDIATE")
-        try:
+        """A batch and what was sent for it, in one transaction. Raises Overtaken."""
+        with self._written() as db:
             if snapshot is not None:
                 db.execute("DELETE FROM entry")
                 db.execute("DELETE FROM effect")
@@ -104,14 +143,15 @@ class JournalFile:
             else:
                 db.execute("REPLACE INTO entry VALUES (?, ?)", (number, self._seal(f"entry:{number}", batch)))
             self._put("reply", number, reply)
-            db.execute("COMMIT")
-        except BaseException:
-            db.execute("ROLLBACK")
-            raise
 
     def keep(self, label: str, value: bytes) -> None:
-        """An effect of the current stage."""
-        self._db.execute("REPLACE INTO effect VALUES (?, ?)", (label, self._seal(f"effect:{label}", value)))
+        """An effect of the current stage. Raises Overtaken."""
+        with self._written() as db:
+            db.execute("REPLACE INTO effect VALUES (?, ?)", (label, self._seal(f"effect:{label}", value)))
+
+    def close(self) -> None:
+        """Let the file go; nothing is lost."""
+        self._db.close()
 
     def erase(self) -> None:
         """Delete the journal and its side files."""

@@ -163,6 +163,13 @@ class Participant(Generic[S]):
         self._fail(error, outgoing)
         return self._commit(self._number + 1, (), outgoing)
 
+    def release(self) -> None:
+        """Let go of the role under way and of the caches, whose frames hold arrays as large as the data; nothing may be delivered after."""
+        if self._role is not None:
+            self._role.close()
+        self._role, self._waiting = None, None
+        self._caches.clear()
+
     def _commit(self, number: int, envelopes: tuple[Envelope, ...], outgoing: list[Envelope], missing: tuple[str, ...] = ()) -> bytes:
         reply = encode(Batch(number, tuple(outgoing), self.finished or self.failure is not None))
         if self.failure is not None:
