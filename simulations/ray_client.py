@@ -6,6 +6,7 @@ A worker answers for many clients, one after the other, and may die or be given 
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import logging
 import resource
@@ -35,10 +36,8 @@ def client_app(residents: int, megabytes: float) -> Any:
 def most_by_files() -> int:
     """So many nodes' files may be open at once, after the process was given as many as the system allows it."""
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    try:
+    with contextlib.suppress(ValueError, OSError):  # some systems name a hard limit that they do not grant
         resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
-    except (ValueError, OSError):  # some systems name a hard limit that they do not grant
-        pass
     soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
     return 1 << 20 if soft == resource.RLIM_INFINITY else max(1, (soft - FILES_OF_THE_PROCESS) // FILES_PER_NODE)
 

@@ -95,7 +95,7 @@ class RayWorkers:
         import ray
         from flwr.server.superlink.fleet.vce.backend.raybackend import RayBackend
 
-        self._ray = ray
+        self._ray: Any = ray
         logging.getLogger("ray").setLevel(logging.ERROR)
         path = os.pathsep.join(str(Path(entry).absolute()) for entry in sys.path)
         own: dict[str, Any] = {"address": address}
@@ -118,7 +118,7 @@ class RayWorkers:
             raise ConfigurationError(
                 "--ray-address" if address else "--backend ray", what, "Check the address and that Ray runs."
             ) from None
-        self._backend = RayBackend({"client_resources": {"num_cpus": 1, "num_gpus": 0.0}})
+        self._backend: Any = RayBackend({"client_resources": {"num_cpus": 1, "num_gpus": 0.0}})
 
     def _megabytes(self) -> float:
         """What one worker may hold: Ray knows each machine's memory, also inside a container."""

@@ -69,13 +69,16 @@ class JournalFile:
         """Whether another process has written since this one read or wrote last, or the journal is gone."""
         return not self._path.exists() or self._version() != self._seen
 
+    def _require_latest(self) -> None:
+        if self._version() != self._seen:
+            raise Overtaken
+
     @contextmanager
     def _written(self) -> Iterator[sqlite3.Connection]:
         """One transaction on top of what was read. Raises Overtaken."""
         self._db.execute("BEGIN IMMEDIATE")
         try:
-            if self._version() != self._seen:
-                raise Overtaken
+            self._require_latest()
             yield self._db
             self._db.execute("COMMIT")
         except BaseException:

@@ -121,6 +121,8 @@ class Participant(Generic[S]):
         self.failure: CreditfedError | None = None
         self.finished = False
         self._caches: dict[str, Any] = {}
+        self._role: Generator[tuple[Run, Step], Received, Any] | None = None
+        self._waiting: tuple[Run, Step] | None = None
         self._number, self._reply = -1, b""
         self._changed = False
         self._effects: dict[str, bytes] = {}
@@ -272,8 +274,7 @@ class Participant(Generic[S]):
 
     def _begin(self) -> None:
         """Start the generator of the current phase."""
-        self._role: Generator[tuple[Run, Step], Received, Any] | None = None
-        self._waiting: tuple[Run, Step] | None = None
+        self._role, self._waiting = None, None
         many, hello = len(self.manifest.members) > MANY, self._keys.hello(self._commitment)
         if self._phase == _OPEN and many:
             certificate = certify(self.manifest, self.me, hello, self._identity)
