@@ -12,6 +12,7 @@ know. Telemetry, usage statistics, metrics and the dashboard are off.
 from __future__ import annotations
 
 import functools
+import gc
 import importlib.util
 import logging
 import os
@@ -21,7 +22,8 @@ import sys
 import tempfile
 import threading
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -77,8 +79,7 @@ class RayWorkers:
         require_ray()
         self._route, self._lock, self._folder = route, threading.Lock(), None if address else _folder()
         try:
-            with warnings.catch_warnings():
-                warnings.simplefilter("ignore", ResourceWarning)  # Ray leaves its log files to the garbage collector
+            with _untidy():
                 self._start(address, min(clients, os.cpu_count() or 1))
                 self._app = functools.partial(app, residents, self._megabytes())
                 self._backend.build(self._app)
@@ -165,8 +166,7 @@ class RayWorkers:
 
     def close(self) -> None:
         """End the workers, and the cluster if it is our own."""
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", ResourceWarning)  # processes that Ray has ended and not waited for
+        with _untidy():
             if hasattr(self, "_ray"):
                 for actor in getattr(self, "_actors", ()):
                     self._ray.kill(actor)
@@ -179,6 +179,17 @@ class RayWorkers:
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         self.close()
+
+
+@contextmanager
+def _untidy() -> Iterator[None]:
+    """Ray leaves files that it opened, and processes that it ended, to the garbage collector, which may warn of them: let it do so here."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ResourceWarning)
+        try:
+            yield
+        finally:
+            gc.collect()
 
 
 def _folder() -> str:
