@@ -42,6 +42,7 @@ bench: $(STAMP)
 	$(BIN)/python -m simulations.benchmarks.logistic
 	$(BIN)/python -m simulations.benchmarks.masked_sum
 	$(BIN)/python -m simulations.benchmarks.horizontal
+	$(BIN)/python -m simulations.benchmarks.ray_rounds --quick
 
 clean:
 	rm -rf $(VENV) demo-out build dist *.egg-info

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Mapping
 from pathlib import Path
@@ -131,6 +132,32 @@ class Screen:
         cost = result["cost"]
         sent = sum(cost["bytes_sent"].values()) / 1e6
         console.print(f"{cost['seconds_total']:.1f} s, {sent:.1f} MB sent. Report: {out / 'report.html'}")
+
+
+class Followed:
+    """Figures of institutions in other processes, from their homes (`simulations.ray_client`) to the screen; a watcher of the coordinator.
+
+    A node that is made anew reports again what it had reported: a line counts once.
+    """
+
+    def __init__(self, screen: Screen, files: Mapping[str, Path]) -> None:
+        self._screen, self._files = screen, dict(files)
+        self._read = dict.fromkeys(files, 0)
+        self._seen: dict[str, set[str]] = {name: set() for name in files}
+
+    def __call__(self, _stage: str, _exchanges: int) -> None:
+        """What has been added since."""
+        for name, path in self._files.items():
+            if not path.exists() or path.stat().st_size == self._read[name]:
+                continue
+            with path.open("rb") as file:
+                file.seek(self._read[name])
+                whole, end, _ = file.read().rpartition(b"\n")  # the last line may be half written
+            self._read[name] += len(whole) + len(end)
+            for line in whole.decode().splitlines():
+                if line not in self._seen[name]:
+                    self._seen[name].add(line)
+                    self._screen.party(name, json.loads(line))
 
 
 def _figures(result: dict[str, Any]) -> Table:

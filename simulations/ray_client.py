@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import json
 import logging
 import resource
 import warnings
+from pathlib import Path
 from typing import Any
 
 from threadpoolctl import threadpool_limits
@@ -18,6 +20,8 @@ from threadpoolctl import threadpool_limits
 FILES_PER_NODE = 4
 """A journal and its two side files, and one that is read or written for a moment."""
 FILES_OF_THE_PROCESS = 256
+PROGRESS = "progress.jsonl"
+"""In an institution's folder of results."""
 
 
 @functools.cache
@@ -26,11 +30,28 @@ def client_app(residents: int, megabytes: float) -> Any:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         from clients.app import app
+        from clients.node import Node
         from clients.residents import RESIDENTS
     threadpool_limits(1)  # floating-point sums must not depend on the number of cores
     logging.getLogger("creditfed.node").setLevel(logging.CRITICAL)  # each node's failure.json has it
     RESIDENTS.most, RESIDENTS.megabytes = min(residents, most_by_files()), megabytes
+    if RESIDENTS.make is Node:
+        RESIDENTS.make = observed
     return app
+
+
+def observed(root: Path) -> Any:
+    """A node whose figures for its institution's own screen go into its own home, where a simulation's progress bar finds them."""
+    from clients.node import Node
+
+    node = Node(root)
+
+    def note(_name: str, figures: dict[str, float | str]) -> None:
+        with (node.home.results / PROGRESS).open("a") as file:
+            file.write(json.dumps(figures) + "\n")
+
+    node.observer = note
+    return node
 
 
 def most_by_files() -> int:

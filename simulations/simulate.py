@@ -28,7 +28,8 @@ from federation.kernel.errors import ConfigurationError, CreditfedError
 from server.run_file import RunFile, load
 from simulations.gather import gather
 from simulations.gather_banks import gather_banks
-from simulations.progress import Screen
+from simulations.progress import Followed, Screen
+from simulations.ray_client import PROGRESS
 
 BACKENDS = ("inline", "ray")
 JOURNALS = ("memory", "disk")
@@ -138,8 +139,8 @@ def run_apps(
         from flwr.app import Context, RecordDict
 
         from clients.residents import dismiss, resident
+        from server.app import Watcher, watchers
         from server.app import app as server_app
-        from server.app import watchers
         from simulations.inline import InlineGrid
 
     logging.getLogger("flwr").setLevel(logging.ERROR)
@@ -147,19 +148,25 @@ def run_apps(
     for home in homes.values():
         dismiss(home)
         resident(home).observer = screen.party
-    screen.estimate({name: resident(home).config for name, home in homes.items()})
+    configs = {name: resident(home).config for name, home in homes.items()}
+    screen.estimate(configs)
     folder = out / "coordinator"
     context = Context(
         run_id=1, node_id=0, node_config={}, state=RecordDict(),
         run_config={"folder": str(folder), "run-file": str(run_file), "run": run, "journal": journal},
     )  # fmt: skip
     nodes = {11 + i: {"home": str(home.absolute()), PARTITION: str(i)} for i, home in enumerate(homes.values())}
-    watchers.append(screen.coordinator)
+    watching: list[Watcher] = [screen.coordinator]
+    if backend == "ray":
+        followed = list(homes)[:1] if all(config.label for config in configs.values()) else list(homes)  # banks all report the same sums
+        watching.append(Followed(screen, {name: homes[name] / "results" / PROGRESS for name in followed}))
+    watchers.extend(watching)
     try:
         with clients(backend, ray_address, len(nodes)) as (app, workers):
             server_app(InlineGrid(app, nodes, workers), context)
     finally:
-        watchers.remove(screen.coordinator)
+        for watch in watching:
+            watchers.remove(watch)
     return dict(json.loads((folder / "conduct.json").read_text()))
 
 
