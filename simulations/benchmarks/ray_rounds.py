@@ -219,9 +219,7 @@ def main() -> None:
             print(json.dumps(one(options.one, options.counts[0], options.lengths[0], options.rounds, options.residents, Path(folder))))
         return
     pairs = QUICK if options.quick else [(n, k) for n in options.counts for k in options.lengths if n * k <= LARGEST]
-    print(
-        f"{os.cpu_count()} cores, load {os.getloadavg()[0]:.1f}; seconds a round (mean of {options.rounds}); memory at its peak; nodes made and kept"
-    )
+    print(f"{os.cpu_count()} cores, load {os.getloadavg()[0]:.1f}; seconds a round (mean of {options.rounds}); peaks of memory; nodes made")
     print(
         f"{'banks':>6} {'numbers':>11} {'slices':>7} {'ray s':>9} {'inline s':>9} {'ratio':>7} {'opening s':>9} {'start s':>7} "
         f"{'worker MB':>9} {'coord. MB':>9} {'sent MB':>10} {'made':>7} {'kept':>6}"
