@@ -42,12 +42,12 @@ ATTEMPTS = 3
 """Workers that one message may outlive, before its client counts as lost."""
 PARTITION = "partition-id"
 """Flower's name for a simulated client's number, in its node configuration."""
-QUIET = {
+SETTINGS = {
     "FLWR_TELEMETRY_ENABLED": "0",
     "RAY_USAGE_STATS_ENABLED": "0",
     "RAY_enable_metrics_collection": "0",
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",  # else a FutureWarning, and no accelerator is used here
-    "RAY_DEDUP_LOGS": "0",
+    "RAY_worker_niceness": "0",  # the workers are the run, and Ray would put them behind all else (15)
 }
 ONE_THREAD = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
 
@@ -89,7 +89,7 @@ class RayWorkers:
         self._actors = list(self._backend.pool.pool)
 
     def _start(self, address: str | None, cpus: int) -> None:
-        os.environ.update(QUIET)
+        os.environ.update(SETTINGS)
         if address is None:
             os.environ["RAY_AUTH_MODE"] = "token"
             os.environ.setdefault("RAY_AUTH_TOKEN", secrets.token_hex(32))  # Ray reads it once a process
@@ -111,7 +111,7 @@ class RayWorkers:
         try:
             ray.init(
                 **own, log_to_driver=False, configure_logging=False, logging_level=logging.ERROR,
-                runtime_env={"env_vars": QUIET | ONE_THREAD | {"PYTHONPATH": path}},
+                runtime_env={"env_vars": SETTINGS | ONE_THREAD | {"PYTHONPATH": path}},
             )  # fmt: skip
         except (ConnectionError, ValueError, RuntimeError, TimeoutError) as error:
             where = "a cluster of its own" if address is None else f"the Ray cluster at {address}"
@@ -160,7 +160,7 @@ class RayWorkers:
                 self._actors[place] = self._backend.pool.create_actor_fn()
 
     def measure(self, kind: str) -> list[float]:
-        """Of each worker: `peak` memory in MB, nodes `made` and `kept`, `pid`."""
+        """Of each worker: `peak` memory in MB, `cpu` seconds, nodes `made` and `kept`, `pid`."""
         asked = [actor.run.remote(functools.partial(measured, kind), None, "", None) for actor in self._actors]
         return [value for _, value, _ in self._ray.get(asked)]
 

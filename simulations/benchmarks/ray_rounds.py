@@ -40,7 +40,7 @@ from federation.kernel.state import State
 from federation.models.horizontal.plan import Reals
 from federation.models.horizontal.program import LONGEST, Bank
 from federation.models.table import Table
-from server.app import conduct
+from server.app import conduct, watchers
 from server.outbox import Outbox
 from server.run_file import load
 from simulations.inline import InlineGrid
@@ -145,13 +145,25 @@ def one(backend: str, count: int, length: int, rounds: int, residents: int, fold
         else:
             grid = InlineGrid(app(1 << 20, 1e9), nodes, os.cpu_count() or 1)
         found["start"] = time.perf_counter() - begun
+
+        def cpu() -> float:
+            return time.process_time() + (sum(workers.measure("cpu")) if backend == "ray" else 0.0)
+
+        before: list[float] = []
+
+        def opened(stage: str, _exchanges: int) -> None:
+            if stage.startswith("sum") and not before:
+                before.append(cpu())
+
+        watchers.append(opened)
+        stack.callback(watchers.remove, opened)
         begun = time.perf_counter()
         done = conduct(grid, load(path), RUN, Secret(os.urandom(32)), journal, outbox)
         if done.failure is not None:
             raise done.failure
         seconds = done.cost.seconds
         found |= {
-            "round": seconds["sum"] / rounds, "opening": time.perf_counter() - begun - seconds["sum"], "slices": -(-length // width),
+            "round": seconds["sum"] / rounds, "cpu": (cpu() - before[0]) / rounds, "opening": time.perf_counter() - begun - seconds["sum"], "slices": -(-length // width),
             "sent": sum(done.cost.bytes_sent.values()) / 1e6, "coordinator": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
         }  # fmt: skip
         if backend == "ray":
@@ -195,9 +207,11 @@ def line(count: int, length: int, options: argparse.Namespace) -> str:
     inline: dict[str, float] | str = "left out"
     if count * length <= options.inline_at_most:
         inline = apart("inline", count, length, options)
-    beside = f"{'inline ' + inline:>17}" if isinstance(inline, str) else f"{inline['round']:>9.2f} {ray['round'] / inline['round']:>7.2f}"
+    beside = f"{'inline ' + inline:>26}"
+    if not isinstance(inline, str):
+        beside = f"{inline['round']:>9.2f} {inline['cpu']:>8.2f} {ray['round'] / inline['round']:>7.2f}"
     return (
-        f"{count:>6} {length:>11,} {int(ray['slices']):>7} {ray['round']:>9.2f} {beside} {ray['opening']:>9.1f} {ray['start']:>7.1f} "
+        f"{count:>6} {length:>11,} {int(ray['slices']):>7} {ray['round']:>9.2f} {ray['cpu']:>8.2f} {beside} {ray['opening']:>9.1f} {ray['start']:>7.1f} "
         f"{ray['worker']:>9.0f} {ray['coordinator']:>9.0f} {ray['sent'] / options.rounds:>10.0f} {int(ray['made']):>7} {int(ray['kept']):>6}"
     )
 
@@ -221,7 +235,7 @@ def main() -> None:
     pairs = QUICK if options.quick else [(n, k) for n in options.counts for k in options.lengths if n * k <= LARGEST]
     print(f"{os.cpu_count()} cores, load {os.getloadavg()[0]:.1f}; seconds a round (mean of {options.rounds}); peaks of memory; nodes made")
     print(
-        f"{'banks':>6} {'numbers':>11} {'slices':>7} {'ray s':>9} {'inline s':>9} {'ratio':>7} {'opening s':>9} {'start s':>7} "
+        f"{'banks':>6} {'numbers':>11} {'slices':>7} {'ray s':>9} {'CPU s':>8} {'inline s':>9} {'CPU s':>8} {'ratio':>7} {'opening s':>9} {'start s':>7} "
         f"{'worker MB':>9} {'coord. MB':>9} {'sent MB':>10} {'made':>7} {'kept':>6}"
     )
     for count, length in pairs:

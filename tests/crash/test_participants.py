@@ -173,6 +173,9 @@ def test_a_journal_on_disk_resumes_and_shows_nothing(tmp_path: Path, model: str)
     assert hashes(disk) == hashes(calm(model, "hidden"))
     shown.extend(path.read_bytes() for path in tmp_path.iterdir())
     print(f"{len(shown)} files read, {sum(map(len, shown))} bytes: 0 with a firm, a column's name or a message kind")
+    shown = [
+        content.replace(b" for platform", b"") for content in shown
+    ]  # an effect's label ends so, and a random byte follows: once in 256 "0"
     for needle in (b"f000001", b"platform0", b"masked_sum/", b"session/"):
         assert not any(needle in content for content in shown), needle
     assert all(stat.S_IMODE(path.stat().st_mode) == 0o600 for path in tmp_path.iterdir())
