@@ -66,7 +66,7 @@ def most_by_files() -> int:
 
 
 def measured(kind: str) -> Any:
-    """In place of a ClientApp: a function that says of this process its `peak` memory in MB, its `cpu` seconds, nodes `made` and `kept`, or its `pid`."""
+    """In place of a ClientApp: a function that tells of its process `peak` memory in MB, `cpu` seconds, nodes `made` and `kept`, or `pid`."""
 
     def answer(message: Any, context: Any) -> float:  # noqa: ARG001  # Flower calls it so
         from clients.residents import RESIDENTS

@@ -161,10 +161,11 @@ def one(backend: str, count: int, length: int, rounds: int, residents: int, fold
         done = conduct(grid, load(path), RUN, Secret(os.urandom(32)), journal, outbox)
         if done.failure is not None:
             raise done.failure
-        seconds = done.cost.seconds
+        summing = done.cost.seconds["sum"]
         found |= {
-            "round": seconds["sum"] / rounds, "cpu": (cpu() - before[0]) / rounds, "opening": time.perf_counter() - begun - seconds["sum"], "slices": -(-length // width),
-            "sent": sum(done.cost.bytes_sent.values()) / 1e6, "coordinator": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
+            "round": summing / rounds, "cpu": (cpu() - before[0]) / rounds, "opening": time.perf_counter() - begun - summing,
+            "slices": -(-length // width), "sent": sum(done.cost.bytes_sent.values()) / 1e6,
+            "coordinator": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
         }  # fmt: skip
         if backend == "ray":
             found |= {
@@ -204,16 +205,18 @@ def line(count: int, length: int, options: argparse.Namespace) -> str:
     ray = apart("ray", count, length, options)
     if isinstance(ray, str):
         return f"{count:>6} {length:>11,}  ray {ray}"
-    inline: dict[str, float] | str = "left out"
+    inline: dict[str, float] | str = "inline left out"
     if count * length <= options.inline_at_most:
         inline = apart("inline", count, length, options)
-    beside = f"{'inline ' + inline:>26}"
+    beside = f"{inline:>26}"
     if not isinstance(inline, str):
         beside = f"{inline['round']:>9.2f} {inline['cpu']:>8.2f} {ray['round'] / inline['round']:>7.2f}"
-    return (
-        f"{count:>6} {length:>11,} {int(ray['slices']):>7} {ray['round']:>9.2f} {ray['cpu']:>8.2f} {beside} {ray['opening']:>9.1f} {ray['start']:>7.1f} "
-        f"{ray['worker']:>9.0f} {ray['coordinator']:>9.0f} {ray['sent'] / options.rounds:>10.0f} {int(ray['made']):>7} {int(ray['kept']):>6}"
-    )
+    cells = [
+        f"{count:>6} {length:>11,} {int(ray['slices']):>7} {ray['round']:>9.2f} {ray['cpu']:>8.2f}", beside,
+        f"{ray['opening']:>9.1f} {ray['start']:>7.1f} {ray['worker']:>9.0f} {ray['coordinator']:>9.0f}",
+        f"{ray['sent'] / options.rounds:>10.0f} {int(ray['made']):>7} {int(ray['kept']):>6}",
+    ]  # fmt: skip
+    return " ".join(cells)
 
 
 def main() -> None:
@@ -235,8 +238,8 @@ def main() -> None:
     pairs = QUICK if options.quick else [(n, k) for n in options.counts for k in options.lengths if n * k <= LARGEST]
     print(f"{os.cpu_count()} cores, load {os.getloadavg()[0]:.1f}; seconds a round (mean of {options.rounds}); peaks of memory; nodes made")
     print(
-        f"{'banks':>6} {'numbers':>11} {'slices':>7} {'ray s':>9} {'CPU s':>8} {'inline s':>9} {'CPU s':>8} {'ratio':>7} {'opening s':>9} {'start s':>7} "
-        f"{'worker MB':>9} {'coord. MB':>9} {'sent MB':>10} {'made':>7} {'kept':>6}"
+        f"{'banks':>6} {'numbers':>11} {'slices':>7} {'ray s':>9} {'CPU s':>8} {'inline s':>9} {'CPU s':>8} {'ratio':>7} {'opening s':>9}"
+        f" {'start s':>7} {'worker MB':>9} {'coord. MB':>9} {'sent MB':>10} {'made':>7} {'kept':>6}"
     )
     for count, length in pairs:
         print(line(count, length, options), flush=True)
