@@ -208,8 +208,9 @@ def line(count: int, length: int, options: argparse.Namespace) -> str:
     inline: dict[str, float] | str = "inline left out"
     if count * length <= options.inline_at_most:
         inline = apart("inline", count, length, options)
-    beside = f"{inline:>26}"
-    if not isinstance(inline, str):
+    if isinstance(inline, str):
+        beside = f"{inline:>26}"
+    else:
         beside = f"{inline['round']:>9.2f} {inline['cpu']:>8.2f} {ray['round'] / inline['round']:>7.2f}"
     cells = [
         f"{count:>6} {length:>11,} {int(ray['slices']):>7} {ray['round']:>9.2f} {ray['cpu']:>8.2f}", beside,
