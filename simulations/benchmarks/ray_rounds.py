@@ -38,7 +38,8 @@ from federation.kernel.participant import Participant
 from federation.kernel.secret import Secret
 from federation.kernel.state import State
 from federation.models.horizontal.plan import Reals
-from federation.models.horizontal.program import LONGEST, Bank
+from federation.models.horizontal.program import Bank
+from federation.models.horizontal.size import LONGEST
 from federation.models.table import Table
 from server.app import conduct, watchers
 from server.outbox import Outbox
