@@ -18,6 +18,7 @@ import logging
 import os
 import secrets
 import shutil
+import socket
 import sys
 import tempfile
 import threading
@@ -40,6 +41,8 @@ MEMORY_SHARE = 0.5
 """Of what Ray counts as a machine's free memory, all its workers together."""
 ATTEMPTS = 3
 """Workers that one message may outlive, before its client counts as lost."""
+PATIENCE = 10.0
+"""Seconds until a cluster's address that does not answer is wrong."""
 PARTITION = "partition-id"
 """Flower's name for a simulated client's number, in its node configuration."""
 SETTINGS = {
@@ -57,6 +60,19 @@ def require_ray() -> None:
     if importlib.util.find_spec("ray") is None:
         action = "Install it with: pip install 'creditfed[ray]'. Or use --backend inline."
         raise ConfigurationError("command line", "--backend ray needs Ray, which is not installed", action)
+
+
+def require_cluster(address: str) -> None:
+    """Raises ConfigurationError where nothing listens at HOST:PORT; Ray itself would try for minutes."""
+    host, _, port = address.rpartition(":")
+    if not host or not port.isdigit() or "/" in host:
+        raise ConfigurationError(
+            "--ray-address", f"{address!r} is not HOST:PORT", "Give what `ray start --head` printed, such as 10.0.0.1:6379."
+        )
+    try:
+        socket.create_connection((host.strip("[]"), int(port)), PATIENCE).close()
+    except (OSError, OverflowError):
+        raise ConfigurationError("--ray-address", f"nothing answers at {address}", "Check the address and that Ray runs there.") from None
 
 
 class RayWorkers:
@@ -77,6 +93,8 @@ class RayWorkers:
         route: Callable[[int], int] = lambda partition: partition,
     ) -> None:
         require_ray()
+        if address is not None:
+            require_cluster(address)
         self._route, self._lock, self._folder = route, threading.Lock(), None if address else _folder()
         try:
             with _untidy():

@@ -195,6 +195,15 @@ def test_options_that_do_not_go_together(options: tuple[str, ...], words: str, b
     assert not (tmp_path / "out").exists()
 
 
+@needs_ray
+@pytest.mark.parametrize("address", ["127.0.0.1:1", "ray://127.0.0.1:10001", "auto", "127.0.0.1:99999"])
+def test_a_cluster_that_does_not_answer_is_said_so_at_once(address: str, banks: Path, tmp_path: Path) -> None:
+    began = time.monotonic()
+    answer = creditfed("simulate", banks, "--out", tmp_path / "out", "--backend", "ray", "--ray-address", address)
+    assert answer.code == 2 and "--ray-address" in answer.err and "Traceback" not in answer.err
+    assert time.monotonic() - began < 60
+
+
 def test_a_node_that_several_machines_share_keeps_a_journal_without_side_files(banks: Path, tmp_path: Path) -> None:
     """What --ray-address writes into node.toml; run here in one process."""
     from clients.node import Node
