@@ -9,6 +9,7 @@ import json
 import os
 import subprocess
 import sys
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -119,3 +120,26 @@ def result(out: Path) -> dict[str, Any]:
     """DIR/result.json."""
     document: dict[str, Any] = json.loads((out / "result.json").read_text())
     return document
+
+
+def killed_after(exchanges: int, run_file: Path, out: Path) -> bool:
+    """Start the run and kill -9 it after so many exchanges of its own; False where it came to its end before."""
+    process = start("simulate", run_file, "--out", out, "--journal", "disk")
+    seen: set[int] = set()
+    while process.poll() is None and len(seen) < exchanges:
+        for path in (out / "coordinator" / "journal").glob("*.outbox"):
+            try:
+                seen.add(path.stat().st_mtime_ns)
+            except FileNotFoundError:
+                continue
+        time.sleep(0.0005)
+    alive = process.poll() is None
+    process.kill()
+    finish(process)
+    return alive
+
+
+def sessions(out: Path) -> set[str]:
+    """The sessions in which the parties say that they finished."""
+    logs = (path.read_text().splitlines() for path in (out / "audit").glob("*.jsonl"))
+    return {json.loads(line)["session"] for lines in logs for line in lines if '"finished"' in line}

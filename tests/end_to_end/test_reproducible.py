@@ -6,14 +6,13 @@ What is compared is `model_hash`, over every party's share rounded to ten digits
 from __future__ import annotations
 
 import json
-import time
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
 
-from tests.end_to_end.scene import World, creditfed, finish, result, simulated, start
+from tests.end_to_end.scene import World, creditfed, finish, killed_after, result, sessions, simulated, start
 
 KILLS = (1, 2, 5, 11, 18, 28)
 """The run is killed when this many exchanges have been put into its outbox since it (re)started."""
@@ -52,29 +51,6 @@ def test_control_one_changed_value_gives_another_model(tmp_path: Path, world: Wo
 
 
 # -- kill -9 --------------------------------------------------------------------------------------------------------------------
-
-
-def killed_after(exchanges: int, run_file: Path, out: Path) -> bool:
-    """Start the run and kill -9 it after so many exchanges of its own; False where it came to its end before."""
-    process = start("simulate", run_file, "--out", out, "--journal", "disk")
-    seen: set[int] = set()
-    while process.poll() is None and len(seen) < exchanges:
-        for path in (out / "coordinator" / "journal").glob("*.outbox"):
-            try:
-                seen.add(path.stat().st_mtime_ns)
-            except FileNotFoundError:
-                continue
-        time.sleep(0.0005)
-    alive = process.poll() is None
-    process.kill()
-    finish(process)
-    return alive
-
-
-def sessions(out: Path) -> set[str]:
-    """The sessions in which the parties say that they finished."""
-    logs = (path.read_text().splitlines() for path in (out / "audit").glob("*.jsonl"))
-    return {json.loads(line)["session"] for lines in logs for line in lines if '"finished"' in line}
 
 
 def test_a_run_killed_again_and_again_goes_on_to_the_same_model(tmp_path: Path, world: World, logistic: Path) -> None:
