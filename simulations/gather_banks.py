@@ -113,7 +113,8 @@ def _trained(manifest: Manifest, out: Path, shares: dict[str, Any], share: dict[
 
 
 def _bins(table: dict[str, Any]) -> list[dict[str, Any]]:
-    return [{key: row[key] for key in ("label", "share", "goods", "bads", "woe")} for row in table["rows"]]
+    """All but the last, absent: nobody is, among banks."""
+    return [{key: row[key] for key in ("label", "share", "goods", "bads", "woe")} for row in table["rows"][:-1]]
 
 
 def _labels(manifest: Manifest, out: Path, names: tuple[str, ...]) -> tuple[Any, Any]:

@@ -113,8 +113,8 @@ class Screen:
             seconds, megabytes = estimate(rows, {name: len(fact.columns) for name, fact in facts.items()}, self._settings)
         self._console.print(f"Estimate: about {seconds:.0f} s on this machine and {megabytes:.0f} MB between the parties.")
 
-    def summary(self, result: dict[str, Any], out: Path) -> None:
-        """The result as a table people can read at a glance."""
+    def summary(self, result: dict[str, Any], out: Path, *, pooled: bool = False) -> None:
+        """The result as a table people can read at a glance. pooled: whether the comparison was asked for."""
         console = Console()
         if result.get("metrics"):
             console.print(_figures(result))
@@ -123,6 +123,10 @@ class Screen:
         if result.get("statistics"):
             found = result["statistics"]
             console.print(f"Statistics of {len(found['columns'])} columns over {found['rows']:,} rows, opened in {found['sums']} sums.")
+        if self._settings.run.task == "binning":
+            console.print(f"Bins of each party, to edit by hand: {out / 'bins'}")
+        if pooled and not result.get("pooled"):
+            console.print(f"note: --pooled fits the model again; a {self._settings.run.task} run has none to compare.")
         if result.get("pooled"):
             console.print(
                 f"largest coefficient difference to the pooled fit: {result['pooled']['max_difference']:.1e} (standardised units)"

@@ -74,7 +74,7 @@ def simulate(
         result = gather(settings, out, homes, conduct, seconds, screen.history, backend=backend, pooled=pooled)
     write_report(out)
     erase_journals(out)
-    screen.summary(result, out)
+    screen.summary(result, out, pooled=pooled)
     return result
 
 

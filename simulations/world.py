@@ -106,7 +106,7 @@ def write(world: World, out: Path) -> None:
             getattr(world, name).to_parquet(out / f"{name}.parquet", index=False)
         world.platform.to_csv(out / "platform.csv", index=False)
         for model in ("scorecard", "logistic"):
-            (out / f"{model}.toml").write_text(tomli_w.dumps(run_document(model, world.seed)))
+            (out / f"{model}.toml").write_text(written(run_document(model, world.seed)))
     except OSError as error:
         raise ConfigurationError(str(out), f"it cannot be written ({error.strerror})", "Choose a folder you may write to.") from None
 
@@ -121,6 +121,12 @@ def run_document(model: str, seed: int) -> dict[str, Any]:
     run = {"task": "train", "model": model, "purpose": "credit scoring of small firms", "seed": seed, "holdout": 0.3}
     document: dict[str, Any] = {"run": run, "sample": {"as_of": "as_of", "out_of_time_from": f"{max(YEARS)}-07-01"}}
     return document | {"party": parties}
+
+
+def written(document: dict[str, Any]) -> str:
+    """A run file as one writes it by hand: tables first, then one [[party]] after another."""
+    tables = tomli_w.dumps({key: value for key, value in document.items() if key != "party"})
+    return tables + "".join(f"\n[[party]]\n{tomli_w.dumps(party)}" for party in document["party"])
 
 
 def _draw_firms(rng: np.random.Generator, count: int) -> _Firms:

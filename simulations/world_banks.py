@@ -14,11 +14,10 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-import tomli_w
 
 from federation.kernel.errors import ConfigurationError
 from federation.kernel.manifest import FEWEST_BANKS, MOST_BANKS
-from simulations.world import REGIONS, World, run_document
+from simulations.world import REGIONS, World, run_document, written
 
 FEWEST_FIRMS_OF_A_BANK = 200
 """On average: the smallest bank then has about a hundred."""
@@ -59,9 +58,9 @@ def write_banks(tables: Mapping[str, pd.DataFrame], seed: int, out: Path) -> Non
         for name, table in tables.items():
             table.to_parquet(out / f"{name}.parquet", index=False)
         for name, changes in RUNS.items():
-            document = run_document("scorecard", seed)
+            document = run_document(changes["run"].get("model", "logistic"), seed)
             for key, value in changes.items():
                 document[key] = document.get(key, {}) | value
-            (out / f"banks_{name}.toml").write_text(tomli_w.dumps({**document, "party": sections}))
+            (out / f"banks_{name}.toml").write_text(written({**document, "party": sections}))
     except OSError as error:
         raise ConfigurationError(str(out), f"it cannot be written ({error.strerror})", "Choose a folder you may write to.") from None
