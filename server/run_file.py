@@ -46,6 +46,8 @@ LATER_PRIVACY = ("label_noise", "epsilon", "delta")
 TABLES = ("run", "model", "sample", "binning", "select", "scorecard", "align", "privacy", "party")
 _PARTY_NAME = re.compile(r"[a-z][a-z0-9-]{0,31}")
 _FEWEST_PARTIES, _MOST_PARTIES = 2, 8
+_PARTNERS = ("single_partner_disclosure", "two_member_disclosure", "label_disclosure", "max_score_reveals", "max_released_counts")
+_BANKS = "Leave it out: it is for runs across parties, where one [[party]] alone has a label."
 _ACROSS = "Leave it out: it is for runs over many banks, where every [[party]] has a label."
 
 
@@ -221,7 +223,7 @@ def load(path: Path) -> RunFile:
     select = strict_toml.table(f"{file}: [select]", raw.get("select", {}), SelectTable)
     _check_consortium(file, parties, run, privacy)
     if len(parties) == sum(party.label is not None for party in parties):
-        _check_banks(file, select, binned=_binned(run))
+        _check_banks(file, select, align, privacy, binned=_binned(run))
     else:
         _check_across(file, run, model, select, privacy)
     return RunFile(
@@ -359,8 +361,14 @@ def _check_bank_count(file: str, count: int) -> None:
         raise ConfigurationError(file, f"it has {count} [[party]] sections, each with a label", action)
 
 
-def _check_banks(file: str, select: SelectTable, *, binned: bool) -> None:
-    """What a run over many banks cannot do with this model."""
+def _check_banks(file: str, select: SelectTable, align: AlignSettings, privacy: PrivacyTable, *, binned: bool) -> None:
+    """Keys of runs across parties in a run over many banks, and what it cannot do with this model."""
+    given = ["[align] from"] * (align.folder is not None) + ["[align] visibility"] * (align.visibility != "hidden")
+    given += [f"[privacy] {key}" for key in _PARTNERS if getattr(privacy, key) != getattr(PrivacyTable(), key)]
+    if given:
+        raise ConfigurationError(
+            f"{file}: {given[0]}", "says nothing in a run over many banks: no firm is aligned and no partner served", _BANKS
+        )
     if select.iv_min is not None and not binned:
         raise ConfigurationError(f"{file}: [select] iv_min", "needs bins, and this model has none", 'Use [run] model = "scorecard".')
 

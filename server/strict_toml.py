@@ -17,6 +17,8 @@ from federation.kernel.errors import ConfigurationError
 
 S = TypeVar("S", bound=msgspec.Struct)
 _FIRST_KEY = re.compile(r"\$\.([A-Za-z_]+)")
+_TYPES = {"float": "a number", "int": "a whole number", "str": "text", "bool": "true or false", "array": "a list", "object": "a table"}
+_TYPE = re.compile(rf"\b(?:{'|'.join(_TYPES)})\b")
 
 
 def read(path: Path) -> dict[str, Any]:
@@ -73,12 +75,18 @@ def table(
     except msgspec.ValidationError as error:
         text, _, place = str(error).replace("`", "").partition(" - at ")
         key = _FIRST_KEY.match(place)
-        raise ConfigurationError(f"{where} {key.group(1)}" if key else where, text[0].lower() + text[1:], "Correct the value.") from None
+        raise ConfigurationError(f"{where} {key.group(1)}" if key else where, _in_words(text), "Correct the value.") from None
     for key, value in raw.items():
         numbers = value if isinstance(value, list) else [value]
         if key not in unbounded and not all(math.isfinite(number) for number in numbers if isinstance(number, float)):
             raise ConfigurationError(f"{where} {key}", "is not a finite number", "Correct the value.")
     return found
+
+
+def _in_words(text: str) -> str:
+    """A finding of msgspec, with the names of types as the reader of a file has them."""
+    text = text[0].lower() + text[1:].replace(" | null", "")
+    return _TYPE.sub(lambda found: _TYPES[found.group()], text)
 
 
 def _check_words(where: str, raw: Mapping[str, Any], kind: type[msgspec.Struct]) -> None:

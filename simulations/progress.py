@@ -124,7 +124,7 @@ class Screen:
             found = result["statistics"]
             console.print(f"Statistics of {len(found['columns'])} columns over {found['rows']:,} rows, opened in {found['sums']} sums.")
         if self._settings.run.task == "binning":
-            console.print(f"Bins of each party, to edit by hand: {out / 'bins'}")
+            console.print(f"Bins of each party, to edit by hand: {out / 'bins'}", markup=False)
         if pooled and not result.get("pooled"):
             console.print(f"note: --pooled fits the model again; a {self._settings.run.task} run has none to compare.")
         if result.get("pooled"):
@@ -132,10 +132,10 @@ class Screen:
                 f"largest coefficient difference to the pooled fit: {result['pooled']['max_difference']:.1e} (standardised units)"
             )
         for note in result.get("notes", []):
-            console.print(f"note: {note}")
+            console.print(f"note: {note}", markup=False)
         cost = result["cost"]
         sent = sum(cost["bytes_sent"].values()) / 1e6
-        console.print(f"{cost['seconds_total']:.1f} s, {sent:.1f} MB sent. Report: {out / 'report.html'}")
+        console.print(f"{cost['seconds_total']:.1f} s, {sent:.1f} MB sent. Report: {out / 'report.html'}", markup=False)
 
 
 class Followed:

@@ -7,6 +7,7 @@ may learn what (by name of leakage contract), and the caps. Its hash binds every
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from functools import lru_cache
 from typing import Literal
 
@@ -267,7 +268,8 @@ def _check_banks(manifest: Manifest) -> None:
     least = max(FEWEST_BANKS, 2 * len(names) // 3 + 1)
     if banks.threshold is not None and not least <= banks.threshold <= len(names):
         what = f"a threshold of {banks.threshold} with {len(names)} banks (rule: above two thirds of them)"
-        raise ConfigurationError("manifest", what, f"Set it to {least} or more, or leave it out.")
+        room = f"{least}" if least == len(names) else f"{least} to {len(names)}"
+        raise ConfigurationError("manifest", what, f"Set [privacy] threshold to {room}, or leave it out.")
     if banks.drop_outs == "stop" and banks.threshold not in (None, len(names)):
         what = f'a threshold of {banks.threshold} of {len(names)} banks, and drop_outs = "stop", under which all must stay'
         raise ConfigurationError("manifest", what, "Leave out one of the two.")
@@ -275,14 +277,23 @@ def _check_banks(manifest: Manifest) -> None:
     for party in manifest.parties[1:]:
         theirs = [(column.name, column.kind) for column in party.columns]
         if theirs != first:
-            odd = sorted({name for name, _ in set(first) ^ set(theirs)})
-            what = (
-                f"{party.name} and {names[0]} do not have the same columns in the same order (first difference: {odd[:1] or 'the order'})"
-            )
+            what = f"{party.name} does not have the same columns as {names[0]}: {_unlike(dict(first), dict(theirs))}"
             raise ConfigurationError("manifest", what, "Use include, exclude and types of [[party]] to give every bank the same columns.")
     if len(names) > MOST_WITH_LEVELS and any(kind == "categorical" for _, kind in first):
         what = f"more than {MOST_WITH_LEVELS} banks and a categorical column"
         raise ConfigurationError("manifest", what, "Leave such columns out ([[party]] exclude), or code them as numbers.")
+
+
+def _unlike(first: Mapping[str, str], theirs: Mapping[str, str]) -> str:
+    """What one bank's columns (kind by name) have that is not as at the first; three names of each at most."""
+    found = []
+    for says, names in (("it lacks", first.keys() - theirs.keys()), ("it alone has", theirs.keys() - first.keys())):
+        if names:
+            shown = ", ".join(map(repr, sorted(names)[:3]))
+            found.append(f"{says} {shown}" + (f" and {len(names) - 3} more" if len(names) > 3 else ""))
+    odd = sorted(name for name in first.keys() & theirs.keys() if first[name] != theirs[name])
+    found += [f"{name!r} is {theirs[name]} and not {first[name]}" for name in odd[:1]]
+    return "; ".join(found) or "their order is another"
 
 
 class Signature(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

@@ -25,6 +25,7 @@ from federation.models.training import rounded
 
 Reals = NDArray[np.float64]
 RESAMPLES = 200
+NOTHING_KEPT = "every column was left out, so that the model is an intercept alone: loosen [select], or bring other columns"
 
 
 def share_document(program: Train, state: Trained, bank: str) -> dict[str, Any]:
@@ -43,7 +44,7 @@ def share_document(program: Train, state: Trained, bank: str) -> dict[str, Any]:
         "tables": [msgspec.to_builtins(table) for table in state.tables], "iv": {table.column: table.iv for table in state.tables},
         "fits": {name: fit_document(program, state, name) for name in program.settings.variants},
         "selection": [msgspec.to_builtins(step) | {"reason": step.reason} for step in selection.log],
-        "notes": [*(state.levels.notes if state.levels else ()), *moments.notes],
+        "notes": [*(state.levels.notes if state.levels else ()), *moments.notes, *([] if selection.kept else [NOTHING_KEPT])],
         "overall": msgspec.to_builtins(figures_overall(program, state)),
         "own": own_document(program, state, bank),
     }  # fmt: skip
