@@ -21,8 +21,9 @@ from scipy.optimize import least_squares
 from scipy.special import expit
 
 from federation.kernel.role import Role, Run
-from federation.models.horizontal.common_bins import FIRST_BITS, MORE_BITS, CommonBins, FindBins
+from federation.models.horizontal.common_bins import CommonBins, FindBins
 from federation.models.horizontal.newton import Newton, NewtonFit
+from federation.models.horizontal.number_line import FIRST_BITS, MORE_BITS
 from federation.models.horizontal.program import Bank, Standing
 from federation.models.line_search import log_loss
 

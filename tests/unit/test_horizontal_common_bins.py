@@ -6,7 +6,7 @@ import math
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from federation.kernel import state as states
@@ -198,6 +198,7 @@ def spread(low, count):
 TIGHT = [*spread(1e6, 4), *spread(-0.1, 3), -1e9, -1.0, 0.0, 5e-324, 1e-300, 0.3, 0.1 + 0.2, 1.0, 2.0, 20_240_101.0, 20_240_102.0, 1e300]
 
 
+@settings(deadline=None)
 @given(st.lists(st.sampled_from(TIGHT), min_size=4, max_size=48), st.integers(2, 8))
 def test_few_rows_are_parted_just_as_by_exact_quantiles_however_close_they_lie(values, max_bins):
     """With up to 50 rows and no cohort every value is counted apart, so that the two rules are one."""
@@ -277,13 +278,13 @@ def grouped(rows, levels, max_bins=6, min_share=0.05, minimum=1):
     values = np.array([level for level, count in rows.items() for _ in range(count)], object)
     column, n = Column("kind", "categorical", values), len(values)
     y, bank = (np.arange(n) % 2).astype(np.int8), np.arange(n) % 3
-    settings = BinningRules(BinningSettings(max_bins=max_bins, min_share=min_share), PrivacySettings(minimum_cohort=minimum))
+    rules = BinningRules(BinningSettings(max_bins=max_bins, min_share=min_share), PrivacySettings(minimum_cohort=minimum))
     plans = []
     for b in range(3):
         mine, ids = bank == b, tuple(f"f{i}" for i in np.flatnonzero(bank == b))
         table = Table(ids, ids, {"kind": Column("kind", "categorical", values[mine])}, b"", None, y[mine], np.ones(int(mine.sum())))
         sample = Sample(np.ones(len(ids), bool), np.zeros(len(ids), bool), np.zeros(len(ids), bool))
-        plans.append(FindBins(table, sample, np.ones(len(ids)), {"kind": levels}, settings))
+        plans.append(FindBins(table, sample, np.ones(len(ids)), {"kind": levels}, rules))
     part, *_ = add_up(plans)[0].encoding.columns
     return part.bins.groups, cut(column, max_bins, min_share).groups
 
@@ -297,6 +298,7 @@ def test_a_level_called_other_counts_with_all_others_as_in_the_pooled_table(name
     assert ours == pooled
 
 
+@settings(deadline=None)
 @given(st.dictionaries(st.sampled_from(["a", "b", "c", "other", "d"]), st.integers(1, 60), min_size=1), st.integers(2, 6))
 def test_whatever_the_levels_and_their_rows_groups_are_those_of_the_pooled_table(rows, max_bins):
     if sum(rows.values()) < 4:

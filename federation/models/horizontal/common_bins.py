@@ -4,17 +4,15 @@
        levels   row counts of the agreed levels and of special values, with the first of these sums -> groups
     2. outcomes training rows, goods and bads of each bin -> merged below the minimum cohort, then as everywhere (`binned.finish`)
 
-A double's bits, made monotone, are an order-preserving integer. The first cells are its leading 12 bits (sign and exponent), so no range has
-to be agreed and billions and millionths are cut alike; a cell that holds more than a fiftieth of the rows is divided into 64 by the next 6
-bits, until it does not or is one value: each division also counts the rows at the cell's shortest number, which a value that many rows share
-mostly is after a division or two. Cut points take whole cells, by the rule of `bins.quantile_edges`, and are the shortest decimals that are
-close to their borders; they come from whole files, never from labels, and depend on totals alone.
+Cells are those of `number_line`: first by sign and exponent, then by 64 where more than a fiftieth of the rows lie in one, until none does or it
+is one value. Cut points take whole cells, by the rule of `bins.quantile_edges`, and are short decimals close to their borders; they come from
+whole files, never from labels, and depend on totals alone.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 import msgspec
@@ -25,10 +23,11 @@ from federation.kernel.errors import AbortCode, DataError, PolicyRefusal
 from federation.kernel.state import State
 from federation.models.bin_merging import Counts, merge_small
 from federation.models.binned import BinningRules, finish
-from federation.models.bins import OTHER, OWN, Bins, quantile_edges, same_kind, shortest_between
+from federation.models.bins import OTHER, OWN, Bins, quantile_edges, same_kind
 from federation.models.encoding import Encoding
 from federation.models.horizontal.moments import named_levels
-from federation.models.horizontal.quantiles import ordered_keys, value_of
+from federation.models.horizontal.number_line import ALL_BITS, Cell, divided, edges
+from federation.models.horizontal.quantiles import ordered_keys
 from federation.models.sample import Sample
 from federation.models.table import Column, Table
 from federation.models.woe import WoeTable
@@ -36,42 +35,9 @@ from federation.models.woe import WoeTable
 Reals = NDArray[np.float64]
 Keys = NDArray[np.uint64]
 
-FIRST_BITS, MORE_BITS, ALL_BITS = 12, 6, 64
 PARTS = 50
 """A cell with more than this part of the rows is cut finer."""
-CLOSE = 100
-"""No more than this part of the rows changes sides for a shorter cut point."""
 _MOST_REPEATED = 1 << 20
-_ZERO = 1 << 63
-"""Zero's key."""
-
-
-class Cell(msgspec.Struct, frozen=True):
-    """All doubles whose monotone bits begin so. first: the smallest key; bits: how many are fixed; rows."""
-
-    first: int
-    bits: int
-    rows: float = 0.0
-
-    @property
-    def last(self) -> int:
-        """The largest key."""
-        return self.first + (1 << (ALL_BITS - self.bits)) - 1
-
-    @property
-    def more(self) -> int:
-        """By how many bits it is divided."""
-        return min(MORE_BITS, ALL_BITS - self.bits) if self.bits else FIRST_BITS
-
-    @property
-    def shortest(self) -> int:
-        """The key of its number with the fewest digits."""
-        if self.first <= _ZERO <= self.last:
-            return _ZERO
-        low, high = value_of(self.first), value_of(self.last)
-        if not (math.isfinite(low) and math.isfinite(high)):
-            return self.first
-        return min(max(self.first, int(ordered_keys(np.array([shortest_between(math.nextafter(low, -math.inf), high)]))[0])), self.last)
 
 
 class CommonBins(State, frozen=True):
@@ -149,7 +115,7 @@ class FindBins:
             found: list[Cell] = [cell for cell in state.cells.get(name, ()) if cell not in wide]
             for cell in wide:
                 size = (1 << cell.more) + 1
-                found += _divided(cell, total[place : place + size])
+                found += divided(cell, total[place : place + size])
                 place += size
             cells[name] = tuple(sorted(found, key=lambda cell: cell.first))
             most = max(sum(cell.rows for cell in found) / PARTS, self.rules.privacy.minimum_cohort)
@@ -204,8 +170,7 @@ class FindBins:
         less = min(1.0, _MOST_REPEATED / max(1.0, float(rows.sum())))
         repeated = np.repeat(np.arange(len(cells), dtype=np.float64), np.ceil(rows * less).astype(np.int64))
         places = [math.ceil(edge) for edge in quantile_edges(repeated, settings.max_bins, settings.min_share)] if len(cells) else []
-        edges = _edges(cells, places)
-        return Bins(column=name, kind="numeric", edges=edges, special=found, joined=(OWN,) * (len(found) + 1))
+        return Bins(column=name, kind="numeric", edges=edges(cells, places), special=found, joined=(OWN,) * (len(found) + 1))
 
     def _groups(self, name: str, rows: tuple[float, ...]) -> Bins:
         """The rule of `bins.frequent_levels` on totals; no level below the cohort has a group of its own, nor one that is called "other"."""
@@ -247,31 +212,3 @@ class FindBins:
             plan[name] = merge_small(found, counts, minimum)
         encoding, tables = finish(plan, self.rules, exponent)
         return msgspec.structs.replace(state, encoding=encoding, tables=tables)
-
-
-def _edges(cells: Sequence[Cell], places: Sequence[int]) -> tuple[float, ...]:
-    """Cut points before the cells at `places`: the shortest decimal near each border, 0.51 rather than 0.5078125.
-
-    Near: no more than a hundredth of all rows, and no more than a quarter of the interval's, change sides.
-    """
-    below = np.cumsum([0.0, *(cell.rows for cell in cells)])
-    edges = []
-    for before, place, after in zip([0, *places], places, [*places[1:], len(cells)]):  # noqa: B905  # the first list is longer by one
-        left, right = (min(below[-1] / CLOSE, (below[stop] - below[start]) / 4) for start, stop in ((before, place), (place, after)))
-        first, last = place, place
-        while first - 1 > before and below[place] - below[first - 1] <= left:
-            first -= 1
-        while last + 1 < after and below[last + 1] - below[place] <= right:
-            last += 1
-        low = cells[place - 1].last if first == place else cells[first].first - 1
-        edges.append(shortest_between(value_of(low), value_of(cells[last].first)))
-    return tuple(edges)
-
-
-def _divided(cell: Cell, rows: Reals) -> list[Cell]:
-    """The parts of a cell that have rows, or its shortest number where all of them are there."""
-    *parts, short = rows.tolist()
-    if short == sum(parts) > 0:
-        return [Cell(cell.shortest, ALL_BITS, short)]
-    width = 1 << (ALL_BITS - cell.bits - cell.more)
-    return [Cell(cell.first + part * width, cell.bits + cell.more, count) for part, count in enumerate(parts) if count]

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from federation.kernel.errors import ConfigurationError
 from federation.kernel.manifest import Manifest
-from federation.models.horizontal.common_bins import FIRST_BITS
+from federation.models.horizontal.number_line import FIRST_BITS
 from federation.models.horizontal.quantiles import LONGEST as QUANTILES
 
 LONGEST = 1 << 22
