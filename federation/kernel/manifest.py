@@ -313,8 +313,9 @@ def check_signatures(manifest: Manifest, signatures: tuple[Signature, ...]) -> N
     identities = manifest.identities()
     if sorted(s.party for s in signatures) != sorted(manifest.members):
         raise PeerError(COORDINATOR, "signatures of other parties", "one signature of each party of the manifest")
+    approved = suite.frame("approve", manifest.hash)  # once: among many banks the hash is the larger work
     for signature in signatures:
-        if not suite.verifies(identities[signature.party], suite.frame("approve", manifest.hash), signature.signature):
+        if not suite.verifies(identities[signature.party], approved, signature.signature):
             raise PeerError(COORDINATOR, f"a signature of {signature.party} that does not hold", "its signature of this manifest")
 
 

@@ -187,20 +187,21 @@ def introduce(run: Run, mine: Hello, certificate: bytes, manifest: Manifest) -> 
     identities = manifest.identities()
     if set(entries) != set(identities) or entries[run.me].hello != mine:
         raise PeerError(COORDINATOR, "a roll of other parties, or another hello of this one", "everyone's hello as it was sent")
+    opening = opening_session(manifest)
     for name, entry in entries.items():
-        if not suite.verifies(identities[name], certified(manifest, name, entry.hello), entry.certificate):
+        if not suite.verifies(identities[name], certified(opening, name, entry.hello), entry.certificate):
             raise PeerError(COORDINATOR, f"a hello of {name} whose certificate does not hold", "one signed with its identity key")
     return _checked({name: entry.hello for name, entry in entries.items()})
 
 
-def certified(manifest: Manifest, name: str, hello: Hello) -> bytes:
-    """What a certificate signs."""
-    return suite.digest("introduction", opening_session(manifest), name, encode(hello))
+def certified(opening: bytes, name: str, hello: Hello) -> bytes:
+    """What a certificate signs. opening: the identifier of the opening session."""
+    return suite.digest("introduction", opening, name, encode(hello))
 
 
 def certify(manifest: Manifest, name: str, hello: Hello, identity: Secret) -> bytes:
     """A party's certificate of its own hello, 64 bytes."""
-    return suite.sign(identity, certified(manifest, name, hello))
+    return suite.sign(identity, certified(opening_session(manifest), name, hello))
 
 
 def _checked(hellos: dict[str, Hello]) -> dict[str, Hello]:
