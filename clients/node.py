@@ -27,6 +27,7 @@ from clients.vault import PartyConfig, describe_table, open_table
 from federation.carriage.journal_file import JournalFile, Overtaken
 from federation.carriage.mailbox import Parcel
 from federation.kernel import suite
+from federation.kernel.batch import Batch
 from federation.kernel.codec import decode
 from federation.kernel.errors import ConfigurationError, CreditfedError, DataError, LocalError, PeerError
 from federation.kernel.journal import Journal, MemoryJournal
@@ -41,7 +42,7 @@ from federation.kernel.manifest import (
     read_manifest,
     sign_manifest,
 )
-from federation.kernel.participant import Batch, Participant
+from federation.kernel.participant import Participant
 from federation.kernel.role import COORDINATOR
 from federation.models.bins import Bins
 from federation.models.horizontal.bank import bank_of

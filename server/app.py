@@ -22,12 +22,13 @@ from federation.carriage.journal_file import JournalFile
 from federation.carriage.mailbox import Parcel
 from federation.carriage.sealed_file import SealedFile
 from federation.kernel import suite
+from federation.kernel.batch import Batch
 from federation.kernel.codec import decode, encode
 from federation.kernel.errors import CreditfedError, PeerError
 from federation.kernel.journal import Journal, MemoryJournal
 from federation.kernel.known import known
 from federation.kernel.manifest import Description, Manifest, Opening, Signature, check_signatures
-from federation.kernel.participant import Batch, Participant
+from federation.kernel.participant import Participant
 from federation.kernel.role import COORDINATOR
 from federation.kernel.secret import Secret
 from federation.models.horizontal.program import Adder, Standing

@@ -12,9 +12,9 @@ from typing import Self
 import msgspec
 
 from federation.carriage.sealed_file import SealedFile
+from federation.kernel.batch import Batch
 from federation.kernel.envelope import Envelope
 from federation.kernel.known import known
-from federation.kernel.participant import Batch
 from federation.kernel.role import COORDINATOR
 
 

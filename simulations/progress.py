@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import time
 from collections.abc import Mapping
 from pathlib import Path
@@ -93,8 +94,6 @@ class Screen:
         """From the rate at which the direction shrinks: how many iterations until the tolerance."""
         if len(self._lengths) < 3 or self._fit_started is None or self._lengths[-1] <= 0 or self._lengths[0] <= self._lengths[-1]:
             return None
-        import math
-
         rate = (math.log(self._lengths[0]) - math.log(self._lengths[-1])) / (len(self._lengths) - 1)
         missing = (math.log(self._lengths[-1]) - math.log(self._settings.model.tolerance)) / rate
         return max(0.0, missing) * (now - self._fit_started) / (len(self._lengths) - 1)

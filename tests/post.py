@@ -8,11 +8,13 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from federation.kernel import suite
+from federation.kernel.batch import Batch
 from federation.kernel.codec import decode
 from federation.kernel.envelope import Envelope
 from federation.kernel.journal import Journal, MemoryJournal
 from federation.kernel.manifest import Manifest, PartyDeclaration, PrivacySettings
-from federation.kernel.participant import Batch, Participant, Program
+from federation.kernel.participant import Participant
+from federation.kernel.program import Program
 from federation.kernel.role import COORDINATOR
 from federation.kernel.secret import Secret
 

@@ -13,7 +13,7 @@ from typing import Any
 
 from federation.kernel import suite
 from federation.kernel.codec import Message
-from federation.kernel.participant import Stage
+from federation.kernel.program import Stage
 from federation.kernel.role import COORDINATOR, Role, Run
 from federation.kernel.state import State
 from tests.post import Post, manifest

@@ -17,6 +17,7 @@ import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Literal
 
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import ChaCha20Poly1305
@@ -29,8 +30,16 @@ _SCHEMA = """
 CREATE TABLE IF NOT EXISTS kept (name TEXT PRIMARY KEY, value BLOB NOT NULL);
 CREATE TABLE IF NOT EXISTS entry (number INTEGER PRIMARY KEY, value BLOB NOT NULL);
 CREATE TABLE IF NOT EXISTS effect (label TEXT PRIMARY KEY, value BLOB NOT NULL);
+CREATE TABLE IF NOT EXISTS rest (name TEXT, piece INTEGER, value BLOB NOT NULL, PRIMARY KEY (name, piece));
 """
+PIECE = 1 << 28
+"""Bytes of a sealed value in one row; what is longer goes on in `rest`. SQLite's rows end at 10^9, and hellos of 2,000 banks are more."""
 
+_REPLACE = {
+    "kept": "REPLACE INTO kept VALUES (?, ?)",
+    "entry": "REPLACE INTO entry VALUES (?, ?)",
+    "effect": "REPLACE INTO effect VALUES (?, ?)",
+}
 _NUMBER = 8
 _ABANDON = "Restore the node's storage key, or abandon the run."
 
@@ -103,9 +112,17 @@ class JournalFile:
         """All that was kept, or None."""
         self._db.execute("BEGIN")  # one moment: another process may be writing
         try:
-            kept = dict(self._db.execute("SELECT name, value FROM kept"))
-            entries = dict(self._db.execute("SELECT number, value FROM entry ORDER BY number"))
-            effects = list(self._db.execute("SELECT label, value FROM effect"))
+            rest: dict[str, bytes] = {}
+            for name, value in self._db.execute("SELECT name, value FROM rest ORDER BY name, piece"):
+                rest[name] = rest.get(name, b"") + value  # sealed with its first piece as one: none can be left out
+            kept = {name: value + rest.get(name, b"") for name, value in self._db.execute("SELECT name, value FROM kept")}
+            entries = {
+                number: value + rest.get(f"entry:{number}", b"")
+                for number, value in self._db.execute("SELECT number, value FROM entry ORDER BY number")
+            }
+            effects = {
+                label: value + rest.get(f"effect:{label}", b"") for label, value in self._db.execute("SELECT label, value FROM effect")
+            }
             self._seen = self._version()
         finally:
             self._db.execute("COMMIT")
@@ -120,7 +137,7 @@ class JournalFile:
             [self._unseal(f"entry:{place}", value) for place, value in entries.items()],
             number,
             reply,
-            {label: self._unseal(f"effect:{label}", value) for label, value in effects},
+            {label: self._unseal(f"effect:{label}", value) for label, value in effects.items()},
         )
 
     def _numbered(self, name: str, kept: dict[str, bytes]) -> tuple[int, bytes]:
@@ -130,9 +147,16 @@ class JournalFile:
         value = self._unseal(name, kept[name])
         return int.from_bytes(value[:_NUMBER], "little", signed=True), value[_NUMBER:]
 
+    def _store(self, table: Literal["kept", "entry", "effect"], key: str | int, name: str, value: bytes) -> None:
+        """One value in the place of the one before. name: that it is sealed under."""
+        sealed = self._seal(name, value)
+        self._db.execute("DELETE FROM rest WHERE name = ?", (name,))
+        self._db.execute(_REPLACE[table], (key, sealed[:PIECE]))
+        for piece, start in enumerate(range(PIECE, len(sealed), PIECE)):
+            self._db.execute("INSERT INTO rest VALUES (?, ?, ?)", (name, piece, sealed[start : start + PIECE]))
+
     def _put(self, name: str, number: int, value: bytes) -> None:
-        sealed = self._seal(name, number.to_bytes(_NUMBER, "little", signed=True) + value)
-        self._db.execute("REPLACE INTO kept VALUES (?, ?)", (name, sealed))
+        self._store("kept", name, name, number.to_bytes(_NUMBER, "little", signed=True) + value)
 
     def answered(self, number: int, batch: bytes, reply: bytes, snapshot: bytes | None, effects: dict[str, bytes]) -> None:
         """A batch and what was sent for it, in one transaction. Raises Overtaken."""
@@ -140,17 +164,18 @@ class JournalFile:
             if snapshot is not None:
                 db.execute("DELETE FROM entry")
                 db.execute("DELETE FROM effect")
+                db.execute("DELETE FROM rest")
                 self._put("snapshot", number, snapshot)
                 for label, value in effects.items():
-                    db.execute("REPLACE INTO effect VALUES (?, ?)", (label, self._seal(f"effect:{label}", value)))
+                    self._store("effect", label, f"effect:{label}", value)
             else:
-                db.execute("REPLACE INTO entry VALUES (?, ?)", (number, self._seal(f"entry:{number}", batch)))
+                self._store("entry", number, f"entry:{number}", batch)
             self._put("reply", number, reply)
 
     def keep(self, label: str, value: bytes) -> None:
         """An effect of the current stage. Raises Overtaken."""
-        with self._written() as db:
-            db.execute("REPLACE INTO effect VALUES (?, ?)", (label, self._seal(f"effect:{label}", value)))
+        with self._written():
+            self._store("effect", label, f"effect:{label}", value)
 
     def close(self) -> None:
         """Let the file go; nothing is lost."""

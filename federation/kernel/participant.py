@@ -12,19 +12,20 @@ failure is stored before its abort leaves and is final: no restart sends anythin
 from __future__ import annotations
 
 from collections.abc import Callable, Generator
-from dataclasses import dataclass
-from typing import Annotated, Any, Generic, Protocol, TypeVar
+from typing import Any, Generic, TypeVar
 
 import msgspec
 
 from federation.kernel import state as states
 from federation.kernel import suite
-from federation.kernel.codec import SMALL, Message, decode, encode
+from federation.kernel.batch import Abort, Batch, silence
+from federation.kernel.codec import SMALL, decode, encode
 from federation.kernel.envelope import Channel, Envelope, Letter
-from federation.kernel.errors import AbortCode, CreditfedError, DataError, LocalError, LostParty, PeerAborted, PeerError
+from federation.kernel.errors import CreditfedError, DataError, LocalError, LostParty, PeerAborted, PeerError
 from federation.kernel.journal import Journal, Record
 from federation.kernel.manifest import Manifest
-from federation.kernel.role import COORDINATOR, Context, Received, Role, Run, Step
+from federation.kernel.program import Program
+from federation.kernel.role import COORDINATOR, Context, Received, Run, Step
 from federation.kernel.secret import Secret
 from federation.kernel.session import (
     MANY,
@@ -44,52 +45,9 @@ S = TypeVar("S", bound=states.State)
 T = TypeVar("T")
 _OPEN, _LOTS, _GROUP, _PROGRAM = "open", "lots", "group", "program"
 _MOST_SEALED = 64
-_MOST_ENVELOPES = 4096
 _MOST_EARLY = 256
 _MOST_EARLY_BYTES = 1 << 30
 """What one sender may be ahead of what is awaited of it: far beyond any protocol here, and an end to what a hostile one can pile up."""
-
-
-class Abort(Message, frozen=True, tag="kernel/abort"):
-    """A party ended the run; the reason is one of a fixed list and tells no detail."""
-
-    reason: AbortCode
-
-
-class Batch(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """What one exchange carries one way. number: counts exchanges with this party; done: the party has finished its program;
-    missing: parties that did not answer and are given up, told to the coordinator's own participant and to no one else.
-    """
-
-    number: int
-    envelopes: Annotated[tuple[Envelope, ...], msgspec.Meta(max_length=_MOST_ENVELOPES)] = ()
-    done: bool = False
-    missing: Annotated[tuple[str, ...], msgspec.Meta(max_length=_MOST_ENVELOPES)] = ()
-
-
-@dataclass(frozen=True)
-class Stage(Generic[S]):
-    """A stage: its name, unique in the session, and the role that leads from one state to the next."""
-
-    name: str
-    role: Callable[[Run], Role[S]]
-
-
-class Program(Protocol[S]):
-    """A party's whole run as a chain of stages."""
-
-    kind: type[S]
-
-    def begin(self) -> S:
-        """The state before the first stage."""
-
-    def stage(self, state: S) -> Stage[S] | None:
-        """The stage that follows a state, or None at the end."""
-
-
-def _silence(number: int) -> bytes:
-    """A failed participant's answer to whatever comes after its abort."""
-    return encode(Batch(number, (), done=True))
 
 
 def _ignore(_: dict[str, float | str]) -> None:
@@ -147,7 +105,7 @@ class Participant(Generic[S]):
         if number == self._number and number >= 0:
             return self._reply
         if self.failure is not None and number > self._number:
-            return _silence(number)  # nothing is kept: a failed run must not let anyone fill the disk
+            return silence(number)  # nothing is kept: a failed run must not let anyone fill the disk
         if number != self._number + 1:
             raise PeerError(COORDINATOR, f"batch {number}", f"batch {self._number + 1}")
         if missing and self.me != COORDINATOR:
@@ -160,7 +118,7 @@ class Participant(Generic[S]):
     def abort(self, error: CreditfedError) -> bytes:
         """End the run at this party, from outside its role, also in the midst of a batch: the batch to send."""
         if self.failure is not None:
-            return _silence(self._number + 1)
+            return silence(self._number + 1)
         outgoing: list[Envelope] = []
         self._fail(error, outgoing)
         return self._commit(self._number + 1, (), outgoing)

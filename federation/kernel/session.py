@@ -237,24 +237,12 @@ def agree_on_group_key(run: Run) -> Role[bytes]:
 
     Any institution in league with the coordinator gives it the key, however many dealt; alone it learns nothing as long as one dealer does not.
     """
-    if len(run.members) > MANY:
-        return (yield from _dealt(run))
-    mine = run.random("group share").bytes(suite.KEY_BYTES)
-    received = yield from run.step("share", dict.fromkeys(run.peers, GroupShare(mine)), dict.fromkeys(run.peers, GroupShare))
-    shares = {name: received.of(name, GroupShare).share for name in run.peers} | {run.me: mine}
-    for name, share in shares.items():
-        if len(share) != suite.KEY_BYTES:
-            raise PeerError(name, "a group share of the wrong size", "32 bytes")
-    return suite.digest("group", *(shares[name] for name in run.members))
-
-
-def _dealt(run: Run) -> Role[bytes]:
-    dealers = run.members[:DEALERS]
-    mine = run.random("group share").bytes(suite.KEY_BYTES)
-    sent = dict.fromkeys(run.peers, GroupShare(mine)) if run.me in dealers else {}
+    dealers = run.members[:DEALERS] if len(run.members) > MANY else run.members
+    mine = {run.me: run.random("group share").bytes(suite.KEY_BYTES)} if run.me in dealers else {}
+    sent = dict.fromkeys(run.peers, GroupShare(mine[run.me])) if mine else {}
     others = tuple(name for name in dealers if name != run.me)
     received = yield from run.step("share", sent, dict.fromkeys(others, GroupShare))
-    shares = {name: received.of(name, GroupShare).share for name in others} | ({run.me: mine} if run.me in dealers else {})
+    shares = {name: received.of(name, GroupShare).share for name in others} | mine
     for name, share in shares.items():
         if len(share) != suite.KEY_BYTES:
             raise PeerError(name, "a group share of the wrong size", "32 bytes")

@@ -6,6 +6,7 @@ program mirrors the institutions' stage for stage and learns from the label part
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import partial
@@ -20,7 +21,7 @@ from federation.kernel import suite
 from federation.kernel.codec import Array, Message
 from federation.kernel.errors import PolicyRefusal
 from federation.kernel.manifest import Manifest
-from federation.kernel.participant import Stage
+from federation.kernel.program import Stage
 from federation.kernel.role import COORDINATOR, Role, Run
 from federation.kernel.state import State
 from federation.masked_sum.partial_scores import route_scores, send_scores
@@ -80,7 +81,7 @@ class Local:
 
 
 @dataclass
-class Institution:
+class Institution(ABC):
     """What label and feature parties have in common."""
 
     manifest: Manifest
@@ -132,14 +133,17 @@ class Institution:
             yield from ()
         return msgspec.structs.replace(state, phase="encode")
 
+    @abstractmethod
     def _encode(self, run: Run, state: Progress) -> Role[Progress]:
-        raise NotImplementedError
+        """From aligned rows to an encoding of the columns."""
 
+    @abstractmethod
     def _fit(self, run: Run, state: Progress) -> Role[Progress]:
-        raise NotImplementedError
+        """One iteration."""
 
+    @abstractmethod
     def _finish(self, run: Run, state: Progress) -> Role[Progress]:
-        raise NotImplementedError
+        """Final scores, and the hashes of all shares."""
 
     def after_encoding(self, state: Progress, encoded: Encoded) -> Progress:
         """To the fit, or to the end when only bins were asked for."""

@@ -18,10 +18,11 @@ from numpy.typing import NDArray
 from scipy.special import expit
 
 from federation.kernel import suite
+from federation.kernel.batch import Batch
 from federation.kernel.codec import decode
 from federation.kernel.journal import MemoryJournal
 from federation.kernel.manifest import Manifest, PartyDeclaration
-from federation.kernel.participant import Batch, Participant
+from federation.kernel.participant import Participant
 from federation.kernel.role import COORDINATOR
 from federation.kernel.secret import Secret
 from federation.models.horizontal.newton import FitSettings, Newton, NewtonFit

@@ -15,11 +15,12 @@ import numpy as np
 import pytest
 
 from federation.kernel import suite
+from federation.kernel.batch import Abort, Batch
 from federation.kernel.codec import SMALL, decode, encode
 from federation.kernel.envelope import Channel, Envelope
 from federation.kernel.errors import AbortCode, LocalError, PeerAborted, PeerError
 from federation.kernel.journal import MemoryJournal, Record
-from federation.kernel.participant import Abort, Batch, Participant
+from federation.kernel.participant import Participant
 from federation.kernel.role import COORDINATOR
 from federation.kernel.secret import Secret
 from federation.kernel.session import opening_channel, session_channel

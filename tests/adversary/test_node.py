@@ -19,10 +19,10 @@ from clients.app import answered
 from clients.node import Node
 from federation.carriage.mailbox import Parcel
 from federation.kernel import suite
+from federation.kernel.batch import Abort, Batch
 from federation.kernel.codec import decode, encode
 from federation.kernel.errors import AbortCode, ConfigurationError, CreditfedError, DataError, PeerError
 from federation.kernel.manifest import Description, Manifest, Opening, PartyDeclaration, Signature, sign_manifest
-from federation.kernel.participant import Abort, Batch
 from federation.kernel.role import COORDINATOR
 from tests.post import identity, manifest
 

@@ -16,11 +16,13 @@ import numpy as np
 import pytest
 
 from federation.kernel import suite
+from federation.kernel.batch import Batch
 from federation.kernel.codec import decode, encode
 from federation.kernel.envelope import Envelope
 from federation.kernel.errors import LostParty, PeerError
 from federation.kernel.journal import MemoryJournal
-from federation.kernel.participant import Batch, Participant, Stage
+from federation.kernel.participant import Participant
+from federation.kernel.program import Stage
 from federation.kernel.role import COORDINATOR, Role, Run
 from federation.kernel.state import State
 from federation.masked_sum.bonawitz import Circle, Survivors, sum_coordinator, sum_member

@@ -16,11 +16,12 @@ from typing import Any
 import pytest
 
 from federation.carriage.journal_file import JournalFile
+from federation.kernel.batch import Batch
 from federation.kernel.codec import decode
 from federation.kernel.envelope import Envelope
 from federation.kernel.journal import MemoryJournal
 from federation.kernel.manifest import AlignSettings, BinningSettings
-from federation.kernel.participant import Batch, Participant
+from federation.kernel.participant import Participant
 from federation.kernel.role import COORDINATOR
 from federation.kernel.secret import Secret
 from federation.models.training import Coordinator

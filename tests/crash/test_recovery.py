@@ -10,11 +10,12 @@ from typing import Any
 
 import pytest
 
+from federation.kernel.batch import Abort, Batch
 from federation.kernel.codec import decode, encode
 from federation.kernel.envelope import Envelope
 from federation.kernel.errors import AbortCode, CreditfedError, DataError, LocalError, PeerAborted, PeerError
 from federation.kernel.journal import MemoryJournal, Record
-from federation.kernel.participant import Abort, Batch, Participant
+from federation.kernel.participant import Participant
 from federation.kernel.role import COORDINATOR
 from federation.kernel.session import opening_session
 from federation.kernel.snapshot import read_snapshot

@@ -18,11 +18,12 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as some
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule, run_state_machine_as_test
 
+from federation.kernel.batch import Batch
 from federation.kernel.codec import decode
 from federation.kernel.envelope import Envelope
 from federation.kernel.errors import PeerError
 from federation.kernel.journal import MemoryJournal
-from federation.kernel.participant import Batch, Participant
+from federation.kernel.participant import Participant
 from federation.kernel.role import COORDINATOR
 from federation.models.training import Coordinator
 from tests.pooled_case import Firms, PooledCase

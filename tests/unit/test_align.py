@@ -28,7 +28,7 @@ from federation.align.curve import (
 from federation.align.universe import Matching, OwnPositions, Universe, UniverseSize, Visibility, match
 from federation.kernel import suite
 from federation.kernel.errors import AbortCode, ConfigurationError, CreditfedError, DataError, LocalError, PolicyRefusal
-from federation.kernel.participant import Stage
+from federation.kernel.program import Stage
 from federation.kernel.role import COORDINATOR, Randomness, Role, Run
 from federation.kernel.secret import Secret
 from federation.kernel.state import State

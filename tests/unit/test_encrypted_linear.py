@@ -38,7 +38,7 @@ from federation.encrypted_linear.parameters import (
 )
 from federation.encrypted_linear.protocol import Answers, Encrypted, Totals, hold, own
 from federation.kernel.errors import ConfigurationError, DataError, LocalError, PeerError
-from federation.kernel.participant import Stage
+from federation.kernel.program import Stage
 from federation.kernel.role import COORDINATOR, Role, Run
 from federation.kernel.state import State
 from privacy.attacks.encrypted_linear import noises

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from federation.kernel.errors import ConfigurationError
-from federation.kernel.manifest import ColumnDeclaration, Manifest
+from federation.kernel.manifest import BinningSettings, ColumnDeclaration, Manifest
 from federation.models.horizontal import program
 from federation.models.horizontal.bank import bank_of
 from federation.models.horizontal.size import LONGEST, longest_sum, require_room
@@ -41,6 +41,21 @@ def test_one_column_too_many_is_refused_with_what_where_and_how_many_would_do(ta
     assert f"at most {most:,} numeric columns" in refused.value.action
     assert f"{LONGEST:,}" in refused.value.what
     assert task in refused.value.where or "train" in refused.value.where
+
+
+def test_special_values_count_beside_the_cells() -> None:
+    special = msgspec.structs.replace(wide("binning", 1023), binning=BinningSettings(special=(-1.0, -9.0, -99.0, -999.0)))
+    assert longest_sum(special, 1023)[1] - longest_sum(wide("binning", 1023), 1023)[1] == 4 * 1023
+    with pytest.raises(ConfigurationError, match="numeric columns"):
+        require_room(special)
+
+
+def test_levels_that_no_bank_would_read_are_refused_by_name_before_they_are_sent() -> None:
+    many = {"branch": tuple(f"{place:06d}" + "x" * 60 for place in range(20_000)), "region": ("north", "south")}
+    with pytest.raises(ConfigurationError, match="levels of categorical columns") as refused:
+        program._require_short(program.Levels(many, bytes(32)), "bank-a")
+    assert "'branch' has 20,000 of them" in refused.value.what and "exclude" in refused.value.action
+    program._require_short(program.Levels({"region": ("north", "south")}, bytes(32)), "bank-a")  # control
 
 
 def test_a_bank_with_too_many_columns_does_not_begin() -> None:

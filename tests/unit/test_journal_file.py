@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from federation.carriage import journal_file
 from federation.carriage.journal_file import JournalFile
 from federation.carriage.sealed_file import SealedFile
 from federation.kernel.errors import DataError
@@ -51,6 +52,29 @@ def path(tmp_path: Path) -> Path:
 def test_on_disk_and_in_memory_a_journal_keeps_the_same(path: Path) -> None:
     assert JournalFile(path, KEY).load() == filled(MemoryJournal()).load()
     assert JournalFile(path.with_name("none.db"), KEY).load() is None
+
+
+@pytest.mark.parametrize("piece", [1, 7, 40, 1000])
+def test_a_value_in_pieces_is_the_value_and_none_can_be_left_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, piece: int) -> None:
+    monkeypatch.setattr(journal_file, "PIECE", piece)
+    path = tmp_path / "run.db"
+    filled(JournalFile(path, KEY))
+    filled(JournalFile(path, KEY))  # once more over what is there: shorter values leave nothing of longer ones
+    assert JournalFile(path, KEY).load() == filled(MemoryJournal()).load()
+    with sqlite3.connect(path) as db:
+        pieces = db.execute("SELECT name, piece FROM rest").fetchall()
+    db.close()
+    print(f"{len(pieces)} further pieces of at most {piece} bytes")
+    assert bool(pieces) == (piece < 1000)
+    for name, number in pieces[:: max(1, len(pieces) // 9)]:
+        copy = tmp_path / f"without-{name.replace(':', '-').replace(' ', '-')}-{number}.db"
+        with sqlite3.connect(path) as source, sqlite3.connect(copy) as target:
+            source.backup(target)
+        source.close()
+        target.close()
+        rows(copy, "DELETE FROM rest WHERE name = ? AND piece = ?", name, number)
+        with pytest.raises(DataError, match="does not decrypt"):
+            JournalFile(copy, KEY).load()
 
 
 def test_what_is_stored_does_not_show_and_nobody_else_may_open_it(path: Path) -> None:
@@ -137,6 +161,7 @@ def test_a_write_that_fails_halfway_leaves_what_was(path: Path) -> None:
 _WRITER = """
 import sys
 from pathlib import Path
+from federation.carriage import journal_file
 from federation.carriage.journal_file import JournalFile
 from federation.kernel.secret import Secret
 journal = JournalFile(Path(sys.argv[1]), Secret(bytes(range(32))))

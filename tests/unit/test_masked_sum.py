@@ -16,7 +16,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from federation.kernel.errors import AbortCode, ConfigurationError, LocalError, PolicyRefusal
-from federation.kernel.participant import Stage
+from federation.kernel.program import Stage
 from federation.kernel.role import COORDINATOR, Role, Run
 from federation.kernel.state import State
 from federation.masked_sum import mersenne

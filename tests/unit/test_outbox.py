@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 
 from federation.carriage.sealed_file import SealedFile
+from federation.kernel.batch import Batch
 from federation.kernel.envelope import Envelope
 from federation.kernel.errors import DataError
-from federation.kernel.participant import Batch
 from federation.kernel.secret import Secret
 from server.outbox import Cost, Exchange, Outbox
 

@@ -23,10 +23,10 @@ from numpy.typing import NDArray
 
 from federation.kernel import state as states
 from federation.kernel import suite
-from federation.kernel.codec import Message
+from federation.kernel.codec import SMALL, Message, encode
 from federation.kernel.errors import ConfigurationError, PeerError
 from federation.kernel.manifest import MOST_WITH_LEVELS, Manifest
-from federation.kernel.participant import Stage
+from federation.kernel.program import Stage
 from federation.kernel.role import COORDINATOR, Role, Run
 from federation.kernel.state import State
 from federation.masked_sum import wide
@@ -117,6 +117,17 @@ def _require_room(vector: NDArray[np.float64] | None, me: str, step: object) -> 
         raise ConfigurationError(where, what, "Leave columns out ([[party]] exclude), or take them in several runs.")
 
 
+def _require_short(levels: Levels, me: str) -> None:
+    """Raises ConfigurationError for levels that no bank would read, before they are sent."""
+    size = len(encode(levels))
+    if size > SMALL:
+        column, most = max(((name, len(of)) for name, of in levels.levels.items()), key=lambda found: found[1])
+        what = f"its levels that have a cohort come to {size:,} bytes (rule: at most {SMALL:,}); column {column!r} has {most:,} of them"
+        raise ConfigurationError(
+            f"{me}: levels of categorical columns", what, "Leave the column out ([[party]] exclude), or code it in classes."
+        )
+
+
 def frequent_levels(table: Table, minimum_cohort: int) -> dict[str, tuple[str, ...]]:
     """Of each categorical column the levels that so many rows have, in the order of their text."""
     out = {}
@@ -166,6 +177,7 @@ class Bank(Generic[S]):
 
     def _levels(self, run: Run, state: Standing) -> Role[Standing]:
         mine = Levels(frequent_levels(self.table, self.manifest.privacy.minimum_cohort), self.given)
+        _require_short(mine, self.me)
         sent: dict[str, Message] = dict.fromkeys(run.peers, mine)
         received = yield from run.step("levels", sent | {COORDINATOR: Onwards(more=True)}, {COORDINATOR: Present})
         present = received.of(COORDINATOR, Present).names

@@ -3,7 +3,7 @@
 A sum has at most `LONGEST` numbers. What grows fastest with the d numeric columns is
 
     statistics           correlations, two triangles of d (d + 1) / 2, and beside them what quantiles ask for
-    binning, scorecards  rows of the first cells of the number line, 2^12 + 1 to a column
+    binning, scorecards  rows of the first cells of the number line, 2^12 + 1 to a column, and of each declared special value
     training             products of the design, (d + 1) (d + 2) / 2 with the label
 
 A design of more columns than are declared (levels, indicators of missing values) shows only in the run: `program` then refuses that sum.
@@ -25,7 +25,7 @@ def longest_sum(manifest: Manifest, numeric: int) -> tuple[str, int]:
     if manifest.task == "statistics":
         return "correlations", numeric * (numeric + 2) + 1 + QUANTILES
     products = "products of the design", (numeric + 1) * (numeric + 2) // 2
-    cells = "the first cells of the number line", numeric * ((1 << FIRST_BITS) + 1)
+    cells = "the first cells of the number line", numeric * ((1 << FIRST_BITS) + 1 + len(manifest.binning.special))
     if manifest.task == "binning":
         return cells
     return max(products, cells, key=lambda found: found[1]) if manifest.model == "scorecard" else products
