@@ -1,8 +1,8 @@
 """The nodes that a process keeps between messages, and how many: what a node holds in memory can be made anew from its home.
 
-A deployed process has one node, an in-process simulation all of them, and a worker of a larger simulation as many as fit: `most` and
-`megabytes` say how many. Messages come to the nodes in turns, so the node that was used longest ago is the one that is due next; hence the node that came *last*
-leaves first, and the others stay and are met again.
+A deployed process has one node, an in-process simulation all of them, and a worker of a larger simulation as many as fit (`most`,
+`megabytes`). Messages come to the nodes in turns, so the node that was used longest ago is the one that is due next; hence the node that came
+*last* leaves first, and the others stay and are met again.
 """
 
 from __future__ import annotations

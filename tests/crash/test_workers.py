@@ -11,9 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
-import numpy as np
 import pytest
-import tomli_w
 from flwr.app import Context, Message
 
 import clients.app
@@ -34,7 +32,7 @@ from server.outbox import Outbox
 from server.run_file import load
 from simulations.inline import InlineGrid
 from simulations.simulate import prepare_homes
-from simulations.world import generate
+from tests.end_to_end.bank_scene import make_banks, run_file
 
 S = TypeVar("S", bound=State)
 BANKS, SEED = ("bank-a", "bank-b", "bank-c"), 5
@@ -75,17 +73,8 @@ class Workers:
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Three banks, and their homes with keys."""
-    print(f"seed {SEED}")
-    root = tmp_path_factory.mktemp("workers")
-    table = generate(firms=600, seed=SEED).bank.drop_duplicates("id")
-    place = np.random.default_rng(SEED).integers(0, len(BANKS), len(table))
-    sections = []
-    for number, name in enumerate(BANKS):
-        table[place == number].to_parquet(root / f"{name}.parquet", index=False)
-        include = ["utilisation", "overdraft_days", "collateral"]
-        sections.append({"name": name, "role": "bank", "source": f"{name}.parquet", "label": "label", "include": include})
-    document = {"run": {"task": "train", "model": "logistic", "seed": 7}, "sample": {"as_of": "as_of"}, "party": sections}
-    (root / "run.toml").write_text(tomli_w.dumps(document))
+    root = make_banks(tmp_path_factory.mktemp("workers"), BANKS, 600, SEED, None)
+    run_file(root, "run", BANKS)
     for home in prepare_homes(load(root / "run.toml"), root / "start", "run-x", "disk").values():
         Node(home).home.key("snapshot salt")
     return root

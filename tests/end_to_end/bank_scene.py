@@ -15,16 +15,19 @@ from simulations.world import generate
 
 BANKS = ("bank-a", "bank-b", "bank-c", "bank-d", "bank-e")
 COLUMNS = ["utilisation", "overdraft_days", "officer_grade"]
+SHARES = (0.35, 0.25, 0.2, 0.12, 0.08)
 SEED = 77
 
 
-def make_banks(root: Path) -> Path:
-    """A Parquet file for each bank."""
-    print(f"seed {SEED}")
-    table = generate(firms=3_000, seed=SEED).bank.drop_duplicates("id")
-    place = np.random.default_rng(SEED).choice(len(BANKS), len(table), p=[0.35, 0.25, 0.2, 0.12, 0.08])
+def make_banks(
+    root: Path, banks: tuple[str, ...] = BANKS, firms: int = 3_000, seed: int = SEED, shares: tuple[float, ...] | None = SHARES
+) -> Path:
+    """A Parquet file for each bank. shares: of the firms, None for even ones."""
+    print(f"seed {seed}")
+    table = generate(firms=firms, seed=seed).bank.drop_duplicates("id")
+    place = np.random.default_rng(seed).choice(len(banks), len(table), p=shares)
     root.mkdir(parents=True, exist_ok=True)
-    for number, name in enumerate(BANKS):
+    for number, name in enumerate(banks):
         table[place == number].to_parquet(root / f"{name}.parquet", index=False)
     return root
 

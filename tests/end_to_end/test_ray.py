@@ -15,13 +15,11 @@ import uuid
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
-import tomli_w
 
 from simulations import ray_workers
 from simulations.ray_workers import RayWorkers
-from simulations.world import generate
+from tests.end_to_end.bank_scene import make_banks, run_file
 from tests.end_to_end.scene import ROOT, World, creditfed, make_world, simulated, start
 
 needs_ray = pytest.mark.skipif(importlib.util.find_spec("ray") is None, reason="Ray is not installed: pip install 'creditfed[ray]'")
@@ -31,18 +29,8 @@ BANKS, SEED = ("bank-a", "bank-b", "bank-c", "bank-d"), 41
 @pytest.fixture(scope="module")
 def banks(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A run file of four banks."""
-    print(f"seed {SEED}")
-    root = tmp_path_factory.mktemp("ray-banks")
-    table = generate(firms=1_200, seed=SEED).bank.drop_duplicates("id")
-    place = np.random.default_rng(SEED).integers(0, len(BANKS), len(table))
-    sections = []
-    for number, name in enumerate(BANKS):
-        table[place == number].to_parquet(root / f"{name}.parquet", index=False)
-        include = ["utilisation", "overdraft_days", "officer_grade"]
-        sections.append({"name": name, "role": "bank", "source": f"{name}.parquet", "label": "label", "include": include})
-    document = {"run": {"task": "train", "model": "logistic", "seed": 7, "holdout": 0.2}, "sample": {"as_of": "as_of"}, "party": sections}
-    (root / "run.toml").write_text(tomli_w.dumps(document))
-    return root / "run.toml"
+    root = make_banks(tmp_path_factory.mktemp("ray-banks"), BANKS, 1_200, SEED, None)
+    return run_file(root, "run", BANKS, run={"holdout": 0.2, "patience": 3600.0})
 
 
 @pytest.fixture(scope="module")

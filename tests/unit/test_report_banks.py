@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import copy
 import re
-from html.parser import HTMLParser
 from typing import Any
 
 import pytest
@@ -16,32 +15,11 @@ from server.report_banks import bank_view, chosen_fit, common_columns, compared,
 from server.report_findings import findings, verdict
 from server.report_statistics import statistics_view, strongest
 from server.result import parse
+from tests.unit.report_page import Page
 from tests.unit.sample_bank_result import bank_result, statistics_result
 from tests.unit.sample_result import sample_result
 
 HOSTILE = "<script>alert(1)</script>\"'><img src=x onerror=alert(2)>&amp; {{7*7}}"
-
-
-class Page(HTMLParser):
-    """Tags and text of a page."""
-
-    def __init__(self, html: str) -> None:
-        super().__init__()
-        self.tags: list[tuple[str, dict[str, str | None]]] = []
-        self.text = ""
-        self.feed(html)
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        """Collect a tag."""
-        self.tags.append((tag, dict(attrs)))
-
-    def handle_data(self, data: str) -> None:
-        """Collect text."""
-        self.text += data
-
-    def all(self, name: str) -> list[dict[str, str | None]]:
-        """The attributes of every tag of that name."""
-        return [attributes for tag, attributes in self.tags if tag == name]
 
 
 @pytest.fixture
