@@ -7,88 +7,24 @@ in its way is the protection concerned, and not the mask that hides the sum from
 from __future__ import annotations
 
 import itertools
-import time
 from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 import pytest
-from flwr.common.secure_aggregation.quantization import dequantize, quantize
-from flwr.common.secure_aggregation.secaggplus_utils import pseudo_rand_gen
 
 from federation.kernel import suite
 from federation.kernel.codec import Message
-from federation.kernel.errors import ConfigurationError, LocalError, PolicyRefusal
+from federation.kernel.errors import LocalError, PolicyRefusal
 from federation.kernel.role import COORDINATOR, Role, Run
 from federation.kernel.secret import Secret
-from federation.masked_sum import bonawitz, wide
-from federation.masked_sum.bonawitz import Circle, Roster, Shares, sum_coordinator, sum_member
-from federation.masked_sum.cover import Cover
+from federation.masked_sum import bonawitz
+from federation.masked_sum.bonawitz import Circle, Roster, Shares, sum_member
 from federation.masked_sum.fixed_point import FixedPoint, Integers
 from privacy.attacks import bonawitz as attack
 from privacy.attacks.bonawitz import Loot, ServerKeys, ServersCircle
+from tests.bonawitz_scene import BANKS, CIRCLE, SPY, TARGET, Scene, views, without
 from tests.hall import REFUSED, WAITS, Hall
-
-SEED = 20_240_918
-LENGTH = 4
-BANKS = tuple(f"bank{place}" for place in range(5))
-TARGET = BANKS[3]
-SPY = BANKS[4]
-CIRCLE = Circle(BANKS, 4)
-
-Script = Callable[[Run, Loot, dict[str, Run]], Role[None]]
-
-
-class Scene:
-    """One sum under a hostile coordinator. spies: members in league; without: what the members lack, "nothing" for our own members."""
-
-    def __init__(self, circle: Circle, without: str = "nothing", spies: tuple[str, ...] = (SPY,), bits: int = 32) -> None:
-        self.circle, self.members, self.spies, self.without, self.bits = circle, circle.members, spies, without, bits
-        self.encoding = FixedPoint(2.0**30, len(self.members), 0)
-        rng = np.random.default_rng(SEED)
-        self.inputs = {name: rng.integers(-(1 << 30), 1 << 30, LENGTH) for name in self.members}
-        self.hall = Hall(self.members)
-        self.loot = Loot(self.hall.run(COORDINATOR), circle)
-
-    def member(self, name: str) -> Role[Any]:
-        run = self.hall.run(name)
-        if self.without == "nothing":
-            return sum_member(run, self.inputs[name], self.encoding, self.circle)
-        without: Any = None if self.without == "threshold" else self.without
-        return attack.weakened_member(run, self.inputs[name], self.encoding, self.circle, without, self.bits)
-
-    def play(self, script: Script, rosters: Callable[[str], Message] | None = None) -> dict[str, Any]:
-        """Members against a coordinator that gathers inputs and then follows the script."""
-
-        def hostile(run: Run) -> Role[None]:
-            yield from attack.gather(run, self.loot, rosters)
-            league = {name: self.hall.spy(name) for name in self.spies}
-            for name, spy in league.items():
-                told = {d.sender: d.message for d in self.hall.sent if d.recipient == name and isinstance(d.message, Shares)}
-                self.loot.collude(spy, told)
-            yield from script(run, self.loot, league)
-
-        roles = {name: self.member(name) for name in self.members}
-        return self.hall.play(roles | {COORDINATOR: hostile(self.hall.run(COORDINATOR))})
-
-    def group(self) -> Cover:
-        """The group mask, from a member in league."""
-        return Cover.agree(self.hall.spy(self.spies[0]), self.members, LENGTH, self.encoding, "members")
-
-    def read(self, *names: str) -> Integers | None:
-        return self.loot.read(names, self.members, self.group())
-
-    def truth(self, *names: str) -> Integers:
-        return np.sum([self.inputs[name] for name in names], axis=0)
-
-
-def without(*names: str, of: tuple[str, ...] = BANKS) -> tuple[str, ...]:
-    return tuple(name for name in of if name not in names)
-
-
-def views(script: attack.View, **how: Any) -> Script:
-    return lambda run, loot, league: attack.ask(run, loot, script, league, **how)
-
 
 # -- overlapping lists of active and dead -------------------------------------------------------------------------------------------
 
@@ -246,134 +182,6 @@ def test_a_step_done_twice_is_refused_at_its_first_key() -> None:
     next(sum_member(run, np.arange(3), encoding, CIRCLE))
     with pytest.raises(LocalError, match="used twice"):
         next(sum_member(run, np.arange(3) + 1, encoding, CIRCLE))
-
-
-# -- seeds folded to 32 bits --------------------------------------------------------------------------------------------------------
-
-THREE = BANKS[:3]
-
-
-def hunted(without: str, bits: int) -> tuple[Integers | None, Scene]:
-    """Three members, one in league: when the sum is open one pair mask hides a member, and every seed of it is tried."""
-    scene = Scene(Circle(THREE, 3), without, (THREE[2],), bits)
-    scene.play(views(dict.fromkeys(THREE, THREE)))
-    one, other = THREE[:2]
-    stripped = scene.loot.strip([one], THREE, except_for=[other, THREE[2]])
-    assert stripped is not None
-    spy = scene.loot.known[THREE[2]]
-    shared = bonawitz._pair_mask(scene.loot.run, spy, scene.loot.keys[one], THREE[2], one)
-    mask = attack.stretch(attack.fold(shared, bits) if without == "long seeds" else shared, LENGTH)
-    began = time.perf_counter()
-    found, tried = attack.search(stripped.minus(mask), 1, scene.group(), bits)
-    took = time.perf_counter() - began
-    print(f"{bits} bits: {tried:,} seeds in {took:.2f} s; all of 32 bits: {took / tried * 2**32 / 3600:.0f} h of one core in plain Python")
-    return found, scene
-
-
-def test_control_a_folded_seed_is_found_by_trying() -> None:
-    """At 16 bits here and 20 in `make test-all`; the time for 32 bits is worked out from these and printed."""
-    found, scene = hunted("long seeds", 16)
-    np.testing.assert_array_equal(found, scene.truth(THREE[0]))
-
-
-@pytest.mark.slow
-def test_control_a_seed_of_twenty_bits_is_found_by_trying() -> None:
-    found, scene = hunted("long seeds", 20)
-    np.testing.assert_array_equal(found, scene.truth(THREE[0]))
-
-
-def test_our_seeds_are_not_found_and_have_two_hundred_and_fifty_six_bits() -> None:
-    found, scene = hunted("nothing", 16)
-    print(f"0 of {1 << 16} seeds fit; there are 2^256")
-    assert found is None
-    key, peer = scene.loot.known[THREE[2]], THREE[0]
-    mask = bonawitz._pair_mask(scene.loot.run, key, scene.loot.keys[peer], THREE[2], peer)
-    assert len(mask) == suite.KEY_BYTES == 32
-    first = suite.keystream(mask, 2)
-    for bit in range(256):  # every bit of the key counts
-        raw = bytearray(mask.reveal())
-        raw[bit // 8] ^= 1 << bit % 8
-        assert not np.array_equal(suite.keystream(Secret(bytes(raw)), 2), first)
-
-
-def test_the_fold_of_the_copy_is_flowers() -> None:
-    """Two seeds with one fold give one mask in Flower 1.42; of ours they are two keys."""
-    rng = np.random.default_rng(SEED)
-    seed = Secret(rng.bytes(32))
-    short = attack.fold(seed)
-    assert short != seed
-    assert short.reveal()[4:] == bytes(28)
-    masks = [pseudo_rand_gen(each.reveal(), 1 << 32, [(5,)])[0] for each in (seed, short)]
-    np.testing.assert_array_equal(*masks)
-    assert not np.array_equal(suite.keystream(seed, 5), suite.keystream(short, 5))
-
-
-# -- weights beyond their bound -----------------------------------------------------------------------------------------------------
-
-ROWS = (8_000, 20_000, 45_000, 90_000, 120_000)
-
-
-def silos() -> tuple[list[np.ndarray[Any, Any]], np.ndarray[Any, Any]]:
-    rng = np.random.default_rng(SEED)
-    vectors = [rng.uniform(-1, 1, 50) for _ in ROWS]
-    return vectors, np.average(vectors, axis=0, weights=ROWS)
-
-
-def test_control_weights_beyond_the_bound_give_a_wrong_mean_in_silence() -> None:
-    vectors, truth = silos()
-    mean = attack.bounded_weight_mean(vectors, ROWS)
-    wrong = np.abs(mean - truth)
-    print(f"seed {SEED}: wrong by up to {wrong.max():.3g} where numbers lie in [-1, 1]; {np.mean(wrong > 0.01):.0%} by more than 0.01")
-    assert wrong.max() > 0.1
-    small = [count // 200 for count in ROWS]  # within the bound the copy is right
-    near = attack.bounded_weight_mean(vectors, small)
-    np.testing.assert_allclose(near, np.average(vectors, axis=0, weights=small), atol=1e-3)
-
-
-def test_the_copy_rounds_and_clips_as_flower_does() -> None:
-    rng = np.random.default_rng(SEED)
-    vector = rng.uniform(-20, 20, 200)
-    words = np.rint((np.clip(vector, -8, 8) + 8) * ((1 << 22) / 16)).astype(np.int64)
-    flowers = quantize([vector], 8.0, 1 << 22)[0]
-    assert np.abs(words - flowers).max() <= 1  # Flower's rounding is random
-    np.testing.assert_allclose(words * (16 / (1 << 22)) - 8, dequantize([words], 8.0, 1 << 22)[0])
-
-
-def test_ours_adds_the_same_weights_exactly() -> None:
-    vectors, truth = silos()
-    banks = tuple(f"bank{place}" for place in range(len(ROWS)))
-    circle, encoding, hall = Circle(banks, 4), wide.limbs(len(banks)), Hall(banks)
-    inputs = {n: wide.encode(np.append(v * count, count)) for n, v, count in zip(banks, vectors, ROWS, strict=True)}
-    roles: dict[str, Any] = {name: sum_member(hall.run(name), inputs[name], encoding, circle) for name in banks}
-    results = hall.play(roles | {COORDINATOR: sum_coordinator(hall.run(COORDINATOR), circle, 1000)})
-    for name in banks:
-        total = wide.decode(results[name][0])
-        assert total[-1] == sum(ROWS)
-        np.testing.assert_allclose(total[:-1] / total[-1], truth, rtol=0, atol=1e-15)
-
-
-def test_what_could_overflow_is_refused_before_anything_is_sent() -> None:
-    with pytest.raises(ConfigurationError, match="does not fit"):
-        FixedPoint(120_000 * 2.0**40, 5, 22)  # at construction
-    with pytest.raises(LocalError, match="beyond the clip"):
-        FixedPoint(1000, 5, 22).encode(np.array([8_000.0]))  # a weight above the bound is an error, not a line in a log
-    with pytest.raises(LocalError, match="beyond the range"):
-        wide.encode(np.array([2.0**61]))
-    over = sum_member(Hall(BANKS).run(BANKS[0]), np.array([1001]), FixedPoint(1000, 5, 0), CIRCLE)
-    with pytest.raises(LocalError, match="beyond the clip"):
-        next(over)
-
-
-@pytest.mark.parametrize("count", [3, 5, 8, 33, 64])
-def test_the_largest_inputs_of_all_members_still_add_up(count: int) -> None:
-    """At the bound itself, of either sign, for the finest grid that fits."""
-    for clip in (1.0, 120_000.0, 2.0**50):
-        encoding = FixedPoint(clip, count)
-        banks = tuple(f"bank{place:02d}" for place in range(count))
-        for sign in (1, -1):
-            covers = np.full(2, sign * encoding.largest, np.int64)
-            shifted = np.sum([(covers << np.int64(encoding.shift)).view(np.uint64) for _ in banks], axis=0, dtype=np.uint64)
-            assert (shifted.view(np.int64) >> np.int64(encoding.shift)).tolist() == [sign * encoding.largest * count] * 2
 
 
 # -- a threshold of one -------------------------------------------------------------------------------------------------------------
