@@ -221,6 +221,7 @@ def load(path: Path) -> RunFile:
     align = _align(path, raw.get("align", {}))
     parties = _parties(path, raw.get("party", []), binned=_binned(run))
     select = strict_toml.table(f"{file}: [select]", raw.get("select", {}), SelectTable)
+    _refuse_unused(file, raw, run)
     _check_consortium(file, parties, run, privacy)
     if len(parties) == sum(party.label is not None for party in parties):
         _check_banks(file, select, align, privacy, binned=_binned(run))
@@ -234,6 +235,18 @@ def load(path: Path) -> RunFile:
 
 def _binned(run: RunSettings) -> bool:
     return run.model == "scorecard" or run.task == "binning"
+
+
+def _refuse_unused(file: str, raw: Mapping[str, Any], run: RunSettings) -> None:
+    """Tables that this run would read nothing of: what stands there may be meant for another run."""
+    unused = {
+        "binning": not _binned(run), "scorecard": not (run.task == "train" and run.model == "scorecard"), "model": run.task == "statistics",
+        "select": run.task != "train",
+    }  # fmt: skip
+    for table, idle in unused.items():
+        if idle and raw.get(table):
+            asked = f"task {run.task!r}" + (f" and model {run.model!r}" if run.task == "train" else "")
+            raise ConfigurationError(f"{file}: [{table}]", f"a run with {asked} uses nothing of it", "Leave the table out.")
 
 
 def _refuse_later(file: str, raw: Mapping[str, Any]) -> None:

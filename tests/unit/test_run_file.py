@@ -268,3 +268,21 @@ def test_a_former_run_gives_its_manifest_hash_and_each_node_its_own_former_home(
     found = read(tmp_path, align={"from": "before"})
     assert found.align.former == "ab12"
     assert found.node_section("tax")["former"] == str(tmp_path.resolve() / "before" / "parties" / "tax")
+
+
+@pytest.mark.parametrize(
+    ("run", "table"),
+    [
+        ({"task": "train", "model": "logistic"}, {"binning": {"max_bins": 4}}), ({"task": "train", "model": "logistic"}, {"scorecard": {"pdo": 30.0}}),
+        ({"task": "binning", "model": "scorecard"}, {"scorecard": {"pdo": 30.0}}), ({"task": "binning", "model": "logistic"}, {"select": {"p_max": 0.1}}),
+    ],
+)  # fmt: skip
+def test_a_table_that_the_run_uses_nothing_of_is_refused_and_not_ignored(tmp_path: Path, run: Document, table: Document) -> None:
+    (name,) = table
+    assert f"[{name}]" in refused(tmp_path, document() | {"run": document()["run"] | run} | table)
+
+
+def test_control_the_same_tables_are_taken_where_they_are_used(tmp_path: Path) -> None:
+    used = {"run": document()["run"] | {"model": "scorecard"}, "binning": {"max_bins": 4}, "scorecard": {"pdo": 30.0}}
+    found = load(write(tmp_path, document() | used))
+    assert (found.binning.max_bins, found.scorecard.pdo) == (4, 30.0)
