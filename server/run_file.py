@@ -221,7 +221,7 @@ def load(path: Path) -> RunFile:
     align = _align(path, raw.get("align", {}))
     parties = _parties(path, raw.get("party", []), binned=_binned(run))
     select = strict_toml.table(f"{file}: [select]", raw.get("select", {}), SelectTable)
-    _refuse_unused(file, raw, run)
+    _refuse_unused(file, raw, run, over_banks=all(party.label is not None for party in parties))
     _check_consortium(file, parties, run, privacy)
     if len(parties) == sum(party.label is not None for party in parties):
         _check_banks(file, select, align, privacy, binned=_binned(run))
@@ -237,15 +237,19 @@ def _binned(run: RunSettings) -> bool:
     return run.model == "scorecard" or run.task == "binning"
 
 
-def _refuse_unused(file: str, raw: Mapping[str, Any], run: RunSettings) -> None:
-    """Tables that this run would read nothing of: what stands there may be meant for another run."""
+def _refuse_unused(file: str, raw: Mapping[str, Any], run: RunSettings, *, over_banks: bool) -> None:
+    """Tables that this run would read nothing of: what stands there may be meant for another run.
+
+    [binning] min_share pools rare levels of plain columns too, across parties, and its special values are missing ones to statistics.
+    """
+    training = run.task == "train"
     unused = {
-        "binning": not _binned(run), "scorecard": not (run.task == "train" and run.model == "scorecard"), "model": run.task == "statistics",
-        "select": run.task != "train",
+        "binning": over_banks and training and run.model == "logistic", "scorecard": not (training and run.model == "scorecard"),
+        "model": run.task == "statistics", "select": not training,
     }  # fmt: skip
     for table, idle in unused.items():
         if idle and raw.get(table):
-            asked = f"task {run.task!r}" + (f" and model {run.model!r}" if run.task == "train" else "")
+            asked = f"task {run.task!r}" + (f" and model {run.model!r}" if training else "")
             raise ConfigurationError(f"{file}: [{table}]", f"a run with {asked} uses nothing of it", "Leave the table out.")
 
 

@@ -11,7 +11,7 @@ import pytest
 import tomli_w
 
 from federation.kernel.errors import ConfigurationError
-from server.run_file import RunFile, load
+from server.run_file import BinningTable, RunFile, load
 
 Document = dict[str, Any]
 
@@ -270,19 +270,37 @@ def test_a_former_run_gives_its_manifest_hash_and_each_node_its_own_former_home(
     assert found.node_section("tax")["former"] == str(tmp_path.resolve() / "before" / "parties" / "tax")
 
 
+LOGISTIC, BINNING, STATISTICS = {"task": "train", "model": "logistic"}, {"task": "binning"}, {"task": "statistics"}
+
+
 @pytest.mark.parametrize(
-    ("run", "table"),
+    ("run", "table", "banks"),
     [
-        ({"task": "train", "model": "logistic"}, {"binning": {"max_bins": 4}}), ({"task": "train", "model": "logistic"}, {"scorecard": {"pdo": 30.0}}),
-        ({"task": "binning", "model": "scorecard"}, {"scorecard": {"pdo": 30.0}}), ({"task": "binning", "model": "logistic"}, {"select": {"p_max": 0.1}}),
+        (LOGISTIC, {"scorecard": {"pdo": 30.0}}, False), (LOGISTIC, {"scorecard": {"pdo": 30.0}}, True), (LOGISTIC, {"binning": {"max_bins": 4}}, True),
+        (BINNING, {"scorecard": {"pdo": 30.0}}, False), (BINNING, {"select": {"p_max": 0.1}}, True), (STATISTICS, {"model": {"C": 2.0}}, True),
+        (STATISTICS, {"select": {"p_max": 0.1}}, True),
     ],
 )  # fmt: skip
-def test_a_table_that_the_run_uses_nothing_of_is_refused_and_not_ignored(tmp_path: Path, run: Document, table: Document) -> None:
+def test_a_table_that_the_run_uses_nothing_of_is_refused_and_not_ignored(
+    tmp_path: Path, run: Document, table: Document, banks: bool
+) -> None:
+    asked = document() | {"run": document()["run"] | run} | table
+    if banks:
+        asked["party"] = [party | {"label": "label"} for party in asked["party"]]
     (name,) = table
-    assert f"[{name}]" in refused(tmp_path, document() | {"run": document()["run"] | run} | table)
+    assert f"[{name}]: a run with task" in refused(tmp_path, asked)
 
 
-def test_control_the_same_tables_are_taken_where_they_are_used(tmp_path: Path) -> None:
-    used = {"run": document()["run"] | {"model": "scorecard"}, "binning": {"max_bins": 4}, "scorecard": {"pdo": 30.0}}
-    found = load(write(tmp_path, document() | used))
-    assert (found.binning.max_bins, found.scorecard.pdo) == (4, 30.0)
+@pytest.mark.parametrize(
+    ("run", "tables", "banks"),
+    [
+        ({"model": "scorecard"}, {"binning": {"max_bins": 4}, "scorecard": {"pdo": 30.0}}, False),
+        (LOGISTIC, {"binning": {"min_share": 0.1}}, False),  # rare levels of plain columns are pooled by it
+        (STATISTICS, {"binning": {"special": [-1.0]}}, True),  # and by this what counts as missing is known
+    ],
+)  # fmt: skip
+def test_control_the_same_tables_are_taken_where_they_are_used(tmp_path: Path, run: Document, tables: Document, banks: bool) -> None:
+    asked = document() | {"run": document()["run"] | run} | tables
+    if banks:
+        asked["party"] = [party | {"label": "label"} for party in asked["party"]]
+    assert load(write(tmp_path, asked)).binning != BinningTable()
