@@ -5,11 +5,14 @@ from __future__ import annotations
 import json
 import tomllib
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import pytest
 import tomli_w
 
+import server.app
+from federation.kernel.role import COORDINATOR
 from tests.end_to_end.bank_scene import BANKS, lost, make_banks, run_file
 from tests.end_to_end.scene import Answer, creditfed, simulated
 
@@ -139,3 +142,26 @@ def test_with_drop_outs_stop_a_run_in_which_nobody_is_lost_ends_well(folder: Pat
 def test_a_threshold_beside_drop_outs_stop_is_refused(folder: Path, tmp_path: Path) -> None:
     answer = refused(run_file(folder, "both", privacy={"drop_outs": "stop", "threshold": 4}), tmp_path / "out")
     assert "drop_outs" in answer.err
+
+
+def test_what_the_coordinator_hands_out_may_be_more_than_a_bank_may_send(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """To thousands of banks it is gigabytes; here the limit is put where the banks' own largest answer is, and then below it."""
+    sizes: dict[str, int] = {}
+    real = server.app.decode
+
+    def measured(raw: bytes, kind: Any, sender: str, limit: int) -> Any:
+        sizes[sender] = max(sizes.get(sender, 0), len(raw))
+        return real(raw, kind, sender, limit)
+
+    monkeypatch.setattr(server.app, "decode", measured)
+    asked = run_file(folder, "limit", run={"task": "binning", "model": "scorecard"})
+    simulated(asked, tmp_path / "free")
+    largest = max(size for name, size in sizes.items() if name != COORDINATOR)
+    print(f"the coordinator's largest batch {sizes[COORDINATOR]:,} bytes, a bank's {largest:,}")
+    assert sizes[COORDINATOR] > largest + 1000
+    monkeypatch.setattr(server.app, "LARGEST_BATCH", largest + 1000)  # signatures vary by a few bytes
+    simulated(asked, tmp_path / "at")
+    monkeypatch.setattr(server.app, "LARGEST_BATCH", largest - 1000)
+    assert "bytes where at most" in refused(asked, tmp_path / "below", code=4).err
