@@ -10,6 +10,7 @@ import msgspec
 
 from federation.kernel.errors import ConfigurationError
 from federation.kernel.known import known
+from privacy.levels import Classification
 
 Level = Annotated[int, msgspec.Meta(ge=1, le=5)]
 
@@ -18,7 +19,8 @@ class PartyConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_on
     """An institution's node.toml. source, bins, former: paths, relative to the node's home.
 
     id, label, weight, as_of: columns of the source (label: the label party alone; as_of: a feature party may lack it); include,
-    exclude: feature columns; levels: JR/T 0197-2020 level of a column, 3 where not given; types: of a column; bins: edited by hand;
+    exclude: feature columns; levels: JR/T 0197-2020 level of a column, 3 where not given; classes: JR/T 0171-2020 class of a column, C1 where
+    not given; types: of a column; bins: edited by hand;
     id_kind: of the identifiers, "auto" = Unified Social Credit Codes where they look like it; former: this party's home in the run whose
     alignment is used again; journal: where journals are kept, "shared" on a disk that several machines share; workers:
     threads.
@@ -34,6 +36,7 @@ class PartyConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_on
     include: tuple[str, ...] = ()
     exclude: tuple[str, ...] = ()
     levels: dict[str, Level] = {}
+    classes: dict[str, Classification] = {}
     types: dict[str, Literal["numeric", "categorical"]] = {}
     bins: Path | None = None
     id_kind: Literal["auto", "uscc", "any"] = "auto"

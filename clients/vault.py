@@ -20,10 +20,9 @@ from federation.kernel import suite
 from federation.kernel.errors import AbortCode, DataError, PolicyRefusal
 from federation.kernel.manifest import ColumnDeclaration, Manifest
 from federation.models.table import Column, Table
+from privacy.levels import DEFAULT_CLASSIFICATION, DEFAULT_LEVEL
 
 __all__ = ["Facts", "PartyConfig", "describe_table", "open_table"]
-
-DEFAULT_LEVEL = 3
 
 
 @dataclass(frozen=True)
@@ -121,5 +120,11 @@ def _bytes(column: Column) -> bytes:
 
 def _declared(config: PartyConfig, columns: Mapping[str, Column]) -> tuple[ColumnDeclaration, ...]:
     return tuple(
-        ColumnDeclaration(name=name, kind=column.kind, level=config.levels.get(name, DEFAULT_LEVEL)) for name, column in columns.items()
+        ColumnDeclaration(
+            name=name,
+            kind=column.kind,
+            level=config.levels.get(name, DEFAULT_LEVEL),
+            classification=config.classes.get(name, DEFAULT_CLASSIFICATION),
+        )
+        for name, column in columns.items()
     )

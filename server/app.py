@@ -6,6 +6,7 @@ own participant's program, the same coroutines as everybody's.
 
 from __future__ import annotations
 
+import datetime as dt
 import json
 import os
 import time
@@ -35,6 +36,7 @@ from federation.models.horizontal.program import Adder, Standing
 from federation.models.training import Coordinator, Progress
 from server.courier import Courier, LostNode
 from server.draft import draft_manifest
+from server.drafts import Drafts
 from server.outbox import Cost, Exchange, Outbox
 from server.result import write_whole
 from server.run_file import RunFile, load
@@ -72,7 +74,7 @@ watchers: list[Watcher] = []
 """Called with the coordinator's stage and the number of exchanges so far; a simulation draws its progress bar from it."""
 
 
-def conduct(grid: Grid, run_file: RunFile, run: str, identity: Secret, journal: Journal, outbox: Outbox) -> Conduct:
+def conduct(grid: Grid, run_file: RunFile, run: str, identity: Secret, journal: Journal, outbox: Outbox, drafts: Drafts) -> Conduct:
     """Run a run file over a grid's nodes, or go on with it from where journal and outbox were left.
 
     Raises CreditfedError; a failure inside the session is in the result.
@@ -82,7 +84,8 @@ def conduct(grid: Grid, run_file: RunFile, run: str, identity: Secret, journal: 
     answers = courier.exchange({name: Parcel("describe", run, b"") for name in courier.nodes})
     descriptions = {name: _stated(answer, Description, name) for name, answer in answers.items()}
     courier = Courier(grid, {descriptions[name].party.name: node for name, node in courier.nodes.items()})
-    manifest = draft_manifest(run_file, run, tuple(descriptions.values()), suite.signing_public(identity).hex())
+    said, now, me = tuple(descriptions.values()), dt.datetime.now(dt.UTC), suite.signing_public(identity).hex()
+    manifest = drafts.manifest(run_file, run, said, now, lambda: draft_manifest(run_file, run, said, me, now))
     proposals = courier.exchange({name: Parcel("propose", run, manifest.canonical()) for name in manifest.members})
     signatures = tuple(_stated(answer, Signature, name) for name, answer in proposals.items())
     check_signatures(manifest, signatures)
@@ -171,13 +174,13 @@ def main(grid: Grid, context: Context) -> None:
     folder = Path(config["folder"])
     identity = file_key(folder / "keys" / "identity.key")
     journal: Journal = MemoryJournal()
-    outbox = Outbox()
+    outbox, drafts = Outbox(), Drafts(folder / "drafts")
     if config["journal"] == "disk":
         storage, kept = file_key(folder / "keys" / "storage.key"), folder / "journal" / config["run"]
         journal = JournalFile(kept.with_suffix(".db"), storage)
         outbox = Outbox(SealedFile(kept.with_suffix(".outbox"), storage))
     try:
-        record = conduct(grid, load(Path(config["run-file"])), config["run"], identity, journal, outbox).document()
+        record = conduct(grid, load(Path(config["run-file"])), config["run"], identity, journal, outbox, drafts).document()
     except CreditfedError as error:
         record = {"failure": failure_document(error)}
     write_whole(folder / "conduct.json", json.dumps(record, indent=1).encode())

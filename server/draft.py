@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import math
 from importlib.metadata import PackageNotFoundError, version
 
@@ -34,8 +35,8 @@ def code_version() -> str:
         return "source"
 
 
-def draft_manifest(run_file: RunFile, run: str, descriptions: tuple[Description, ...], coordinator: str) -> Manifest:
-    """The manifest, checked. Raises ConfigurationError where nodes and run file do not fit together."""
+def draft_manifest(run_file: RunFile, run: str, descriptions: tuple[Description, ...], coordinator: str, now: dt.datetime) -> Manifest:
+    """The manifest, checked; it expires `valid_days` from now. Raises ConfigurationError where nodes and run file do not fit together."""
     by_name = {description.party.name: description for description in descriptions}
     wanted = [party.name for party in run_file.parties]
     if sorted(by_name) != sorted(wanted) or len(descriptions) != len(wanted):
@@ -76,7 +77,8 @@ def draft_manifest(run_file: RunFile, run: str, descriptions: tuple[Description,
         privacy=PrivacySettings(
             **{f: getattr(run_file.privacy, f) for f in PrivacySettings.__struct_fields__ if hasattr(run_file.privacy, f)}
         ),
-        code_version=code_version(),
+        code_version=code_version(), requested_by=run_file.run.requested_by, study=run_file.run.study,
+        expires=(now + dt.timedelta(days=run_file.run.valid_days)).strftime("%Y-%m-%dT%H:%M:%SZ"),
     )  # fmt: skip
     check_manifest(manifest)
     if manifest.horizontal:

@@ -1,6 +1,6 @@
 """RUN.toml: what to compute, with whom, and what may be disclosed. Every key is known or an error; nothing is silently ignored.
 
-    [run]         task model purpose seed holdout patience
+    [run]         task model purpose seed holdout patience requested_by study valid_days
     [model]       C standardize missing tolerance max_iterations signs intercept personal_C
     [sample]      as_of out_of_time_from weight split_seed
     [binning]     method max_bins min_share min_bads monotone special woe_smoothing
@@ -8,8 +8,8 @@
     [scorecard]   base_points base_odds pdo
     [align]       visibility from
     [privacy]     single_partner_disclosure two_member_disclosure label_disclosure max_score_reveals minimum_cohort max_released_counts
-                  partner_disclosure threshold drop_outs
-    [[party]]     name role source id label include exclude levels types bins id_kind
+                  partner_disclosure threshold drop_outs withdrawal epsilon delta label_noise
+    [[party]]     name role source id label include exclude levels classes types bins id_kind
 
 Paths are relative to the file. Keys of features that this version does not have yet are refused by name.
 """
@@ -31,6 +31,7 @@ from msgspec import Meta
 from federation.kernel.errors import ConfigurationError
 from federation.kernel.manifest import FEWEST_BANKS, MOST_BANKS
 from federation.kernel.role import COORDINATOR
+from privacy.levels import Classification, PersonRole
 from server import strict_toml
 from server.strict_toml import refuse_later, require_known
 
@@ -42,11 +43,13 @@ Text = Annotated[str, Meta(min_length=1)]
 LATER_TASKS = ("score", "acquire", "monitor", "portfolio")
 LATER_MODELS = ("boosting", "network", "expert")
 LATER_SAMPLE = ("segment",)
-LATER_PRIVACY = ("label_noise", "epsilon", "delta")
 TABLES = ("run", "model", "sample", "binning", "select", "scorecard", "align", "privacy", "party")
 _PARTY_NAME = re.compile(r"[a-z][a-z0-9-]{0,31}")
 _FEWEST_PARTIES, _MOST_PARTIES = 2, 8
-_PARTNERS = ("single_partner_disclosure", "two_member_disclosure", "label_disclosure", "max_score_reveals", "max_released_counts")
+_PARTNERS = (
+    "single_partner_disclosure", "two_member_disclosure", "label_disclosure", "max_score_reveals", "max_released_counts", "partner_disclosure",
+    "label_noise",
+)  # fmt: skip
 _BANKS = "Leave it out: it is for runs across parties, where one [[party]] alone has a label."
 _ACROSS = "Leave it out: it is for runs over many banks, where every [[party]] has a label."
 
@@ -56,16 +59,20 @@ class _Table(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
 
 
 class RunSettings(_Table, frozen=True):
-    """[run]. seed: all model randomness; holdout: share of firms held out for the test sample, in [0, 1); patience: seconds until a bank that
-    does not answer is given up.
+    """[run]. purpose: of `privacy.purposes`; seed: all model randomness; holdout: share of firms held out for the test sample, in [0, 1);
+    patience: seconds until a bank that does not answer is given up; requested_by: the role of the person who asks; study: an approved study
+    that the run is part of; valid_days: until the manifest expires.
     """
 
     task: Literal["train", "binning", "statistics"] = "train"
     model: Literal["logistic", "scorecard"] = "logistic"
-    purpose: Text = "model development"
+    purpose: Literal["acquire", "decide", "monitor", "collect", "research"] = "decide"
     seed: Natural = 0
     holdout: Annotated[float, Meta(ge=0, lt=1)] = 0.3
     patience: Positive = 3600.0
+    requested_by: PersonRole = "modeller"
+    study: str = ""
+    valid_days: Annotated[int, Meta(ge=1, le=366)] = 30
 
 
 class ModelTable(_Table, frozen=True):
@@ -150,10 +157,16 @@ class PrivacyTable(_Table, frozen=True):
     partner_disclosure: Literal["direction", "edges", "full"] = "direction"
     threshold: Count | None = None
     drop_outs: Literal["continue", "stop"] = "continue"
+    withdrawal: Literal["abort", "continue"] = "abort"
+    epsilon: Annotated[float, Meta(gt=0, le=100)] | None = None
+    delta: Annotated[float, Meta(gt=0, lt=0.01)] | None = None
+    label_noise: Annotated[float, Meta(gt=0, le=100)] | None = None
 
 
 class Party(_Table, frozen=True):
-    """[[party]]. source, bins: absolute paths; id, label: columns; levels: JR/T 0197-2020 level of a column; types: of a column."""
+    """[[party]]. source, bins: absolute paths; id, label: columns; levels: JR/T 0197-2020 level of a column; classes:
+    JR/T 0171-2020 class of a column; types: of a column.
+    """
 
     name: str
     role: Literal["bank", "platform", "tax"]
@@ -163,6 +176,7 @@ class Party(_Table, frozen=True):
     include: tuple[Text, ...] = ()
     exclude: tuple[Text, ...] = ()
     levels: dict[str, Annotated[int, Meta(ge=1, le=5)]] = {}
+    classes: dict[str, Classification] = {}
     types: dict[str, Literal["numeric", "categorical"]] = {}
     bins: Text | None = None
     id_kind: Literal["auto", "uscc", "any"] = "auto"
@@ -211,10 +225,7 @@ def load(path: Path) -> RunFile:
     run = strict_toml.table(f"{file}: [run]", raw["run"], RunSettings)
     sample = strict_toml.table(f"{file}: [sample]", raw.get("sample", {}), SampleTable, LATER_SAMPLE)
     _check_sample(file, sample)
-    privacy = strict_toml.table(f"{file}: [privacy]", raw.get("privacy", {}), PrivacyTable, LATER_PRIVACY)
-    if privacy.partner_disclosure != "direction":
-        what = f"{privacy.partner_disclosure!r} is not available yet in this version"
-        raise ConfigurationError(f"{file}: [privacy] partner_disclosure", what, 'Use "direction" or leave it out.')
+    privacy = strict_toml.table(f"{file}: [privacy]", raw.get("privacy", {}), PrivacyTable)
     model = _model(file, raw.get("model", {}), run)
     binning = strict_toml.table(f"{file}: [binning]", raw.get("binning", {}), BinningTable)
     scorecard = strict_toml.table(f"{file}: [scorecard]", raw.get("scorecard", {}), ScorecardTable)
@@ -399,5 +410,6 @@ def _check_across(file: str, run: RunSettings, model: ModelTable, select: Select
     given = [f"[select] {key}" for key in select.__struct_fields__ if getattr(select, key) is not None]
     given += ["[model] intercept"] * (model.intercept != "common") + ["[model] personal_C"] * (model.personal_C is not None)
     given += ["[privacy] threshold"] * (privacy.threshold is not None) + ["[privacy] drop_outs"] * (privacy.drop_outs != "continue")
+    given += [f"[privacy] {key}" for key in ("epsilon", "delta") if getattr(privacy, key) is not None]
     if given:
         raise ConfigurationError(f"{file}: {given[0]}", "is not available yet in a run across parties", _ACROSS)

@@ -118,7 +118,7 @@ def run_document(model: str, seed: int) -> dict[str, Any]:
         {"name": "platform", "role": "platform", "source": "platform.parquet", "id": "id"},
         {"name": "tax", "role": "tax", "source": "tax.parquet", "id": "id"},
     ]
-    run = {"task": "train", "model": model, "purpose": "credit scoring of small firms", "seed": seed, "holdout": 0.3}
+    run = {"task": "train", "model": model, "purpose": "decide", "seed": seed, "holdout": 0.3}
     document: dict[str, Any] = {"run": run, "sample": {"as_of": "as_of", "out_of_time_from": f"{max(YEARS)}-07-01"}}
     return document | {"party": parties}
 

@@ -80,7 +80,7 @@ def _roles(config: PartyConfig, source: Source) -> dict[str, str]:
 
 def _offered(config: PartyConfig, source: Source, roles: Mapping[str, str]) -> list[str]:
     """The feature columns by name, in the file's order: include less exclude, and never id, label, weight or date."""
-    for key in ("include", "exclude", "levels", "types"):
+    for key in ("include", "exclude", "levels", "classes", "types"):
         _require(source, getattr(config, key), f"{key} column")
     taken = [name for name in config.include if name in roles.values()]
     if taken:

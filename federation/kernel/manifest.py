@@ -28,6 +28,8 @@ MOST_WITH_LEVELS = 64
 _RUN = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 _PARTY = re.compile(r"[a-z][a-z0-9-]{0,31}")
 _KEY = re.compile(r"[0-9a-f]{64}")
+_TIME = re.compile(r"\d{4}-(0[1-9]|1[0-2])-(0[1-9]|[12]\d|3[01])T([01]\d|2[0-3]):[0-5]\d:[0-5]\dZ")
+_STUDY = re.compile(r"([A-Za-z0-9][A-Za-z0-9._-]{0,63})?")
 
 
 class _Part(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -35,11 +37,14 @@ class _Part(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tru
 
 
 class ColumnDeclaration(_Part, frozen=True, kw_only=True):
-    """A column that a party contributes. level: JR/T 0197-2020 level 1-5; unit: free text of the data dictionary."""
+    """A column that a party contributes. level: JR/T 0197-2020 level 1-5; classification: JR/T 0171-2020 C1-C3; unit: free text of the data
+    dictionary.
+    """
 
     name: str
     kind: Literal["numeric", "categorical"]
     level: int = 3
+    classification: Literal["C1", "C2", "C3"] = "C1"
     unit: str = ""
 
 
@@ -126,7 +131,12 @@ class BankSettings(_Part, frozen=True, kw_only=True):
 
 
 class PrivacySettings(_Part, frozen=True, kw_only=True):
-    """What may be disclosed, and the caps; the defaults are the strict ones."""
+    """What may be disclosed, and the caps; the defaults are the strict ones.
+
+    partner_disclosure: what of a partner's bins a validator sees; withdrawal: whether a run goes on without a row whose consent was withdrawn
+    meanwhile, or ends; epsilon, delta: the loss that the whole run may cost a bank's rows, None for a run without noise; label_noise: epsilon
+    of the noise that the label party adds to each count per bin that a partner receives, None for none.
+    """
 
     single_partner_disclosure: bool = False
     two_member_disclosure: bool = False
@@ -136,10 +146,17 @@ class PrivacySettings(_Part, frozen=True, kw_only=True):
     max_answers: int = 20_000
     minimum_cohort: int = 10
     max_rows: int = 20_000_000
+    partner_disclosure: Literal["direction", "edges", "full"] = "direction"
+    withdrawal: Literal["abort", "continue"] = "abort"
+    epsilon: float | None = None
+    delta: float | None = None
+    label_noise: float | None = None
 
 
 class Manifest(_Part, frozen=True, kw_only=True):
-    """A run, whole. attempt: counts restarts that had to open a new session; coordinator: its identity key, hexadecimal."""
+    """A run, whole. attempt: counts restarts that had to open a new session; coordinator: its identity key, hexadecimal; requested_by: the role
+    of the person who asks for it; study: the approved study that it is part of, if any; expires: no node takes part from then on, UTC.
+    """
 
     run: str
     task: Literal["binning", "train", "statistics"]
@@ -160,6 +177,9 @@ class Manifest(_Part, frozen=True, kw_only=True):
     suite: str = suite.NAME
     code_version: str = ""
     attempt: int = 0
+    requested_by: str = "modeller"
+    study: str = ""
+    expires: str = "9999-12-31T23:59:59Z"
 
     def canonical(self) -> bytes:
         """The bytes that are hashed and signed: JSON with sorted keys."""
@@ -235,7 +255,28 @@ def check_manifest(manifest: Manifest) -> None:
         )  # fmt: skip
     if manifest.suite != suite.NAME:
         raise ConfigurationError("manifest", "it names another cipher suite", f"This version speaks {suite.NAME}.")
+    if not _TIME.fullmatch(manifest.expires) or not _STUDY.fullmatch(manifest.study):
+        what = "its expiry is not a time such as 2027-01-31T00:00:00Z, or its study's name is not made of letters, digits, '.', '_' and '-'"
+        raise ConfigurationError("manifest", what, "Correct [run] study, or draft the manifest again.")
+    _check_noise(manifest)
     (_check_banks if manifest.horizontal else _check_partners)(manifest)
+
+
+def _check_noise(manifest: Manifest) -> None:
+    """Noise is stated whole and is asked for where it can be had: epsilon and delta over banks, label noise across parties."""
+    privacy = manifest.privacy
+    if (privacy.epsilon is None) != (privacy.delta is None):
+        raise ConfigurationError("manifest", "it states one of epsilon and delta", "Set both in [privacy], or neither.")
+    if privacy.epsilon is not None and not (0 < privacy.epsilon <= 100 and 0 < (privacy.delta or 0) < 0.01):
+        raise ConfigurationError(
+            "manifest", "its epsilon or delta is out of range", "epsilon: above 0, to 100; delta: above 0, below 0.01."
+        )
+    if privacy.epsilon is not None and not manifest.horizontal:
+        action = "Leave epsilon and delta out: across parties the label party can ask for label_noise."
+        raise ConfigurationError("manifest", "it states epsilon, and noise is added to sums over banks alone", action)
+    if privacy.label_noise is not None and not (0 < privacy.label_noise <= 100 and not manifest.horizontal):
+        action = "label_noise is an epsilon above 0, to 100, of a run across parties."
+        raise ConfigurationError("manifest", "its label noise cannot be had", action)
 
 
 def _check_partners(manifest: Manifest) -> None:

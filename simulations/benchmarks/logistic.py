@@ -60,7 +60,7 @@ class Pooled:
                 section["label"] = "label"
             frame.to_parquet(folder / section["source"])
             sections.append(section)
-        run = {"task": "train", "model": "logistic", "purpose": "benchmark", "seed": seed, "holdout": 0.3}
+        run = {"task": "train", "model": "logistic", "purpose": "decide", "seed": seed, "holdout": 0.3}
         path = folder / "run.toml"
         path.write_text(tomli_w.dumps({"run": run, "model": {"C": 1.0}, "party": sections}))
         return path

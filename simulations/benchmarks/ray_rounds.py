@@ -42,6 +42,7 @@ from federation.models.horizontal.program import Bank
 from federation.models.horizontal.size import LONGEST
 from federation.models.table import Table
 from server.app import conduct, watchers
+from server.drafts import Drafts
 from server.outbox import Outbox
 from server.run_file import load
 from simulations.inline import InlineGrid
@@ -159,7 +160,7 @@ def one(backend: str, count: int, length: int, rounds: int, residents: int, fold
         watchers.append(opened)
         stack.callback(watchers.remove, opened)
         begun = time.perf_counter()
-        done = conduct(grid, load(path), RUN, Secret(os.urandom(32)), journal, outbox)
+        done = conduct(grid, load(path), RUN, Secret(os.urandom(32)), journal, outbox, Drafts(folder / "drafts"))
         if done.failure is not None:
             raise done.failure
         summing = done.cost.seconds["sum"]

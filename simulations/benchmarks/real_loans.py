@@ -34,7 +34,7 @@ class LoanTable:
         """Its run file."""
         sections = [{"name": n, "role": n, "source": str((data / self.folder / f"{n}.parquet").resolve()), "id": "id"} for n in PARTIES]
         sections[0]["label"] = "label"
-        run = {"task": "train", "model": model, "purpose": "credit-risk-modelling", "seed": 7, "holdout": 0.3}
+        run = {"task": "train", "model": model, "purpose": "decide", "seed": 7, "holdout": 0.3}
         path = to / f"{self.folder}-{model}.toml"
         path.write_text(tomli_w.dumps({"run": run, "sample": {"as_of": "as_of"} | self.sample, "party": sections}))
         return path

@@ -28,6 +28,7 @@ from federation.kernel.role import COORDINATOR
 from federation.kernel.secret import Secret
 from federation.kernel.state import State
 from server.app import Conduct
+from server.drafts import Drafts
 from server.outbox import Outbox
 from server.run_file import load
 from simulations.inline import InlineGrid
@@ -92,7 +93,7 @@ def run(folder: Path, out: Path, chosen: Chosen) -> tuple[Conduct, Workers]:
     workers = Workers(chosen)
     grid = InlineGrid(workers, {11 + i: {"home": str(out / "parties" / name)} for i, name in enumerate(BANKS)})
     identity = Secret(hashlib.sha256(b"coordinator").digest())
-    conduct = server.app.conduct(grid, load(folder / "run.toml"), "run-x", identity, MemoryJournal(), Outbox())
+    conduct = server.app.conduct(grid, load(folder / "run.toml"), "run-x", identity, MemoryJournal(), Outbox(), Drafts(folder / "drafts"))
     return conduct, workers
 
 

@@ -83,7 +83,7 @@ class World:
         if sections and sections[0]["name"] == "bank":
             sections[0]["label"] = "label"
         document: dict[str, Any] = {
-            "run": {"task": task, "model": kind, "purpose": "credit-risk-modelling", "seed": 7, "holdout": 0.3},
+            "run": {"task": task, "model": kind, "purpose": "decide", "seed": 7, "holdout": 0.3},
             "sample": {"as_of": "as_of", "out_of_time_from": "2024-07-01"},
         }
         if kind == "scorecard" or task == "binning":

@@ -32,7 +32,7 @@ def loans(name: str, model: str, tmp_path: Path, **sample: Any) -> dict[str, Any
     parties = [{"name": party, "role": party, "source": str(folder / f"{party}.parquet"), "id": "id"} for party in PARTIES]
     parties[0]["label"] = "label"
     document = {
-        "run": {"task": "train", "model": model, "purpose": "credit-risk-modelling", "seed": 7, "holdout": 0.3},
+        "run": {"task": "train", "model": model, "purpose": "decide", "seed": 7, "holdout": 0.3},
         "sample": {"as_of": "as_of"} | sample, "party": parties,
     }  # fmt: skip
     run_file = tmp_path / f"{model}.toml"

@@ -19,7 +19,7 @@ Document = dict[str, Any]
 def document() -> Document:
     """Three parties, everything else at its default."""
     return {
-        "run": {"task": "train", "model": "logistic", "purpose": "test"},
+        "run": {"task": "train", "model": "logistic", "purpose": "decide"},
         "party": [
             {"name": "bank", "role": "bank", "source": "bank.csv", "id": "id", "label": "label"},
             {"name": "platform-a", "role": "platform", "source": "platform.csv", "id": "id"},
@@ -133,8 +133,6 @@ LATER: list[tuple[Document, str]] = [
     ({"select": {"p_max": 0.05}}, "p_max"),
     ({"privacy": {"epsilon": 1.0}}, "epsilon"),
     ({"privacy": {"delta": 1e-6}}, "delta"),
-    ({"privacy": {"label_noise": 0.1}}, "label_noise"),
-    ({"privacy": {"partner_disclosure": "edges"}}, "edges"),
 ]
 
 
