@@ -1,0 +1,158 @@
+"""Hash chain and Merkle tree over the entries of a log.
+
+The tree is that of RFC 6962, section 2.1 (and of RFC 9162): leaf = SHA-256(0x00 | data), node = SHA-256(0x01 | left | right), and of n leaves
+the left subtree has the largest power of two below n. The chain is chain(i) = SHA-256(0x02 | chain(i-1) | leaf(i)), chain of nothing = 32 zero
+bytes: it tells at which line a file was changed, where the tree tells in few hashes that one log goes on from another.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+EMPTY_ROOT = hashlib.sha256(b"").digest()
+EMPTY_CHAIN = bytes(32)
+HASH_BYTES = 32
+
+
+def leaf_hash(data: bytes) -> bytes:
+    """RFC 6962: the hash of one entry's bytes."""
+    return hashlib.sha256(b"\x00" + data).digest()
+
+
+def node_hash(left: bytes, right: bytes) -> bytes:
+    """RFC 6962: the hash of two subtrees."""
+    return hashlib.sha256(b"\x01" + left + right).digest()
+
+
+def link(chain: bytes, leaf: bytes) -> bytes:
+    """The chain after an entry. chain: before it; leaf: its leaf hash."""
+    return hashlib.sha256(b"\x02" + chain + leaf).digest()
+
+
+@dataclass(slots=True)
+class Chain:
+    """All that is needed to append: how many entries, the chain's hash, and the roots of the complete subtrees (peaks), the largest first."""
+
+    size: int = 0
+    chain: bytes = EMPTY_CHAIN
+    peaks: tuple[bytes, ...] = ()
+
+    def append(self, data: bytes) -> bytes:
+        """Take in an entry's bytes; returns the chain after it."""
+        leaf = leaf_hash(data)
+        self.chain = link(self.chain, leaf)
+        peaks, size = list(self.peaks), self.size
+        while size & 1:
+            leaf, size = node_hash(peaks.pop(), leaf), size >> 1
+        self.peaks, self.size = (*peaks, leaf), self.size + 1
+        return self.chain
+
+    def root(self) -> bytes:
+        """The tree's root."""
+        return peaks_root(self.peaks)
+
+    def copy(self) -> Chain:
+        """Another that goes on by itself."""
+        return Chain(self.size, self.chain, self.peaks)
+
+
+def peaks_root(peaks: Sequence[bytes]) -> bytes:
+    """The root over complete subtrees, the largest first."""
+    if not peaks:
+        return EMPTY_ROOT
+    root = peaks[-1]
+    for peak in reversed(peaks[:-1]):
+        root = node_hash(peak, root)
+    return root
+
+
+def root_of(leaves: Sequence[bytes]) -> bytes:
+    """The root over leaf hashes: MTH of RFC 6962, section 2.1, as it is written there."""
+    if not leaves:
+        return EMPTY_ROOT
+    if len(leaves) == 1:
+        return leaves[0]
+    split = _split(len(leaves))
+    return node_hash(root_of(leaves[:split]), root_of(leaves[split:]))
+
+
+def _split(count: int) -> int:
+    """The largest power of two below a count of at least 2."""
+    return 1 << ((count - 1).bit_length() - 1)
+
+
+def inclusion(leaves: Sequence[bytes], index: int) -> tuple[bytes, ...]:
+    """PATH(index, leaves) of RFC 6962, section 2.1.1: the hashes by which the root follows from a leaf. Raises IndexError where none is."""
+    if not 0 <= index < len(leaves):
+        raise IndexError(index)
+    if len(leaves) == 1:
+        return ()
+    split = _split(len(leaves))
+    if index < split:
+        return (*inclusion(leaves[:split], index), root_of(leaves[split:]))
+    return (*inclusion(leaves[split:], index - split), root_of(leaves[:split]))
+
+
+def included(leaf: bytes, index: int, size: int, path: Sequence[bytes], root: bytes) -> bool:
+    """Whether a proof shows that leaf `index` is in the tree of that size and root: RFC 9162, section 2.1.3.2."""
+    if not 0 <= index < size:
+        return False
+    first, last, found = index, size - 1, leaf
+    for step in path:
+        if last == 0:
+            return False
+        if first & 1 or first == last:
+            found = node_hash(step, found)
+            while not first & 1 and first:
+                first, last = first >> 1, last >> 1
+        else:
+            found = node_hash(found, step)
+        first, last = first >> 1, last >> 1
+    return last == 0 and found == root
+
+
+def consistency(leaves: Sequence[bytes], earlier: int) -> tuple[bytes, ...]:
+    """PROOF(earlier, leaves) of RFC 6962, section 2.1.2: that the tree over the first `earlier` leaves is the beginning of this one.
+
+    Raises IndexError unless 0 < earlier <= the number of leaves.
+    """
+    if not 0 < earlier <= len(leaves):
+        raise IndexError(earlier)
+    return _subproof(leaves, earlier, known=True)
+
+
+def _subproof(leaves: Sequence[bytes], earlier: int, *, known: bool) -> tuple[bytes, ...]:
+    if earlier == len(leaves):
+        return () if known else (root_of(leaves),)
+    split = _split(len(leaves))
+    if earlier <= split:
+        return (*_subproof(leaves[:split], earlier, known=known), root_of(leaves[split:]))
+    return (*_subproof(leaves[split:], earlier - split, known=False), root_of(leaves[:split]))
+
+
+def consistent(earlier: int, earlier_root: bytes, later: int, later_root: bytes, path: Sequence[bytes]) -> bool:
+    """Whether a proof shows that the tree of `later` leaves goes on from that of `earlier`: RFC 9162, section 2.1.4.2."""
+    if not 0 < earlier <= later:
+        return False
+    if earlier == later:
+        return not path and earlier_root == later_root
+    steps = list(path) if earlier & (earlier - 1) else [earlier_root, *path]
+    if not steps:
+        return False
+    first, last = earlier - 1, later - 1
+    while first & 1:
+        first, last = first >> 1, last >> 1
+    old = new = steps[0]
+    for step in steps[1:]:
+        if last == 0:
+            return False
+        if first & 1 or first == last:
+            old, new = node_hash(step, old), node_hash(step, new)
+            while not first & 1 and first:
+                first, last = first >> 1, last >> 1
+        else:
+            new = node_hash(new, step)
+        first, last = first >> 1, last >> 1
+    return last == 0 and old == earlier_root and new == later_root
