@@ -36,9 +36,10 @@ Kind = Literal[
     "recovery",
 ]
 """founding: the log begins; configuration: a setting, key or policy file changed; approval: a signature, given, taken back or delegated;
-policy: a decision, with the id of its rule; session: a run was opened; vault: data were opened (counts); sent, received: messages of one stage and
-one peer, as a digest; release: something left in clear; budget: reserved, spent, settled; consent: the ledger changed, or was asked; abort, end: of
-a run; heads seen: a peer's signed head; retention: something was deleted; rotation: a new segment begins; recovery: a torn line was cut.
+policy: a decision, with the id of its rule; session: a run was opened; vault: data were opened (counts);
+sent, received: messages of one stage and one peer, as a digest; release: something left in clear; budget: reserved, spent, settled;
+consent: the ledger changed, or was asked; abort, end: of a run; heads seen: a peer's signed head; retention: something was deleted;
+rotation: a new segment begins; recovery: a torn line was cut.
 """
 KINDS: Final[tuple[str, ...]] = get_args(Kind)
 Fact = str | int | float | bool
@@ -55,6 +56,7 @@ NEEDED: Final[Mapping[str, frozenset[str]]] = {
 
 MOST_FACTS, MOST_NAME, MOST_TEXT, MOST_RUN = 32, 40, 200, 64
 _NAME = re.compile(r"[a-z][a-z0-9_]*")
+_CHAIN = re.compile(r"[0-9a-f]{64}")
 _TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d{1,6})?(Z|\+00:00)")
 
 
@@ -131,7 +133,7 @@ def from_line(raw: bytes) -> Line | None:
         line = _DECODER.decode(raw)
     except (msgspec.DecodeError, UnicodeDecodeError):
         return None
-    return line if _ENCODER.encode(line) + b"\n" == raw and len(line.chain) == 2 * suite.KEY_BYTES else None
+    return line if _CHAIN.fullmatch(line.chain) and _ENCODER.encode(line) + b"\n" == raw else None
 
 
 def stage_digest(messages: Iterable[bytes]) -> str:

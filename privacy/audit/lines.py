@@ -143,18 +143,21 @@ class Walk:
         """The number that is due, and not the entry: the lines in view tell what was done, since no two chains meet by chance."""
         chain, written, after = self._chain, bytes.fromhex(line.chain), self._next()
         assert chain is not None
-        for place, other in enumerate(map(from_line, list(self._view))):
+        view = [from_line(raw) for raw in self._view]
+        for place, other in enumerate(view):
             if other is None or not self._follows(chain, other):
                 continue
+            beyond = view[place + 1] if place + 1 < len(view) else None
             if place == 0 and self._follows(bytes.fromhex(other.chain), line, self._number + 1):
                 self._find(Fault.REORDERED, f"it and entry {self._number + 1:,} changed places and numbers")
                 self._go_on(line, None)
                 self._go_on(other, written)
                 self._pass = 1
-            else:
+                return
+            if beyond is None or self._follows(bytes.fromhex(other.chain), beyond, self._number + 1):
                 self._find(Fault.INSERTED, f"{place + 1:,} put in: an entry further on follows the one before")
                 self._shift, self._pass = other.entry.number - self._number, place
-            return
+                return
         for gap in range(1, AHEAD + 1):
             if after is not None and self._real(after) == self._number + 1 and self._follows(written, after, self._number + gap + 1):
                 self._find(Fault.REMOVED, f"{gap:,} missing, and those after were given their numbers")

@@ -60,7 +60,8 @@ class AuditFolder:
     def heads(self) -> list[bytes]:
         """The lines of the file of heads."""
         try:
-            return (self.root / HEADS).read_bytes().splitlines(keepends=True)
+            with (self.root / HEADS).open("rb") as file:
+                return list(file)
         except FileNotFoundError:
             return []
 
