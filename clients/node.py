@@ -67,6 +67,7 @@ class Node:
         self._tables: dict[tuple[str, tuple[str, ...]], Table] = {}
         self._participants: dict[str, Participant[Any]] = {}
         self._journals: dict[str, Journal] = {}
+        self._openings: dict[str, Opening] = {}
         self._programs: dict[str, LabelParty | FeatureParty | Bank[Any]] = {}
         self._reported: set[str] = set()
 
@@ -108,6 +109,7 @@ class Node:
         """A run's participant in memory; its journal stays."""
         participant, journal = self._participants.pop(run, None), self._journals.pop(run, None)
         self._programs.pop(run, None)
+        self._openings.pop(run, None)
         if participant is not None:
             participant.release()
         if isinstance(journal, JournalFile):
@@ -146,23 +148,26 @@ class Node:
                 self.name, "the manifest declares other columns, role or key for this institution than its own configuration",
                 "Draft the manifest again from the node's current description.",
             )  # fmt: skip
-        return sign_manifest(manifest, self.name, self.identity)
+        return sign_manifest(manifest, self.name, self.table(manifest).commitment, self.identity)
 
     def open(self, run: str, payload: bytes) -> bytes:
         """Check every signature, then create this party's participant; the same manifest again finds the one there is, or its journal."""
         opening = _json(payload, Opening)
         manifest = read_manifest(opening.manifest)
-        check_signatures(manifest, opening.signatures)
-        self.approve(manifest)
+        approved = check_signatures(manifest, opening.signatures)
+        if self.approve(manifest).snapshot != approved[self.name]:
+            what = "the data are not those that this run was approved for"
+            raise DataError(self.name, what, "Nothing was sent. Start the run again: it is then approved anew.")
         if run != manifest.run:
             raise PeerError(COORDINATOR, "a manifest of another run", "the run it was sent for")
         open_already = self._opened(run)
-        if open_already not in (None, opening.manifest):
+        if open_already is not None and open_already.manifest != opening.manifest:
             raise PeerError(COORDINATOR, "another manifest for a run that is open already", "a new run name, or a new attempt")
         if self._current(run) is None:
-            self._participants[run] = self._participant(manifest, self._journal(run, opened=open_already is not None))
+            self._participants[run] = self._participant(opening, self._journal(run, opened=open_already is not None))
         if self.config.journal != "memory" and open_already is None:
-            self.home.keep(self._manifest_file(run), opening.manifest)
+            self.home.keep(self._opening_file(run), msgspec.json.encode(opening))
+        self._openings[run] = opening
         return manifest.hash
 
     def deliver(self, run: str, payload: bytes) -> bytes:
@@ -183,21 +188,21 @@ class Node:
         return reply
 
     def _resume(self, run: str) -> Participant[Any]:
-        manifest = self._opened(run)
-        if manifest is None:
+        opening = self._opened(run)
+        if opening is None:
             raise PeerError(COORDINATOR, "a batch of a run that this node has no journal of", "a new attempt")
-        self._participants[run] = self._participant(read_manifest(manifest), self._journal(run, opened=True))
+        self._participants[run] = self._participant(opening, self._journal(run, opened=True))
         return self._participants[run]
 
-    def _manifest_file(self, run: str) -> Path:
-        return self.home.journal(run).with_suffix(".manifest")
+    def _opening_file(self, run: str) -> Path:
+        return self.home.journal(run).with_suffix(".opening")
 
-    def _opened(self, run: str) -> bytes | None:
-        """The manifest under which this node opened a run, None where it did not."""
+    def _opened(self, run: str) -> Opening | None:
+        """The manifest and signatures under which this node opened a run, None where it did not."""
         if run in self._participants:
-            return self._participants[run].manifest.canonical()
-        stored = self._manifest_file(run)
-        return stored.read_bytes() if stored.exists() else None
+            return self._openings[run]
+        stored = self._opening_file(run)
+        return _json(stored.read_bytes(), Opening) if stored.exists() else None
 
     def _journal(self, run: str, *, opened: bool) -> Journal:
         """The run's journal. opened: this node opened the run before, so that a journal there must be, and an earlier one must not."""
@@ -210,7 +215,9 @@ class Node:
             raise DataError(self.name, "the journal of this run was lost or is not its own", "Start the run anew, under another name.")
         return journal
 
-    def _participant(self, manifest: Manifest, journal: Journal) -> Participant[Any]:
+    def _participant(self, opening: Opening, journal: Journal) -> Participant[Any]:
+        manifest = read_manifest(opening.manifest)
+        self._openings[manifest.run] = opening
         table = self.table(manifest)
         former = None
         if manifest.align.former is not None and self.config.former is not None:
@@ -223,8 +230,9 @@ class Node:
             self.observer(self.name, figures)
 
         return Participant[Any](
-            manifest, self.name, self.identity, program, journal, entropy=os.urandom, commitment=table.commitment, observer=observe
-        )
+            manifest, self.name, self.identity, program, journal, entropy=os.urandom, commitment=table.commitment, observer=observe,
+            approved={signature.party: signature.snapshot for signature in opening.signatures},
+        )  # fmt: skip
 
     def _bins(self) -> dict[str, Bins]:
         """Bins edited by hand, each edit logged with its reason."""
@@ -239,7 +247,7 @@ class Node:
         """This party's rows as the manifest wants them, opened by the vault and kept."""
         key = (manifest.sample.key, manifest.sample.periods)
         if key not in self._tables:
-            self._tables[key] = open_table(self.config, manifest, self.home.key("snapshot salt").reveal())
+            self._tables[key] = open_table(self.config, manifest, self.home.key("snapshot salt"))
         return self._tables[key]
 
     def _note_failure(self, error: CreditfedError) -> None:

@@ -10,15 +10,16 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 import numpy as np
-import pandas as pd
 from numpy.typing import NDArray
 
 from clients.party_config import PartyConfig
+from clients.row_tree import RowTree
 from clients.sources.records import Records, load
 from federation.align import uscc
 from federation.kernel import suite
 from federation.kernel.errors import AbortCode, DataError, PolicyRefusal
 from federation.kernel.manifest import ColumnDeclaration, Manifest
+from federation.kernel.secret import Secret
 from federation.models.table import Column, Table
 from privacy.levels import DEFAULT_CLASSIFICATION, DEFAULT_LEVEL
 
@@ -52,7 +53,7 @@ def describe_table(config: PartyConfig) -> Facts:
     return Facts(_declared(config, records.columns), records.id_kind, dated, several, len(records.firms), periods, records.notes)
 
 
-def open_table(config: PartyConfig, manifest: Manifest, salt: bytes) -> Table:
+def open_table(config: PartyConfig, manifest: Manifest, salt: Secret) -> Table:
     """The party's rows for a manifest: those and only those columns, keyed as its sample says. salt: hides what the commitment commits to.
 
     Raises DataError, and PolicyRefusal where an undated table repeated for every period would exceed the manifest's max_rows.
@@ -69,7 +70,7 @@ def open_table(config: PartyConfig, manifest: Manifest, salt: bytes) -> Table:
         rows, keys, notes = _by_period(config, records, manifest)
     order = np.argsort(np.array(keys), kind="stable")
     table = _pick(records, [keys[i] for i in order], rows[order], notes)
-    return _committed(table, salt)
+    return replace(table, commitment=row_tree(table, salt).root)
 
 
 def _by_period(config: PartyConfig, records: Records, manifest: Manifest) -> tuple[NDArray[np.int64], list[str], tuple[str, ...]]:
@@ -102,20 +103,26 @@ def _pick(records: Records, keys: list[str], rows: NDArray[np.int64], notes: tup
     )  # fmt: skip
 
 
-def _committed(table: Table, salt: bytes) -> Table:
-    """The table with SHA-256 over salt, keys, dates, labels, weights and columns, each framed."""
-    parts = [suite.frame(*table.keys)]
-    for values, form in ((table.as_of, "<M8[D]"), (table.label, "<i1"), (table.weight, "<f8")):
-        parts.append(b"" if values is None else np.asarray(values, form).tobytes())
-    parts += [suite.digest(column.name, column.kind, _bytes(column)) for column in table.columns.values()]
-    return replace(table, commitment=suite.digest("table", salt, *parts))
+def row_tree(table: Table, salt: Secret) -> RowTree:
+    """The tree over a table's rows: key, date, label, weight and every column, in the table's order."""
+    own = {"as_of": (table.as_of, "<M8[D]"), "label": (table.label, "<i1"), "weight": (table.weight, "<f8")}
+    fixed = [(name, np.asarray(values, form)) for name, (values, form) in own.items() if values is not None]
+    fixed += [(f"column {name}", _numbers(column)) for name, column in table.columns.items() if column.kind == "numeric"]
+    packed = np.empty(table.rows, [(f"f{i}", values.dtype) for i, (_, values) in enumerate(fixed)])
+    for i, (_, values) in enumerate(fixed):
+        packed[f"f{i}"] = values
+    width, raw = packed.dtype.itemsize, packed.tobytes()
+    texts = {name: column.values for name, column in table.columns.items() if column.kind == "categorical"}
+    head = suite.digest("row", *(name for name, _ in fixed), "texts", *texts)
+    rows = [
+        head + suite.frame(key, *("" if text[i] is None else f"={text[i]}" for text in texts.values())) + raw[i * width : (i + 1) * width]
+        for i, key in enumerate(table.keys)
+    ]
+    return RowTree(table.keys, rows, salt)
 
 
-def _bytes(column: Column) -> bytes:
-    if column.kind == "numeric":
-        return np.where(column.missing, np.nan, column.values).astype("<f8").tobytes()  # one NaN, whatever its payload was
-    codes, levels = pd.factorize(column.values, sort=True)
-    return suite.frame(codes.astype("<i8").tobytes(), *levels)
+def _numbers(column: Column) -> NDArray[np.float64]:
+    return np.where(column.missing, np.nan, column.values).astype("<f8")  # one NaN, whatever its payload was
 
 
 def _declared(config: PartyConfig, columns: Mapping[str, Column]) -> tuple[ColumnDeclaration, ...]:

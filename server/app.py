@@ -88,11 +88,11 @@ def conduct(grid: Grid, run_file: RunFile, run: str, identity: Secret, journal: 
     manifest = drafts.manifest(run_file, run, said, now, lambda: draft_manifest(run_file, run, said, me, now))
     proposals = courier.exchange({name: Parcel("propose", run, manifest.canonical()) for name in manifest.members})
     signatures = tuple(_stated(answer, Signature, name) for name, answer in proposals.items())
-    check_signatures(manifest, signatures)
+    approved = check_signatures(manifest, signatures)
     opening = msgspec.json.encode(Opening(manifest.canonical(), signatures))
     courier.exchange({name: Parcel("open", run, opening) for name in manifest.members})
     program: Any = Adder(manifest) if manifest.horizontal else Coordinator(manifest)
-    participant: Participant[Any] = Participant(manifest, COORDINATOR, identity, program, journal, entropy=os.urandom)
+    participant: Participant[Any] = Participant(manifest, COORDINATOR, identity, program, journal, entropy=os.urandom, approved=approved)
     manifest_seconds = {"manifest": time.monotonic() - started}
     courier.patience = run_file.run.patience
     cost = _carry(courier, participant, run, outbox, manifest_seconds)

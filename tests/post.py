@@ -55,6 +55,8 @@ class Post:
     parties: dict[str, Participant[Any]] = field(default_factory=dict)
     passed: list[Envelope] = field(default_factory=list)
     salt: bytes = b""
+    more: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    """By party, further arguments of its Participant: commitment, approved, notice, heard."""
     delivers: Callable[[Post, str, int, tuple[Envelope, ...]], bytes] = lambda post, name, number, batch: post.parties[name].deliver(
         number, batch
     )
@@ -65,7 +67,9 @@ class Post:
         def entropy(count: int) -> bytes:
             return hashlib.sha256(b"entropy" + self.salt + name.encode()).digest()[:count]
 
-        return Participant(self.manifest, name, identity(name), self.programs[name](), self.journal(name), entropy=entropy)
+        return Participant(
+            self.manifest, name, identity(name), self.programs[name](), self.journal(name), entropy=entropy, **self.more.get(name, {})
+        )
 
     def journal(self, name: str) -> Journal:
         """The journal that a new process of this party opens."""

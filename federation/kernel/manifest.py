@@ -338,26 +338,38 @@ def _unlike(first: Mapping[str, str], theirs: Mapping[str, str]) -> str:
 
 
 class Signature(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """One institution's signature of a manifest hash with its identity key."""
+    """One institution's signature of a manifest and of the snapshot of its data that it approves it for, with its identity key.
+
+    snapshot: the commitment to the rows that may be used, 32 bytes, which the party's hello must repeat.
+    """
 
     party: str
+    snapshot: bytes
     signature: bytes
 
 
-def sign_manifest(manifest: Manifest, party: str, identity: Secret) -> Signature:
-    """This party's approval."""
-    return Signature(party, suite.sign(identity, suite.frame("approve", manifest.hash)))
+def _approval(manifest_hash: bytes, party: str, snapshot: bytes) -> bytes:
+    return suite.frame("approve", manifest_hash, party, snapshot)
 
 
-def check_signatures(manifest: Manifest, signatures: tuple[Signature, ...]) -> None:
-    """Every party signed just this manifest, once. Raises PeerError."""
+def sign_manifest(manifest: Manifest, party: str, snapshot: bytes, identity: Secret) -> Signature:
+    """This party's approval of a manifest, for the data that the snapshot commits to."""
+    return Signature(party, snapshot, suite.sign(identity, _approval(manifest.hash, party, snapshot)))
+
+
+def check_signatures(manifest: Manifest, signatures: tuple[Signature, ...]) -> dict[str, bytes]:
+    """Every party signed just this manifest, once; returns the snapshots that they signed. Raises PeerError."""
     identities = manifest.identities()
     if sorted(s.party for s in signatures) != sorted(manifest.members):
         raise PeerError(COORDINATOR, "signatures of other parties", "one signature of each party of the manifest")
-    approved = suite.frame("approve", manifest.hash)  # once: among many banks the hash is the larger work
+    approved = manifest.hash  # once: among many banks the hash is the larger work
     for signature in signatures:
-        if not suite.verifies(identities[signature.party], approved, signature.signature):
-            raise PeerError(COORDINATOR, f"a signature of {signature.party} that does not hold", "its signature of this manifest")
+        party = signature.party
+        if len(signature.snapshot) != suite.KEY_BYTES:
+            raise PeerError(COORDINATOR, f"a signature of {party} with a snapshot of the wrong size", "32 bytes")
+        if not suite.verifies(identities[party], _approval(approved, party, signature.snapshot), signature.signature):
+            raise PeerError(COORDINATOR, f"a signature of {party} that does not hold", "its signature of this manifest")
+    return {signature.party: signature.snapshot for signature in signatures}
 
 
 class Description(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

@@ -11,7 +11,7 @@ failure is stored before its abort leaves and is final: no restart sends anythin
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Mapping
 from typing import Any, Generic, TypeVar
 
 import msgspec
@@ -30,6 +30,7 @@ from federation.kernel.secret import Secret
 from federation.kernel.session import (
     MANY,
     Entropy,
+    Hello,
     Keys,
     agree_on_group_key,
     certify,
@@ -50,7 +51,7 @@ _MOST_EARLY_BYTES = 1 << 30
 """What one sender may be ahead of what is awaited of it: far beyond any protocol here, and an end to what a hostile one can pile up."""
 
 
-def _ignore(_: dict[str, float | str]) -> None:
+def _ignore(_: object) -> None:
     pass
 
 
@@ -58,7 +59,9 @@ class Participant(Generic[S]):
     """One party of one session.
 
     identity: the party's identity key; commitment: to its data snapshot (32 bytes); entropy: fresh bytes from the operating system, used
-    once for the session's root; observer: takes progress figures for the party's own screen.
+    once for the session's root; observer: takes progress figures for the party's own screen; approved: the snapshot that each institution
+    signed the manifest for, which its hello must repeat (None: not looked at); notice: of this party's audit log, for its hello; heard: takes
+    the hellos of all before the session is used, and may raise.
     """
 
     def __init__(
@@ -72,10 +75,14 @@ class Participant(Generic[S]):
         entropy: Entropy,
         commitment: bytes = bytes(32),
         observer: Callable[[dict[str, float | str]], None] = _ignore,
+        approved: Mapping[str, bytes] | None = None,
+        notice: bytes = b"",
+        heard: Callable[[Mapping[str, Hello]], None] = _ignore,
     ) -> None:
         self.manifest, self.me = manifest, me
         self._identity, self._program, self._journal = identity, program, journal
         self._entropy, self._commitment, self._observer = entropy, commitment, observer
+        self._approved, self._notice, self._heard = approved, notice, heard
         self.failure: CreditfedError | None = None
         self.finished = False
         self._caches: dict[str, Any] = {}
@@ -167,7 +174,7 @@ class Participant(Generic[S]):
     # -- stages -----------------------------------------------------------------------------------------------------------------
 
     def _fresh(self) -> None:
-        self._keys = Keys(self._entropy(suite.KEY_BYTES))
+        self._keys = Keys(self._entropy(suite.KEY_BYTES), notice=self._notice)
         self._state = self._program.begin()
         self._view = suite.digest("view")
         self._early: dict[str, list[Letter]] = {}
@@ -275,6 +282,8 @@ class Participant(Generic[S]):
     def _ended(self, value: Any) -> None:
         """A stage returned: its value becomes state, and the next stage begins."""
         if self._phase == _OPEN:
+            self._require_approved(value)
+            self._heard(value)
             self._keys = msgspec.structs.replace(self._keys, hellos=value)
             self._phase = _LOTS if len(self.manifest.members) > MANY else _GROUP
             self._channel = session_channel(self.manifest, self.me, self._keys)
@@ -292,6 +301,12 @@ class Participant(Generic[S]):
         self._image = self._snapshot()
         self._changed = True
         self._begin()
+
+    def _require_approved(self, hellos: Mapping[str, Hello]) -> None:
+        """Raises PeerError where an institution brings other data than it signed for."""
+        for name, snapshot in (self._approved or {}).items():
+            if hellos[name].commitment != snapshot:
+                raise PeerError(name, "a commitment to other data than it signed the manifest for", "the snapshot of its signature")
 
     # -- messages ---------------------------------------------------------------------------------------------------------------
 

@@ -8,7 +8,7 @@ bring about the same session twice, and the session (not the manifest) enters ev
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from typing import ClassVar
+from typing import Annotated, ClassVar
 
 import msgspec
 
@@ -21,18 +21,23 @@ from federation.kernel.role import COORDINATOR, Received, Role, Run
 from federation.kernel.secret import Secret
 
 Entropy = Callable[[int], bytes]
+LONGEST_NOTICE = 1024
 MANY, DEALERS = 64, 8
 """Above so many institutions hellos go by way of the coordinator, and so many deal the group key."""
 _ROLL = 1 << 22
 
 
 class Hello(Message, frozen=True, tag="session/hello"):
-    """A party's fresh contribution: nonce (32 bytes), Ed25519 run key, X25519 agreement key, snapshot commitment (32 bytes)."""
+    """A party's fresh contribution: nonce (32 bytes), Ed25519 run key, X25519 agreement key, snapshot commitment (32 bytes).
+
+    notice: the signed head of the party's audit log, so that every run shows a log that forked or was rolled back.
+    """
 
     nonce: bytes
     run_key: bytes
     agreement_key: bytes
     commitment: bytes
+    notice: Annotated[bytes, msgspec.Meta(max_length=LONGEST_NOTICE)] = b""
 
 
 class Introduction(Message, frozen=True, tag="session/introduction"):
@@ -77,13 +82,14 @@ class Keys(msgspec.Struct, frozen=True):
     """One party's secrets of one session, kept only in its encrypted journal and erased with it.
 
     root: what its run key, agreement key and session secret are derived from; hellos: of every party; group: once agreed; lots: public
-    randomness that nobody could choose, drawn where institutions are many.
+    randomness that nobody could choose, drawn where institutions are many; notice: what this party's hello says of its audit log.
     """
 
     root: bytes
     hellos: dict[str, Hello] = {}
     group: bytes = b""
     lots: bytes = b""
+    notice: bytes = b""
 
     def __repr__(self) -> str:
         return f"Keys(of {len(self.hellos)} parties)"
@@ -109,7 +115,8 @@ class Keys(msgspec.Struct, frozen=True):
     def hello(self, commitment: bytes) -> Hello:
         """This party's hello. Its nonce commits it to its lot."""
         nonce = suite.digest("lot", self.lot)
-        return Hello(nonce, suite.signing_public(self.signing), suite.agreement_public(self._part("agreement key")), commitment)
+        agreement = suite.agreement_public(self._part("agreement key"))
+        return Hello(nonce, suite.signing_public(self.signing), agreement, commitment, self.notice)
 
     def session(self, manifest: Manifest) -> bytes:
         """The session identifier, 32 bytes."""
@@ -208,6 +215,8 @@ def _checked(hellos: dict[str, Hello]) -> dict[str, Hello]:
     for name, hello in hellos.items():
         if any(len(part) != suite.KEY_BYTES for part in (hello.nonce, hello.run_key, hello.agreement_key, hello.commitment)):
             raise PeerError(name, "a hello of the wrong size", "four parts of 32 bytes")
+        if len(hello.notice) > LONGEST_NOTICE:
+            raise PeerError(name, "a notice of the wrong size", f"at most {LONGEST_NOTICE} bytes")
         if not suite.is_signing_public(hello.run_key):
             raise PeerError(name, "a run key under which signatures do not bind", "an Ed25519 public key")
     if len({hello.run_key for hello in hellos.values()}) != len(hellos):

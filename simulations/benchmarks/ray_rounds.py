@@ -33,7 +33,7 @@ from federation.carriage.journal_file import JournalFile
 from federation.carriage.sealed_file import SealedFile
 from federation.kernel import suite
 from federation.kernel.journal import Journal, MemoryJournal
-from federation.kernel.manifest import ColumnDeclaration, Description, Manifest, PartyDeclaration
+from federation.kernel.manifest import ColumnDeclaration, Description, Manifest, Opening, PartyDeclaration, read_manifest
 from federation.kernel.participant import Participant
 from federation.kernel.secret import Secret
 from federation.kernel.state import State
@@ -106,10 +106,16 @@ class Summer(Node):
         column = ColumnDeclaration(name="x", kind="numeric", level=3)
         return Description(PartyDeclaration(name=self.name, role="bank", identity=key, label=True, columns=(column,)), "any")
 
-    def _participant(self, manifest: Manifest, journal: Journal) -> Participant[Any]:
+    def table(self, manifest: Manifest) -> Table:  # noqa: ARG002  # as Node has it
+        """No rows."""
+        return Table((), (), {}, bytes(32))
+
+    def _participant(self, opening: Opening, journal: Journal) -> Participant[Any]:
+        manifest = read_manifest(opening.manifest)
+        self._openings[manifest.run] = opening
         self._reported.add(manifest.run)  # no results to write
         plan = Rounds(int(self.name.removeprefix("bank")), *self._shape)
-        program = Bank(manifest, self.name, Table((), (), {}, b""), lambda _levels: plan, lambda _plan, state: [str(state.number)])
+        program = Bank(manifest, self.name, self.table(manifest), lambda _levels: plan, lambda _plan, state: [str(state.number)])
         return Participant[Any](manifest, self.name, self.identity, program, journal, entropy=os.urandom)
 
 

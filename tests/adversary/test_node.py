@@ -58,7 +58,7 @@ def ask(node: Node, operation: str, payload: bytes = b"", run: str = "test") -> 
 
 def opening(node: Node, made: Manifest) -> bytes:
     mine = msgspec.json.decode(ask(node, "propose", made.canonical(), made.run).payload, type=Signature)
-    return msgspec.json.encode(Opening(made.canonical(), (mine, *(sign_manifest(made, n, identity(n)) for n in OTHERS))))
+    return msgspec.json.encode(Opening(made.canonical(), (mine, *(sign_manifest(made, n, bytes(32), identity(n)) for n in OTHERS))))
 
 
 def opened(node: Node) -> bytes:
@@ -91,8 +91,8 @@ def test_a_run_reaches_no_file_outside_the_journals_folder(node: Node, run: str)
 def _forced(node: Node, run: str) -> bytes:
     made = replace(drafted(node), run=run)
     signed = (
-        Signature("bank", sign_manifest(made, "bank", node.identity).signature),
-        *(sign_manifest(made, n, identity(n)) for n in OTHERS),
+        sign_manifest(made, "bank", bytes(32), node.identity),
+        *(sign_manifest(made, n, bytes(32), identity(n)) for n in OTHERS),
     )
     return msgspec.json.encode(Opening(made.canonical(), signed))
 
@@ -121,11 +121,11 @@ def test_a_manifest_that_not_all_have_signed_opens_nothing(node: Node, how: str)
     )
     forged = {
         "unsigned": Opening(whole.manifest, ()),
-        "signed by others": Opening(whole.manifest, tuple(sign_manifest(honest, n, identity("x")) for n in honest.members)),
+        "signed by others": Opening(whole.manifest, tuple(sign_manifest(honest, n, bytes(32), identity("x")) for n in honest.members)),
         "altered after signing": Opening(replace(honest, seed=8).canonical(), whole.signatures),
         "another run's name": whole,
         "malformed": Opening(whole.manifest + b" ", whole.signatures),
-        "widened columns": Opening(wider.canonical(), tuple(Signature(s.party, s.signature) for s in whole.signatures)),
+        "widened columns": Opening(wider.canonical(), whole.signatures),
     }[how]
     with pytest.raises((PeerError, ConfigurationError)):
         ask(node, "open", msgspec.json.encode(forged), "other" if how == "another run's name" else "test")
@@ -147,7 +147,7 @@ def test_a_node_that_lost_an_open_runs_journal_refuses_it(node: Node) -> None:
 
 def test_a_node_that_lost_a_runs_manifest_does_not_go_on_under_another(node: Node) -> None:
     opened(node)
-    (node.home.root / "journal" / "test.manifest").unlink()
+    (node.home.root / "journal" / "test.opening").unlink()
     again = Node(node.home.root)
     with pytest.raises(PeerError, match="no journal"):
         ask(again, "deliver", encode(Batch(0)))
@@ -158,7 +158,7 @@ def test_a_node_that_lost_a_runs_manifest_does_not_go_on_under_another(node: Nod
 def test_a_node_killed_while_it_opened_a_run_opens_it_after_all(node: Node) -> None:
     payload = opening(node, drafted(node))
     ask(node, "open", payload)
-    (node.home.root / "journal" / "test.manifest").unlink()  # it was the last to be written, and nothing had been sent
+    (node.home.root / "journal" / "test.opening").unlink()  # it was the last to be written, and nothing had been sent
     again = Node(node.home.root)
     ask(again, "open", payload)
     assert decode(ask(again, "deliver", encode(Batch(0))).payload, Batch, "bank", 1 << 20).envelopes

@@ -25,6 +25,7 @@ from federation.kernel.manifest import (
 from tests.post import identity, manifest
 
 NAMES = ("bank", "platform", "tax")
+SNAPSHOT = b"s" * 32
 replace = msgspec.structs.replace
 
 
@@ -102,13 +103,14 @@ def test_size_is_refused_first() -> None:
 CHANGES: list[dict[str, Any]] = [
     {"run": "other"}, {"purpose": "marketing"}, {"seed": 8}, {"task": "binning"}, {"model": "scorecard"}, {"attempt": 1}, {"contracts": ()},
     {"privacy": PrivacySettings(minimum_cohort=1)}, {"settings": ModelSettings(C=None)}, {"code_version": "2"},
-    {"coordinator": suite.signing_public(identity("other")).hex()},
+    {"coordinator": suite.signing_public(identity("other")).hex()}, {"requested_by": "validator"}, {"study": "s"},
+    {"expires": "2027-01-01T00:00:00Z"}, {"privacy": PrivacySettings(label_noise=1.0)}, {"privacy": PrivacySettings(withdrawal="continue")},
 ]  # fmt: skip
 
 
 @pytest.mark.parametrize("change", CHANGES)
 def test_any_other_field_is_another_hash_and_the_signatures_do_not_hold(change: dict[str, Any]) -> None:
-    signed = tuple(sign_manifest(whole(), name, identity(name)) for name in NAMES)
+    signed = tuple(sign_manifest(whole(), name, SNAPSHOT, identity(name)) for name in NAMES)
     check_signatures(whole(), signed)
     changed = replace(whole(), **change)
     assert changed.hash != whole().hash
@@ -117,20 +119,23 @@ def test_any_other_field_is_another_hash_and_the_signatures_do_not_hold(change: 
 
 
 def _sets() -> dict[str, tuple[Signature, ...]]:
-    bank, platform, tax = (sign_manifest(whole(), name, identity(name)) for name in NAMES)
-    other = sign_manifest(replace(whole(), seed=8), "tax", identity("tax"))
+    bank, platform, tax = (sign_manifest(whole(), name, SNAPSHOT, identity(name)) for name in NAMES)
+    other = sign_manifest(replace(whole(), seed=8), "tax", SNAPSHOT, identity("tax"))
     return {
-        "swapped": (Signature("bank", platform.signature), Signature("platform", bank.signature), tax),
+        "swapped": (Signature("bank", SNAPSHOT, platform.signature), Signature("platform", SNAPSHOT, bank.signature), tax),
         "dropped": (bank, platform),
         "none": (),
         "duplicated": (bank, platform, platform),
         "four": (bank, platform, tax, tax),
         "of another manifest": (bank, platform, other),
-        "of another key": (bank, platform, sign_manifest(whole(), "tax", identity("platform"))),
-        "of a stranger": (bank, platform, sign_manifest(whole(), "court", identity("court"))),
-        "of the coordinator": (bank, platform, Signature("tax", suite.sign(identity("coordinator"), suite.frame("approve", whole().hash)))),
-        "empty": (bank, platform, Signature("tax", b"")),
-        "of the bare hash": (bank, platform, Signature("tax", suite.sign(identity("tax"), whole().hash))),
+        "of another key": (bank, platform, sign_manifest(whole(), "tax", SNAPSHOT, identity("platform"))),
+        "of a stranger": (bank, platform, sign_manifest(whole(), "court", SNAPSHOT, identity("court"))),
+        "of the coordinator": (bank, platform, sign_manifest(whole(), "tax", SNAPSHOT, identity("coordinator"))),
+        "for other data": (bank, platform, replace(tax, snapshot=b"t" * 32)),
+        "for no data": (bank, platform, replace(tax, snapshot=b"")),
+        "for one's own data under another's name": (bank, platform, replace(platform, party="tax")),
+        "empty": (bank, platform, Signature("tax", SNAPSHOT, b"")),
+        "of the bare hash": (bank, platform, Signature("tax", SNAPSHOT, suite.sign(identity("tax"), whole().hash))),
     }
 
 
@@ -141,8 +146,8 @@ def test_signatures_other_than_one_of_each_party_are_refused(how: str) -> None:
 
 
 def test_control_one_of_each_party_is_taken_in_any_order_and_unchecked_signatures_would_be(monkeypatch: pytest.MonkeyPatch) -> None:
-    signed = tuple(sign_manifest(whole(), name, identity(name)) for name in NAMES)
-    check_signatures(whole(), signed)
+    signed = tuple(sign_manifest(whole(), name, SNAPSHOT, identity(name)) for name in NAMES)
+    assert check_signatures(whole(), signed) == dict.fromkeys(NAMES, SNAPSHOT)
     check_signatures(whole(), signed[::-1])
     monkeypatch.setattr(suite, "verifies", lambda *_: True)
     check_signatures(whole(), _sets()["swapped"])
@@ -168,6 +173,11 @@ UNFIT: dict[str, tuple[Manifest, str]] = {
     "another suite": (replace(whole(), suite="none"), "suite"),
     "one partner, undeclared": (replace(whole(), parties=whole().parties[:2]), "one feature party"),
     "a run named by a path": (replace(whole(), run="../../outside"), "run's name"),
+    "an expiry that is no time": (replace(whole(), expires="soon"), "expiry"),
+    "a study named by a path": (replace(whole(), study="../study"), "study"),
+    "epsilon without delta": (replace(whole(), privacy=PrivacySettings(epsilon=1.0)), "one of epsilon and delta"),
+    "epsilon across parties": (replace(whole(), privacy=PrivacySettings(epsilon=1.0, delta=1e-6)), "over banks"),
+    "label noise of nothing": (replace(whole(), privacy=PrivacySettings(label_noise=0.0)), "label noise"),
     "a run of no name": (replace(whole(), run=""), "run's name"),
     "a run named by a hidden file": (replace(whole(), run=".."), "run's name"),
 }

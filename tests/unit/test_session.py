@@ -105,7 +105,7 @@ def test_everyone_greets_everyone() -> None:
     assert set(met["bank"]) == set(EVERYONE)
 
 
-@pytest.mark.parametrize("part", Hello.__struct_fields__)
+@pytest.mark.parametrize("part", [part for part in Hello.__struct_fields__ if part != "notice"])
 @pytest.mark.parametrize("size", [0, 31, 33])
 def test_a_hello_of_another_size_is_refused_and_its_sender_named(part: str, size: int) -> None:
     def spoil(delivery: Delivery) -> Message:

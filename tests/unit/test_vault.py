@@ -19,10 +19,11 @@ from clients.vault import Facts, PartyConfig, describe_table, open_table
 from federation.align.uscc import check_character
 from federation.kernel.errors import ConfigurationError, DataError, PolicyRefusal
 from federation.kernel.manifest import AlignSettings, Manifest, PartyDeclaration, PrivacySettings, SampleSettings
+from federation.kernel.secret import Secret
 from federation.models.table import Table
 
 SEED = 20240131
-SALT = b"s" * 32
+SALT = Secret(b"s" * 32)
 SHARED = Path(__file__).resolve().parents[2].parent / "shared" / "data"
 CANARIES = ("CANARY", "7654321.125", "91999999")
 
@@ -66,7 +67,7 @@ def manifest(settings: PartyConfig, facts: Facts, **sample: Any) -> Manifest:
     )  # fmt: skip
 
 
-def opened(settings: PartyConfig, salt: bytes = SALT, **sample: Any) -> Table:
+def opened(settings: PartyConfig, salt: Secret = SALT, **sample: Any) -> Table:
     return open_table(settings, manifest(settings, describe_table(settings), **sample), salt)
 
 
@@ -96,7 +97,7 @@ def test_shuffled_rows_give_the_identical_table_and_commitment(tmp_path: Path) -
 def test_control_any_changed_cell_label_weight_id_type_or_salt_changes_the_commitment(tmp_path: Path) -> None:
     data = frame()
     settings = config(saved(tmp_path, data), weight="weight")
-    seen = {opened(settings).commitment, opened(settings, b"t" * 32).commitment}
+    seen = {opened(settings).commitment, opened(settings, Secret(b"t" * 32)).commitment}
     cells: list[tuple[int, str, Any]] = [
         (0, "gmv", 1.0), (1, "tier", "none"), (2, "label", 1), (3, "weight", 9.0), (4, "id", credit_code(999)), (5, "gmv", np.nan),
     ]  # fmt: skip
