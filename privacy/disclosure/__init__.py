@@ -1,0 +1,15 @@
+"""Disclosure control: what may leave in clear, whoever asked and whatever the protocol.
+
+Read in this order:
+
+    cells          counts of few firms: merged, or withheld with what would give them away
+    dominance      sums that one or two firms make up
+    rounding       published tables on a grid that still add up
+    model_size     models with too many parameters for their rows
+    release        what a node remembers of a release: keyed hashes of rows and firms
+    differencing   a release that differs from an earlier one by a few firms
+    combinations   the same, by any linear combination of earlier releases
+
+Everything here is pure; `privacy.store.releases` keeps the releases on disk. Source of the classical rules: Hundepool et al. 2012, Statistical
+Disclosure Control (Wiley), chapters 4 (tables of magnitudes) and 5 (tables of frequencies).
+"""
