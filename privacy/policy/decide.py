@@ -15,6 +15,7 @@ from typing import Final
 import cedarpy
 
 from federation.kernel.errors import ConfigurationError
+from federation.kernel.suite import digest
 from privacy.policy.ask import Ask
 from privacy.policy.rules import Rule, read_rules
 
@@ -38,7 +39,7 @@ class Policies:
     """The rules of one institution, parsed and checked once.
 
     Equal questions are decided once (`decide`); the decision depends on the question alone, so that none that is kept can be out of date:
-    changed rules are another `Policies`.
+    changed rules are another `Policies`. fingerprint: SHA-256 of schema and rules, hexadecimal, by which a log says what decided.
     """
 
     def __init__(self, schema: cedarpy.Schema, rules: Iterable[Rule]) -> None:
@@ -48,7 +49,8 @@ class Policies:
         self._order: Final = {rule.id: at for at, rule in enumerate(self.rules)}
         self._set: Final = cedarpy.PolicySet.from_str("\n".join(rule.text for rule in self.rules))
         self._no_entities: Final = cedarpy.Entities.from_json_str("[]", schema)
-        self.decide: Final = lru_cache(maxsize=REMEMBERED)(self.decide_anew)
+        self._remembered: Final = lru_cache(maxsize=REMEMBERED)(self.decide_anew)
+        self.fingerprint: Final = digest("policy", str(schema), *(part for rule in self.rules for part in (rule.file, rule.text))).hex()
 
     @staticmethod
     def from_texts(schema: str, files: Mapping[str, str]) -> Policies:
@@ -74,6 +76,10 @@ class Policies:
         if name not in self._by_id:
             raise ConfigurationError(f"rule {name}", "is not among the policies", "`creditfed node policy show` lists them.")
         return self._by_id[name]
+
+    def decide(self, ask: Ask) -> Decision:
+        """The answer to one question. Raises ConfigurationError where question and schema do not fit, which is a fault of the program."""
+        return self._remembered(ask)
 
     def decide_anew(self, ask: Ask) -> Decision:
         """What `decide` answers, evaluated again."""

@@ -55,7 +55,7 @@ def read_texts(folder: Path) -> dict[str, str]:
                 "Put NAME.cedar into the folder, or move it away.",
             )
         try:
-            found[path.name] = path.read_text(encoding="utf-8")
+            found[path.name] = path.read_text(encoding="utf-8-sig")
         except UnicodeDecodeError:
             raise ConfigurationError(path.name, "is not UTF-8", "Save it as UTF-8.") from None
         except OSError as error:

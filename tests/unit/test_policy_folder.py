@@ -85,6 +85,12 @@ def test_a_semicolon_in_a_comment_or_a_text_ends_no_rule(tmp_path):
     assert [(rule.id, rule.line) for rule in load_policies(tmp_path).rules] == [("mine", 4), ("second", 10)]
 
 
+@pytest.mark.parametrize("change", [lambda text: "\ufeff" + text, lambda text: text.replace("\n", "\r\n"), str.rstrip])
+def test_an_editor_of_another_system_changes_no_rule(tmp_path, change):
+    (tmp_path / "own.cedar").write_bytes(change(GOOD).encode())
+    assert [(rule.id, rule.line) for rule in load_policies(tmp_path).rules] == [("mine", 3)]
+
+
 def test_two_rules_of_one_id_are_refused(tmp_path):
     (tmp_path / "a.cedar").write_text(GOOD)
     (tmp_path / "b.cedar").write_text(GOOD)
