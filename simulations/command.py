@@ -13,6 +13,8 @@ os.environ.setdefault("FLWR_DISABLE_UPDATE_CHECK", "1")
 
 import typer
 
+from clients.audit_commands import app as audit_app
+
 app = typer.Typer(
     name="creditfed", no_args_is_help=True, add_completion=False, rich_markup_mode="markdown", pretty_exceptions_enable=False,
     help="""One exact credit model from a bank, a platform and a tax bureau that show each other no record.
@@ -34,6 +36,7 @@ run/report.html: what came of it, and what each party learned. For your own tabl
 )  # fmt: skip
 world_app = typer.Typer(no_args_is_help=True, help="An economy of firms with known causes of default, to try everything on.")
 app.add_typer(world_app, name="world")
+app.add_typer(audit_app, name="audit")
 
 
 @app.command()

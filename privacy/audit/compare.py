@@ -1,0 +1,116 @@
+"""Several parties' accounts of one run: they ran the same thing, what one sent the other received, and each one's log is the one it showed.
+
+The logs are verified together first (`verify_together`): the heads that a party saw of another must be in the other's log. Then the entries of
+the run are compared (`compare`): manifest, session, signatures, digests of messages stage by stage.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import combinations, permutations
+from typing import Literal
+
+from privacy.audit.entry import Entry
+from privacy.audit.findings import Report
+from privacy.audit.heads import SignedHead, heads_in
+from privacy.audit.lines import entries
+from privacy.audit.verify import Log, verify
+
+Subject = Literal["manifest", "session", "signature", "messages", "head"]
+_Told = dict[tuple[str, ...], frozenset[tuple[object, ...]]]
+
+
+@dataclass(frozen=True)
+class Account:
+    """What one party's log says of a run. key: its identity key, hexadecimal; entries: of this run, in order."""
+
+    party: str
+    key: str
+    entries: tuple[Entry, ...]
+
+    def of(self, kind: str) -> tuple[Entry, ...]:
+        """The entries of one kind."""
+        return tuple(entry for entry in self.entries if entry.kind == kind)
+
+
+@dataclass(frozen=True)
+class Difference:
+    """Where accounts disagree. parties: whose; what: the stage or party concerned and how, without any fact's content."""
+
+    subject: Subject
+    parties: tuple[str, ...]
+    what: str
+
+    def __str__(self) -> str:
+        return f"{self.subject}: {' and '.join(self.parties)}: {self.what}"
+
+
+def verify_together(logs: Sequence[Log], keys: Mapping[str, Collection[bytes]] | None = None) -> tuple[Report, ...]:
+    """A report on each log, checked against the heads that all the others hold of it. keys: of each log by its name, or None (see `verify`)."""
+    held: dict[str, list[SignedHead]] = {log.name: heads_in(entries(log.lines())) for log in logs}
+    return tuple(
+        verify(log, None if keys is None else keys[log.name], [head for name, seen in held.items() if name != log.name for head in seen])
+        for log in logs
+    )
+
+
+def account(log: Log, report: Report, run: str) -> Account:
+    """A log's account of a run."""
+    key = report.head.key.hex() if report.head is not None else ""
+    return Account(report.party, key, tuple(entry for entry in entries(log.lines()) if entry.run == run))
+
+
+def compare(accounts: Sequence[Account]) -> tuple[Difference, ...]:
+    """Where the accounts of one run disagree; empty where they agree. An account without entries of the run is left out."""
+    there = [account for account in accounts if account.entries]
+    found: list[Difference] = []
+    for first, second in combinations(there, 2):
+        found += _same("manifest", first, second, lambda of: _told(of, ("session",), (), ("manifest",)))
+        found += _same("session", first, second, lambda of: _told(of, ("session",), (), ("session",)))
+        found += _same("signature", first, second, lambda of: _told(of, ("approval",), ("party",), ("manifest", "signature")))
+    for sender, receiver in permutations(there, 2):
+        found += _messages(sender, receiver)
+        opened = sender.of("session") and receiver.of("session")
+        if opened and all(entry.facts.get("key") != sender.key for entry in receiver.of("heads seen")):
+            found.append(Difference("head", (receiver.party,), f"recorded no head of the log of {sender.party} in this run"))
+    return tuple(found)
+
+
+def _told(of: Account, kinds: tuple[str, ...], place: tuple[str, ...], facts: tuple[str, ...]) -> _Told:
+    """What an account says at each place: by the facts that name the place, the facts told."""
+    told: _Told = {}
+    for entry in of.entries:
+        if entry.kind in kinds:
+            where = tuple(str(entry.facts[name]) for name in place)
+            told[where] = told.get(where, frozenset()) | {tuple(entry.facts.get(name) for name in facts)}
+    return told
+
+
+def _same(subject: Subject, first: Account, second: Account, of: Callable[[Account], _Told]) -> list[Difference]:
+    """Places of which both speak and say other things. What only one of them recorded is no contradiction."""
+    mine, theirs = of(first), of(second)
+    return [
+        Difference(subject, (first.party, second.party), f"recorded another one{f' of {where[0]}' if where else ''}")
+        for where in sorted(mine.keys() & theirs.keys())
+        if mine[where] != theirs[where]
+    ]
+
+
+def _messages(sender: Account, receiver: Account) -> list[Difference]:
+    """What one sent to the other, stage by stage. A stage that only one recorded counts where both came to the run's end."""
+    sent, received = (
+        {where: told for where, told in _told(of, (kind,), ("peer", "stage"), ("messages", "digest")).items() if where[0] == peer.party}
+        for of, kind, peer in ((sender, "sent", receiver), (receiver, "received", sender))
+    )
+    mine, theirs = ({where[1]: told for where, told in side.items()} for side in (sent, received))
+    ended = bool(sender.of("end") and receiver.of("end"))
+    parties, found = (sender.party, receiver.party), list[Difference]()
+    for stage in sorted(mine.keys() | theirs.keys()):
+        if stage in mine and stage in theirs:
+            if mine[stage] != theirs[stage]:
+                found.append(Difference("messages", parties, f"stage {stage}: what was received is not what was sent"))
+        elif ended:
+            who = receiver.party if stage in mine else sender.party
+            found.append(Difference("messages", parties, f"stage {stage}: {who} recorded nothing"))
+    return found
