@@ -13,6 +13,7 @@ from rich.table import Table
 
 from federation.kernel import suite
 from federation.kernel.errors import ConfigurationError, DataError
+from federation.kernel.role import COORDINATOR
 from privacy.audit.account import Export, log_account, run_account, to_json, to_markdown
 from privacy.audit.compare import Difference, account, compare, verify_together
 from privacy.audit.entry import Entry
@@ -89,21 +90,19 @@ def _named(log: Log) -> Log:
 
 
 def _keys_of(logs: Sequence[Log], consortium: Path) -> dict[str, list[bytes]]:
-    """The identity key of each log's party: `[[member]]` or `[[party]]` tables with name and identity."""
+    """The identity key of each log's party: the key of its `[[member]]` table, or the file's `coordinator`."""
     try:
         read: dict[str, Any] = tomllib.loads(consortium.read_text())
     except (OSError, tomllib.TOMLDecodeError):
         raise ConfigurationError(str(consortium), "not a TOML file that can be read", "Give the consortium.toml of your node.") from None
-    tables = [table for name in ("member", "party", "coordinator") for table in _tables(read.get(name))]
-    pinned = {str(table.get("name", "coordinator")): _key(str(table.get("identity", ""))) for table in tables}
+    members = [member for member in read.get("member", []) if isinstance(member, dict)] if isinstance(read.get("member"), list) else []
+    pinned = {str(member.get("name")): _key(str(member.get("key"))) for member in members}
+    if "coordinator" in read:
+        pinned[COORDINATOR] = _key(str(read["coordinator"]))
     for log in logs:
         if log.name not in pinned:
             raise ConfigurationError(str(consortium), f"no member {log.name}, whose log this says it is", "Add the member, or give --key.")
     return {log.name: [pinned[log.name]] for log in logs}
-
-
-def _tables(value: object) -> list[dict[str, Any]]:
-    return [table for table in (value if isinstance(value, list) else [value]) if isinstance(table, dict)]
 
 
 def _key(text: str) -> bytes:

@@ -33,6 +33,10 @@ class Account:
         """The entries of one kind."""
         return tuple(entry for entry in self.entries if entry.kind == kind)
 
+    def last_session(self) -> frozenset[str]:
+        """The session that was opened last, and "" for messages recorded without one."""
+        return frozenset({"", *(str(entry.facts["session"]) for entry in self.of("session")[-1:])})
+
 
 @dataclass(frozen=True)
 class Difference:
@@ -82,7 +86,7 @@ def _told(of: Account, kinds: tuple[str, ...], place: tuple[str, ...], facts: tu
     told: _Told = {}
     for entry in of.entries:
         if entry.kind in kinds:
-            where = tuple(str(entry.facts[name]) for name in place)
+            where = tuple(str(entry.facts.get(name, "")) for name in place)
             told[where] = told.get(where, frozenset()) | {tuple(entry.facts.get(name) for name in facts)}
     return told
 
@@ -98,19 +102,22 @@ def _same(subject: Subject, first: Account, second: Account, of: Callable[[Accou
 
 
 def _messages(sender: Account, receiver: Account) -> list[Difference]:
-    """What one sent to the other, stage by stage. A stage that only one recorded counts where both came to the run's end."""
-    sent, received = (
-        {where: told for where, told in _told(of, (kind,), ("peer", "stage"), ("messages", "digest")).items() if where[0] == peer.party}
-        for of, kind, peer in ((sender, "sent", receiver), (receiver, "received", sender))
-    )
-    mine, theirs = ({where[1]: told for where, told in side.items()} for side in (sent, received))
-    ended = bool(sender.of("end") and receiver.of("end"))
+    """What one sent to the other, stage by stage. What only one recorded counts in the session in which both came to the run's end."""
+    mine, theirs = _exchanged(sender, "sent"), _exchanged(receiver, "received")
+    last = sender.last_session() & receiver.last_session() if sender.of("end") and receiver.of("end") else frozenset()
     parties, found = (sender.party, receiver.party), list[Difference]()
-    for stage in sorted(mine.keys() | theirs.keys()):
-        if stage in mine and stage in theirs:
-            if mine[stage] != theirs[stage]:
+    for session, stage in sorted({place[:2] for place in (*mine, *theirs)}):
+        sent, received = mine.get((session, stage, receiver.party)), theirs.get((session, stage, sender.party))
+        if sent is not None and received is not None:
+            if sent != received:
                 found.append(Difference("messages", parties, f"stage {stage}: what was received is not what was sent"))
-        elif ended:
-            who = receiver.party if stage in mine else sender.party
-            found.append(Difference("messages", parties, f"stage {stage}: {who} recorded nothing"))
+        elif (sent or received) and session in last:
+            who, told = (receiver.party, theirs) if sent else (sender.party, mine)
+            if not any(place[:2] == (session, stage) and " " in place[2] for place in told):  # "40 institutions": one digest for all
+                found.append(Difference("messages", parties, f"stage {stage}: {who} recorded nothing"))
     return found
+
+
+def _exchanged(of: Account, kind: str) -> _Told:
+    """Messages and digests by session, stage and peer."""
+    return _told(of, (kind,), ("session", "stage", "peer"), ("messages", "digest"))

@@ -56,6 +56,7 @@ NEEDED: Final[Mapping[str, frozenset[str]]] = {
 
 MOST_FACTS, MOST_NAME, MOST_TEXT, MOST_RUN = 32, 40, 200, 64
 _NAME = re.compile(r"[a-z][a-z0-9_]*")
+_CONTROL = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
 _CHAIN = re.compile(r"[0-9a-f]{64}")
 _TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d{1,6})?(Z|\+00:00)")
 
@@ -88,7 +89,7 @@ def entry(number: int, time: str, kind: Kind, run: str, facts: Mapping[str, Fact
         raise _refused(place, "a kind that there is not", f"Kinds are {', '.join(KINDS)}.")
     if number < 0 or not _TIME.fullmatch(time):
         raise _refused(place, "a time that is not ISO 8601 in UTC, or a number below 0", "Give the clock's time as 2026-01-31T12:00:00Z.")
-    if len(run) > MOST_RUN or not run.isprintable():
+    if len(run) > MOST_RUN or _CONTROL.search(run):
         raise _refused(place, f"a run's id of more than {MOST_RUN} characters or with control characters", "Give the run's id.")
     if len(facts) > MOST_FACTS:
         raise _refused(place, f"{len(facts)} facts, more than {MOST_FACTS}", "Write several entries.")
@@ -105,7 +106,7 @@ def _check(place: str, name: str, value: Fact) -> None:
         raise _refused(place, "a fact whose name is not a short lower-case word", "Names are like rows_matched.")
     if type(value) not in (str, int, float, bool):  # a numpy scalar, or a subclass that JSON would write another way
         raise _refused(place, f"fact {name!r} is not text, a number or true or false", "Convert it.")
-    if isinstance(value, str) and (len(value) > MOST_TEXT or not value.isprintable()):
+    if isinstance(value, str) and (len(value) > MOST_TEXT or _CONTROL.search(value)):
         raise _refused(place, f"fact {name!r} has more than {MOST_TEXT} characters or control characters", "Write a count or a digest.")
     if isinstance(value, float) and not math.isfinite(value):
         raise _refused(place, f"fact {name!r} is not finite", "Leave it out.")

@@ -121,6 +121,26 @@ def test_a_stage_that_one_side_did_not_record_is_no_difference_in_a_run_that_was
     assert differences(market(tmp_path, only("bank", "received"), end=False)) == ()
 
 
+def test_what_a_former_session_lacks_is_no_difference_and_what_the_last_lacks_is(tmp_path: Path) -> None:
+    def change(name: str, kind: str, facts: dict[str, Any]) -> dict[str, Any] | None:
+        if kind not in ("sent", "received"):
+            return facts
+        session = "0e" * 32 if facts["stage"] == "align" else "bb" * 32
+        return None if name == "bank" and kind == "received" and session == former else facts | {"session": session}
+
+    former = "0e" * 32
+    assert differences(market(tmp_path / "former", change)) == ()
+    former = "bb" * 32
+    assert {difference.what for difference in differences(market(tmp_path / "last", change))} == {"stage fit 1: bank recorded nothing"}
+
+
+def test_one_digest_for_many_institutions_is_compared_with_none(tmp_path: Path) -> None:
+    def change(name: str, kind: str, facts: dict[str, Any]) -> dict[str, Any] | None:
+        return facts | {"peer": "2 institutions"} if name == "bank" and kind == "sent" else facts
+
+    assert differences(market(tmp_path, change)) == ()
+
+
 def test_a_head_that_was_not_exchanged_is_found(tmp_path: Path) -> None:
     found = differences(market(tmp_path, greet=False))
     assert {difference.subject for difference in found} == {"head"} and len(found) == 6
@@ -142,7 +162,7 @@ def test_a_log_written_anew_is_found_by_the_heads_in_the_others_logs(tmp_path: P
 @pytest.fixture
 def homes(tmp_path: Path) -> dict[str, Path]:
     (tmp_path / "consortium.toml").write_text(
-        tomli_w.dumps({"member": [{"name": name, "identity": key.hex()} for name, key in PUBLICS.items()]})
+        tomli_w.dumps({"member": [{"name": name, "key": key.hex()} for name, key in PUBLICS.items()]})
     )
     return market(tmp_path)
 
@@ -176,7 +196,7 @@ def test_what_is_no_log_or_no_key_is_said(homes: dict[str, Path], tmp_path: Path
     ):
         with pytest.raises(ConfigurationError):
             verify_log(path, keys, consortium, [])
-    (tmp_path / "small.toml").write_text(tomli_w.dumps({"member": [{"name": "tax", "identity": PUBLICS["tax"].hex()}]}))
+    (tmp_path / "small.toml").write_text(tomli_w.dumps({"member": [{"name": "tax", "key": PUBLICS["tax"].hex()}]}))
     with pytest.raises(ConfigurationError, match="no member bank"):
         verify_log(homes["bank"], [], tmp_path / "small.toml", [])
     with pytest.raises(ConfigurationError, match="two logs"):

@@ -46,7 +46,7 @@ def test_what_is_no_entry_is_refused_without_its_content(name: str) -> None:
 
 
 def test_control_good_entries_are_taken() -> None:
-    facts = {"text": "事由", "count": (1 << 63) - 1, "rate": 0.1, "yes": True}
+    facts = {"text": "事由　甲", "count": (1 << 63) - 1, "rate": 0.1, "yes": True}
     assert made(facts=facts).facts == facts
     assert made(time="2026-01-31T12:00:00.123456+00:00").number == 0
 
