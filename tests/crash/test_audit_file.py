@@ -254,10 +254,10 @@ def test_nothing_synced_is_lost_to_kill_9(tmp_path: Path) -> None:
     assert lost == 0
 
 
-def forked_kills(tmp_path: Path, kills: int, seed: int, every: int = 1, longest: float = 0.02) -> tuple[int, int]:
+def forked_kills(tmp_path: Path, kills: int, seed: int, every: int = 1, reports: int = 0) -> tuple[int, int]:
     """The same from a warm process: many more kills. Returns synced entries lost, and logs that did not verify after the next opening.
 
-    every: after so many kills the log is opened, signed and verified; longest: seconds until a kill.
+    every: after so many kills the log is opened, signed and verified; reports: of synced entries, to wait for before the kill.
     """
     draw, lost, unsound = random.Random(seed), 0, 0
     for attempt in range(kills):
@@ -276,11 +276,14 @@ def forked_kills(tmp_path: Path, kills: int, seed: int, every: int = 1, longest:
             finally:
                 os._exit(1)
         os.close(writable)
-        time.sleep(draw.random() * longest)
+        taken = b""
+        while taken.count(b"\n") < reports and (piece := os.read(readable, 1 << 12)):
+            taken += piece
+        time.sleep(draw.random() * (0.001 if reports else 0.02))
         os.kill(child, signal.SIGKILL)
         os.waitpid(child, 0)
-        with os.fdopen(readable) as reports:
-            synced = [int(line) for line in reports if line.endswith("\n")]
+        with os.fdopen(readable) as rest:
+            synced = [int(line) for line in (taken.decode() + rest.read()).splitlines(keepends=True) if line.endswith("\n")]
         numbers = [entry.number for entry in audit_file(tmp_path / "audit").entries()]
         lost += sum(number >= len(numbers) for number in synced)
         if attempt % every == every - 1:
@@ -314,4 +317,4 @@ def test_control_a_log_that_writes_ten_lines_at_once_loses_some(tmp_path: Path, 
             held.clear()
 
     monkeypatch.setattr(module, "_write_whole", later)
-    assert sum(forked_kills(tmp_path / str(part), 1, part, every=100, longest=0.1)[0] for part in range(8)) > 0
+    assert sum(forked_kills(tmp_path / str(part), 1, part, every=100, reports=2)[0] for part in range(8)) > 0
