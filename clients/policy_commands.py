@@ -60,10 +60,10 @@ def run_cases(
 def show(policies: Folder = None) -> None:
     """List the rules in words: what each permits or forbids, and where it is written."""
     from rich.console import Console
-    from rich.table import Table
+    from rich.table import Column, Table
 
     rules = _policies(policies).rules
-    table = Table("rule", "", "why", "where")
+    table = Table(Column("rule", no_wrap=True), "", "why", "where")
     for rule in rules:
         table.add_row(rule.id, rule.tree.effect, rule.why, rule.place)
     Console().print(table)
@@ -103,11 +103,11 @@ def _expected(case: Case) -> str:
 
 def _print_table(outcomes: list[Outcome]) -> None:
     from rich.console import Console
-    from rich.table import Table
+    from rich.table import Column, Table
 
     if not outcomes:
         return
-    table = Table("", "case", "decided", "by")
+    table = Table("", "case", "decided", Column("by", overflow="fold"))
     for outcome in outcomes:
         answer = "allow" if outcome.decision.allowed else "deny"
         table.add_row(

@@ -185,7 +185,7 @@ def test_check_and_show(tmp_path):
     found = invoke("check", tmp_path)
     assert found.exit_code == 0
     assert f"{len(default_policies().rules)} rules in 5 files" in found.output
-    shown = invoke("show", "--policies", tmp_path)
+    shown = CliRunner().invoke(policy_app, ["show", "--policies", str(tmp_path)], env={"COLUMNS": "80"})
     assert shown.exit_code == 0
     assert all(rule.id in shown.output for rule in default_policies().rules)
     (tmp_path / "empty").mkdir()
