@@ -1,0 +1,21 @@
+"""How many parameters a released model may have for its rows.
+
+Coefficients of an exact fit are equations in the rows: p of them, released with an information matrix or over several fits, can be solved for
+rows where these are few (`privacy.contracts.banks` has measured cases). A model of as many parameters as rows repeats its data.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from privacy.disclosure.release import refusal
+
+ROWS_PER_PARAMETER: Final = 10.0
+"""The default; also the usual rule of thumb for events per variable (Peduzzi et al. 1996), there for another reason."""
+
+
+def require_rows(parameters: int, rows: int, rows_per_parameter: float = ROWS_PER_PARAMETER) -> None:
+    """Raises PolicyRefusal (code disclosure) where a model has fewer rows for each released parameter. rows: of the fit, over all who put in."""
+    if parameters > 0 and rows < parameters * rows_per_parameter:
+        what = f"the model has fewer than {rows_per_parameter:g} rows for each of its {parameters} parameters (rule: parameters per row)"
+        raise refusal(what, "Nothing was released. Use fewer columns or bins, or more rows.")
