@@ -5,12 +5,13 @@ word of the code spanned by the sets' indicators over the rationals, and its wei
 is dangerous if some word with a_R = 1 has a weight of 1 to `least` - 1. Finding a lightest word is NP-hard in general (Chin and Ozsoyoglu 1982
 audit exact sums; Vardy 1997), but here `least` is small, and the argument of Brouwer and Zimmermann decides nearly always:
 
-    Rows that no release tells apart form an atom. A set of atoms on which the earlier releases have full rank is an information set: just one
-    word with a_R = 1 is zero on all of it. A word that is not among those found on disjoint information sets B_1 .. B_k is nonzero on
-    an atom of each, so it weighs at least sum_j (lightest atom of B_j). Once that reaches `least`, every small word has been looked at.
+    A set of rows on which the earlier releases have full rank is an information set: just one word with a_R = 1 is zero on all of it. Take
+    `least` information sets without a row in common. A word that is zero on none of them has a row in each, and so weighs `least` at least. So
+    the lightest word is one of those found, or not small.
 
-Heavy atoms are taken first: where those of `least` firms already have full rank, one information set proves the release safe against all
-combinations of all earlier releases. Where disjoint sets run out first, the answer is that nothing is proven.
+Rows that no release tells apart form an atom; an atom of w rows stands in for w information sets, and one of `least` rows in all. Heavy atoms
+are taken first: where those of `least` firms already have full rank, one information set proves the release safe against all combinations of
+all earlier releases. Where rows run out first, the answer is that nothing is proven.
 
 Arithmetic is modulo p = 2^31 - 1. A set that is independent modulo p is so over the rationals, and a word cannot weigh more modulo p than it
 does over them. So no small word is missed but one whose whole-number coefficient of R is a multiple of p, which takes dozens of releases
@@ -82,12 +83,14 @@ def small_word(
     """A word of weight 1 to `least` - 1 in which `asked` stands; None where there is none; `Unproven` where that is open.
 
     earlier: (m, k) 0.0 and 1.0; asked: (k,); weights: (k,) firms of each atom; firms_of: firms of a choice of atoms, (k,). rows_of_a_firm: the
-    most that one firm has; a firm with rows in atoms of several information sets counts once, and so the sum above is divided by it.
+    most that one firm has; it may be in so many atoms and counts once, so that so many times the information sets are needed.
     """
-    order = np.argsort(-weights, kind="stable")
-    rank, total, most = None, 0, 0
-    for _ in range(least):
-        chosen, combine = _information_set(earlier, order)
+    enough = least * rows_of_a_firm
+    left = np.where(weights >= least, enough, weights)
+    rank, reached = None, 0
+    while reached < enough:
+        order = np.argsort(-left, kind="stable")
+        chosen, combine = _information_set(earlier, order[left[order] > 0])
         rank = len(chosen) if rank is None else rank
         if len(chosen) < rank:
             return Unproven()
@@ -95,12 +98,10 @@ def small_word(
         support = np.mod(asked - shares.astype(np.float64) @ earlier, PRIME) != 0
         if 0 < firms_of(support) < least:
             return Word(tuple(np.flatnonzero(shares).tolist()))
-        lightest = int(weights[chosen].min(initial=least))
-        total, most = total + lightest, max(most, lightest)
-        if max(most, total // rows_of_a_firm) >= least:
-            return None
-        order = order[~np.isin(order, chosen)]
-    return Unproven()
+        times = int(left[chosen].min(initial=enough))
+        reached += times
+        left[chosen] -= np.where(weights[chosen] >= least, 0, times)
+    return None
 
 
 def _information_set(code: Floats, order: NDArray[np.intp]) -> tuple[NDArray[np.intp], Whole]:

@@ -10,7 +10,8 @@ The same run minus one firm gives that firm's values as the difference of two su
 and what it does not:
 
     repeat        just the rows of an earlier release with that column: nothing new is told
-    refit         within one approved study, rows that differ in a few firms: its approval covers the difference, its limit bounds how many
+    refit         within one approved study, rows that differ in a few firms: its approval covers what these differences tell, of all of the
+                  study's columns, and its limit bounds how many there are
     small bank    a release or an earlier one of fewer firms than the cohort is compared pair by pair alone: in a sum over banks its own total
                   is not seen, and how many rows the sum has is judged there
 
@@ -24,8 +25,9 @@ fewer firms than the cohort, what the difference is in firms that the asker know
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field, replace
+from itertools import combinations
 
 import numpy as np
 from numpy.typing import NDArray
@@ -117,7 +119,7 @@ class ReleaseLedger:
 @dataclass(frozen=True, eq=False)
 class _Comparison:
     """A release beside the earlier ones that share a column with it. All bits are over `rows` rows; firm: (rows,) number of each row's firm,
-    None where every row is one; rows_of_a_firm: the most that one has.
+    None where every row is one; rows_of_a_firm: the most that one has; of_study: all releases of each study, the asked one among them.
     """
 
     asked: Release
@@ -127,39 +129,44 @@ class _Comparison:
     rows_of_a_firm: int
     members: Bits
     earlier: tuple[Entry, ...]
+    of_study: Mapping[str, Mapping[bytes, Bits]]
 
     @classmethod
     def of(cls, ledger: ReleaseLedger, asked: Release, least: int) -> _Comparison:
         grown, members = ledger._placed(asked)  # noqa: SLF001  # one idea, two classes
-        columns = set(asked.columns)
-        earlier = tuple(
-            replace(entry, members=np.pad(entry.members, (0, len(members) - len(entry.members))))
-            for entry in ledger.entries
-            if not columns.isdisjoint(entry.columns)
-        )
-        if np.array_equal(grown.rows, grown.firms):
-            return cls(asked, least, len(grown.rows), None, 1, members, earlier)
-        _, firm, counts = np.unique(grown.firms, return_inverse=True, return_counts=True)
-        return cls(asked, least, len(grown.rows), firm.astype(np.int64), int(counts.max(initial=1)), members, earlier)
+        of_study: dict[str, dict[bytes, Bits]] = {asked.study.name: {members.tobytes(): members}} if asked.study else {}
+        earlier = []
+        for entry in ledger.entries:
+            bits = np.pad(entry.members, (0, len(members) - len(entry.members)))
+            if entry.study is not None:
+                of_study.setdefault(entry.study, {})[bits.tobytes()] = bits
+            if not entry.columns.isdisjoint(asked.columns):
+                earlier.append(replace(entry, members=bits))
+        firm, most = None, 1
+        if not np.array_equal(grown.rows, grown.firms):
+            _, firm, counts = np.unique(grown.firms, return_inverse=True, return_counts=True)
+            most = int(counts.max(initial=1))
+        return cls(asked, least, len(grown.rows), firm, most, members, tuple(earlier), of_study)
 
     def require_no_close_one(self) -> None:
-        """No earlier release outside the study differs in a few firms."""
+        """No earlier release differs in a few firms, but for those in which releases of the same study differ anyway."""
+        told = self._told({self.asked.study.name} if self.asked.study else set())
         for entry in self.earlier:
-            if not self._same_study(entry) and self._few(entry.members ^ self.members):
+            if self._few((entry.members ^ self.members) & ~told):
                 what = f"the rows differ from those of run {entry.run!r} in fewer firms than the minimum cohort (rule: difference)"
                 raise refusal(what, _WAIT)
 
     def require_no_combination(self) -> None:
-        """No combination of earlier releases with a column in common and this one tells of a few firms."""
+        """No combination of earlier releases with a column in common and this one tells of a few firms that no study has told of."""
+        told = self._told(set(self.of_study))
+        asked = self.members & ~told
         for together in self._by_column():
-            told = self._told(together)
             sets = {bits.tobytes(): (entry.run, bits) for entry in together if not self._below(bits := entry.members & ~told)}
-            asked = self.members & ~told
             if self._below(asked) or asked.tobytes() in sets:
                 continue
             runs = [run for run, _ in sets.values()]
             found = atoms([*(bits for _, bits in sets.values()), asked], self.firm, self.rows)
-            firms_of = self._firms_of(found.of_row)
+            firms_of = _Firms(found.of_row, self.firm, self.least * self.rows_of_a_firm)
             word = small_word(found.patterns[:-1], found.patterns[-1], found.weights, self.least, firms_of, self.rows_of_a_firm)
             if isinstance(word, Unproven):
                 what = "it cannot be shown that with earlier releases it tells of no fewer firms than the minimum cohort (rule: unproven)"
@@ -180,25 +187,14 @@ class _Comparison:
             if not any(places < others for others in sets):
                 yield tuple(self.earlier[place] for place in sorted(places))
 
-    def _told(self, together: Iterable[Entry]) -> Bits:
-        """Rows by which releases of one study differ where these are few: what a refit tells, and its approval covers."""
+    def _told(self, studies: Collection[str]) -> Bits:
+        """Rows by which releases of one study differ where these are few: what its refits tell, and its approval covers."""
         told = np.zeros_like(self.members)
-        studies: dict[str, dict[bytes, Bits]] = {}
-        if self.asked.study is not None:
-            studies[self.asked.study.name] = {self.members.tobytes(): self.members}
-        for entry in together:
-            if entry.study is not None:
-                studies.setdefault(entry.study, {})[entry.members.tobytes()] = entry.members
-        for sets in studies.values():
-            of_study = list(sets.values())
-            for place, bits in enumerate(of_study):
-                for others in of_study[:place]:
-                    if self._few(differ := bits ^ others):
-                        told |= differ
+        for study in studies:
+            for one, other in combinations(self.of_study[study].values(), 2):
+                if self._few(differ := one ^ other):
+                    told |= differ
         return told
-
-    def _same_study(self, entry: Entry) -> bool:
-        return self.asked.study is not None and entry.study == self.asked.study.name
 
     def _few(self, bits: Bits) -> bool:
         """Whether rows are those of 1 to `least` - 1 firms."""
@@ -210,9 +206,6 @@ class _Comparison:
         if self.firm is None or rows < self.least or rows >= self.least * self.rows_of_a_firm:
             return rows < self.least * (1 if self.firm is None else self.rows_of_a_firm)
         return len(np.unique(self.firm[_unpacked(bits, self.rows)])) < self.least
-
-    def _firms_of(self, of_row: NDArray[np.intp]) -> _Firms:
-        return _Firms(of_row, self.firm, self.least * self.rows_of_a_firm)
 
 
 @dataclass(frozen=True, eq=False)

@@ -12,6 +12,7 @@ from federation.kernel.errors import AbortCode, PolicyRefusal
 from privacy.attacks.differencing import combined, left_out, telling, totals
 from privacy.disclosure.differencing import ReleaseLedger
 from privacy.disclosure.release import Release, Study
+from simulations.analyst import Analyst, Book
 
 COHORT = 10
 
@@ -237,6 +238,32 @@ def test_a_bank_with_fewer_rows_than_the_cohort_is_not_refused_for_that_but_for_
     assert refused(ledger, asked(rows[:7])) is not None and refused(ledger, asked(rows[:5])) is not None
     assert refused(ledger, asked(rows[:16])) is None
     assert refused(ledger, asked(rows[10:20])) is None
+
+
+def test_a_refit_is_admitted_where_the_study_and_an_outside_release_began_with_the_same_rows():
+    """The difference from the outside release is one that the study tells anyway."""
+    rng = np.random.default_rng(21)
+    rows, study = hashes(rng, 300), Study("spring", 10)
+    ledger = ReleaseLedger().with_release("outside", asked(rows))
+    ledger.admit(first := asked(rows, ("turnover", "age"), study=study), COHORT)
+    ledger = ledger.with_release("first", first)
+    assert refused(ledger, asked(rows[1:], study=study)) is None
+    ledger = ledger.with_release("refit", asked(rows[1:], study=study))
+    assert "'outside'" in refused(ledger, asked(rows[2:])), "outside the study it is a difference as ever"
+
+
+@pytest.mark.parametrize("questions", [80, pytest.param(200, marks=pytest.mark.slow)])
+def test_an_honest_analyst_is_held_up_only_where_a_fit_is_done_again_outside_its_study(questions):
+    rng = np.random.default_rng(3)
+    ledger, turned_down = ReleaseLedger(), []
+    for place, question in enumerate(Analyst(rng, Book.drawn(rng, 20_000)).year()[:questions]):
+        if refused(ledger, question.release) is None:
+            ledger = ledger.with_release(str(place), question.release)
+        else:
+            turned_down.append(question.sort)
+    print(f"{questions - len(turned_down)} of {questions} admitted")
+    assert set(turned_down) <= {"refit outside", "repeat"}, "a repeat of what was turned down is turned down as well"
+    assert len(turned_down) <= 0.05 * questions
 
 
 def test_what_is_forgotten_leaves_no_row_behind_and_changes_no_other_answer():
