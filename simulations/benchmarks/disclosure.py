@@ -95,12 +95,9 @@ def cost(rows: int, releases: int) -> None:
         file.check("whole", whole, COHORT)
         against_all = time.perf_counter() - began
         size = (Path(folder) / "releases.sqlite").stat().st_size
-    print(
-        f"{releases} releases of up to {rows:,} rows on {os.cpu_count()} cores: hashing {hashing:.1f} s; the last release checked in {checking:.1f} s,"
-    )
-    print(
-        f"    recorded in {recording:.1f} s; one of all rows checked against all of them in {against_all:.1f} s; file {size / 1e6:.0f} MB"
-    )
+    print(f"time, {releases} releases of up to {rows:,} rows, {os.cpu_count()} cores: ids hashed in {hashing:.1f} s, the last release")
+    print(f"    checked in {checking:.1f} s and recorded in {recording:.1f} s; all rows against all releases {against_all:.1f} s")
+    print(f"    file {size / 1e6:.0f} MB")
 
 
 def main() -> None:
