@@ -65,6 +65,8 @@ class BudgetFile:
             self._db.execute("PRAGMA journal_mode = WAL")
             self._db.execute("PRAGMA synchronous = FULL")
             self._db.execute(_SCHEMA)
+            # a process killed between write and sync leaves records that are read but might not survive a power cut: sync them now
+            self._db.execute("PRAGMA wal_checkpoint(PASSIVE)")
 
     def reserve(self, run: str, dataset: str, purpose: str, cost: Cost) -> Reservation:
         """All that a run may cost, before it begins. Raises PolicyRefusal with what was asked and what is left."""

@@ -127,6 +127,29 @@ def test_every_change_is_synced_before_the_call_returns_and_control_without_full
     assert not any(synced_before_leaving(tmp_path / "weak" / "ledger.db", "weak") if (tmp_path / "weak").mkdir() is None else [])
 
 
+_OPENED = """
+import os, sys
+from pathlib import Path
+from privacy.store.budget_file import BudgetFile
+file = BudgetFile(Path(sys.argv[1]))
+os.write(2, b"left " + str(len(file.history())).encode())
+"""
+
+
+@pytest.mark.skipif(shutil.which("strace") is None, reason="strace is not installed")
+def test_what_a_killed_process_wrote_and_did_not_sync_is_synced_when_the_ledger_is_opened(tmp_path):
+    file = opened(tmp_path)
+    file.reserve("a", "loans", "decide", ONE)
+    (tmp_path / "after").mkdir()
+    for name in ("ledger.db", "ledger.db-wal"):  # as the page cache has them, with no process that holds them
+        shutil.copy(tmp_path / "budget" / name, tmp_path / "after" / name)
+    trace = tmp_path / "trace"
+    command = ["strace", "-f", "-y", "-qq", "-e", "trace=write,fsync,fdatasync", "-o", str(trace)]
+    subprocess.run([*command, sys.executable, "-c", _OPENED, str(tmp_path / "after" / "ledger.db")], check=True, capture_output=True)
+    before, _, after = trace.read_text().partition('"left ')
+    assert after.startswith("2") and re.search(r"f(data)?sync\([^)]*after/ledger.db-wal", before)
+
+
 def _reserve(path: str, name: str, count: int, answer) -> None:
     file, made = BudgetFile(Path(path)), 0
     for number in range(count):
