@@ -70,6 +70,15 @@ def normalise(ids: Sequence[str], kind: Kind, where: str = "identifiers") -> lis
     return spelled
 
 
+def in_any_kind(ids: Sequence[str]) -> list[str]:
+    """The ids in a spelling that does not depend on what they are declared to be: a valid code as "uscc" spells it, others as "any" does.
+
+    In the order given, with repeats; "" for what is no id. Normalised ids of either kind come out the same as the raw ones.
+    """
+    codes = [_spelled(text, "uscc") for text in ids]
+    return [code if good else _spelled(text, "any") for text, code, good in zip(ids, codes, _passes(codes).tolist(), strict=True)]
+
+
 def refuse_duplicates(keys: Sequence[str] | Sequence[bytes], where: str) -> None:
     """Raises DataError, with counts and the first row numbers, where a key occurs more than once."""
     if len(set(keys)) == len(keys):
