@@ -101,8 +101,8 @@ def _explained(known: Explanation, institution: str, now: int) -> Iterator[str]:
         state = f"done on {date_of(request.done)}" if request.done is not None else f"to be done by {to_date(request.due)}"
         yield f"- You asked for deletion on {date_of(request.at)}: {state}."
     yield ""
-    yield "Each institution computed on its own records and handed none over. What the others learned in a run is written down: you may ask for it."
-    yield "You may withdraw your consent at any time, ask for deletion, for the reasons of a decision about you, and for a person to decide it."
+    yield "Each institution computed on its own records and handed none over. What others learned in a run is written down: ask for it."
+    yield "You may withdraw your consent at any time, ask for deletion, learn the reasons of a decision about you, and have a person decide it."
 
 
 def erase_text(request: EraseRequest, listed: Sequence[Deletion]) -> str:

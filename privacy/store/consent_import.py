@@ -1,6 +1,6 @@
 """Consents from a CSV file or a database: every row is checked before the ledger keeps any; a bad row is told by number and rule.
 
-Columns: id, purpose, columns (names) or levels (the highest) or both, recipients, from, until, evidence. Several names in a cell are joined by ";".
+Columns: id, purpose, columns (names) or levels (the highest) or both, recipients, from, until, evidence. Names in a cell are joined by ";".
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ def import_sql(ledger: ConsentLedger, url: str, query: str, now: str, progress: 
             if not found.returns_rows:
                 raise ConfigurationError(where, "the query gives no rows (rule: one SELECT)", "Give a query that reads.")
             check_header(list(found.keys()), where)
-            return ledger.import_rows(_checked(where, found.mappings()), now, progress)
+            return ledger.import_rows(_checked(where, (dict(row) for row in found.mappings())), now, progress)
     finally:
         engine.dispose()
 
@@ -69,7 +69,7 @@ def _checked(where: str, rows: Iterable[Mapping[str, object] | None]) -> Iterato
     """The rows up to the first bad one; the others are read for their faults alone. Raises DataError at the end."""
     faults: defaultdict[str, list[int]] = defaultdict(list)
     number = 0
-    for number, cells in enumerate(rows, 1):  # noqa: B007  # counted after the loop too
+    for number, cells in enumerate(rows, 1):
         row = "as many cells as the header has" if cells is None else read_row(cells)
         if isinstance(row, str):
             faults[row].append(number)

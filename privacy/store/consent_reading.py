@@ -69,8 +69,8 @@ def withdrawn_at(connection: sa.Connection, subjects: Sequence[bytes] | None) ->
     for same in (grants.c.subject == withdrawals.c.subject, grants.c.evidence == withdrawals.c.evidence):
         joined = sa.select(*columns).select_from(grants.join(withdrawals, same))
         for rows in _partitions(connection, joined, subjects):
-            for number, subject, evidence, start, revision, *withdrawal in rows:
-                end = Withdrawal(*withdrawal)
+            for number, subject, evidence, start, revision, ended, under, at, recorded in rows:
+                end = Withdrawal(ended, under, at, recorded)
                 if end.ends(subject, evidence, start, revision):
                     found[number] = min(end.at, found.get(number, FOREVER))
     return found
@@ -89,7 +89,7 @@ def touched(connection: sa.Connection, window: Window) -> tuple[set[bytes], set[
     return left, {bytes(subject) for subject in connection.scalars(over)}
 
 
-def _partitions(connection: sa.Connection, chosen: sa.Select[Any], subjects: Sequence[bytes] | None) -> Iterator[Sequence[sa.Row[Any]]]:
+def _partitions(connection: sa.Connection, chosen: sa.Select[Any], subjects: Sequence[bytes] | None) -> Iterator[Sequence[Any]]:
     """The rows in pieces: of all subjects in one statement, of some in several."""
     if subjects is None:
         yield from connection.execute(chosen.execution_options(yield_per=_PIECE)).partitions()
@@ -98,7 +98,7 @@ def _partitions(connection: sa.Connection, chosen: sa.Select[Any], subjects: Seq
         yield connection.execute(chosen.where(grants.c.subject.in_(subjects[start : start + _CHUNK]))).all()
 
 
-def _piece(rows: Sequence[sa.Row[Any]], places: dict[bytes, int] | None) -> np.ndarray[Any, np.dtype[np.int64]]:
+def _piece(rows: Sequence[Any], places: dict[bytes, int] | None) -> np.ndarray[Any, np.dtype[np.int64]]:
     """(5, k): number, position, terms, start, until; rows of nobody in `places` are left out."""
     if not rows:
         return np.empty((5, 0), np.int64)

@@ -1,0 +1,161 @@
+"""`creditfed node consent`: import, withdraw, show, explain, erase. Identifiers come from files or standard input, never from the command line,
+which shells and process lists keep.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from clients.consent import audited, utc_now
+from clients.home import Home
+from federation.kernel.errors import ConfigurationError
+from privacy.consent.days import moment, to_date
+from privacy.consent.rights import erase_text, explain_text
+from privacy.store.consent_import import import_csv, import_sql
+from privacy.store.consent_ledger import ConsentLedger
+
+consent_app = typer.Typer(
+    no_args_is_help=True, rich_markup_mode="markdown", help="Who consented to what, who withdrew, and what a person may ask (PIPL)."
+)
+
+HomeFolder = Annotated[Path, typer.Option("--home", metavar="DIR", help="The node's folder, with node.toml and keys/.")]
+IdFile = Annotated[Path | None, typer.Option("--ids", metavar="FILE", help="A text file, one identifier a line.", show_default=False)]
+IdStdin = Annotated[bool, typer.Option("--id-stdin", help="Read identifiers from standard input, one a line.")]
+
+
+@consent_app.command("import")
+def import_consents(
+    home: HomeFolder,
+    file: Annotated[Path | None, typer.Argument(metavar="[FILE]", help="CSV, UTF-8, with a header.", show_default=False)] = None,
+    sql: Annotated[
+        str | None,
+        typer.Option("--sql", metavar="URL", envvar="CREDITFED_CONSENT_SQL", help="A database instead of a file.", show_default=False),
+    ] = None,
+    query: Annotated[str | None, typer.Option("--query", metavar="SQL", help="One SELECT, for --sql.", show_default=False)] = None,
+) -> None:
+    """Record consents, all or none.
+
+    Columns: id, purpose, columns (names) or levels (the highest) or both, recipients, from, until, evidence; names in a cell are joined by ";".
+    Days are the first and the last on which the consent holds. The same file may be imported again: what is known is not repeated, and what
+    was withdrawn stays withdrawn.
+    """
+    if (file is None) == (sql is None) or (sql is None) != (query is None):
+        raise ConfigurationError("consent import", "it takes either a FILE, or --sql with --query", "Name one source.")
+    with _ledger(home) as ledger:
+        if file is not None:
+            done = import_csv(ledger, file, utc_now(), _progress)
+        else:
+            done = import_sql(ledger, sql or "", query or "", utc_now(), _progress)
+    typer.echo(f"{done.rows:,} rows: {done.added:,} consents added, {done.known:,} known before.")
+    if done.withdrawn:
+        typer.echo(f"Of those added {done.withdrawn:,} are withdrawn already: their subject withdrew on or after their first day.")
+
+
+@consent_app.command()
+def withdraw(
+    home: HomeFolder,
+    ids: IdFile = None,
+    id_stdin: IdStdin = False,  # noqa: FBT002
+    evidence: Annotated[
+        Path | None, typer.Option("--evidence", metavar="FILE", help="Instead: references to evidence, one a line.", show_default=False)
+    ] = None,
+) -> None:
+    """Withdraw consents, for good. Runs that are under way drop these rows, or end, at their next stage, as their manifest says.
+
+    By identifier: all of the subject's consents; a new one may begin the next day. By evidence: those under that reference.
+    """
+    if evidence is not None:
+        if ids is not None or id_stdin:
+            raise ConfigurationError("consent withdraw", "it takes identifiers or evidence, not both", "Run it twice.")
+        references = _lines(evidence)
+        with _ledger(home) as ledger:
+            found = ledger.withdraw_evidence(references, utc_now())
+        typer.echo(f"{len(references):,} references withdrawn; {found:,} have consents here.")
+        return
+    listed = _identifiers(ids, id_stdin)
+    with _ledger(home) as ledger:
+        typer.echo(f"All consents of {ledger.withdraw(listed, utc_now()):,} subjects withdrawn.")
+
+
+@consent_app.command()
+def show(home: HomeFolder) -> None:
+    """Count consents by purpose, and list open requests for deletion: no subject is shown."""
+    from rich.console import Console
+    from rich.table import Table
+
+    with _ledger(home) as ledger:
+        standing, requests, revision = ledger.standing(utc_now()), ledger.requests(), ledger.revision()
+    table = Table("purpose", "in force", "not begun", "run out", "withdrawn")
+    for row in standing:
+        table.add_row(row.purpose, *(f"{count:,}" for count in (row.in_force, row.not_begun, row.run_out, row.withdrawn)))
+    Console().print(table if standing else "The ledger has no consent: no record may be used.")
+    open_ones = [request for request in requests if request.done is None]
+    for request in open_ones:
+        typer.echo(f"Request for deletion no. {request.number}: due {to_date(request.due)}.")
+    typer.echo(f"Revision {revision:,}. Requests for deletion: {len(open_ones)} open, {len(requests) - len(open_ones)} done.")
+
+
+@consent_app.command()
+def explain(home: HomeFolder, ids: IdFile = None, id_stdin: IdStdin = False) -> None:  # noqa: FBT002
+    """Write to one person what is held of their consent and what their record was used for (PIPL art. 24, 44, 45)."""
+    name = _one(ids, id_stdin)
+    config = Home(home).config()
+    with _ledger(home) as ledger:
+        typer.echo(explain_text(ledger.explain(name), str(config.get("name", "this institution")), moment(utc_now())), nl=False)
+
+
+@consent_app.command()
+def erase(
+    home: HomeFolder,
+    ids: IdFile = None,
+    id_stdin: IdStdin = False,  # noqa: FBT002
+    done: Annotated[
+        int | None, typer.Option("--done", metavar="NUMBER", help="Instead: this request has been carried out.", show_default=False)
+    ] = None,
+) -> None:
+    """Record one person's request for deletion (PIPL art. 47), which also withdraws; prints what must be deleted, and by when."""
+    if done is not None:
+        with _ledger(home) as ledger:
+            ledger.erased(done, utc_now())
+        typer.echo(f"Request for deletion no. {done}: done.")
+        return
+    name = _one(ids, id_stdin)
+    with _ledger(home) as ledger:
+        typer.echo(erase_text(*ledger.request_erasure(name, utc_now())), nl=False)
+
+
+@contextmanager
+def _ledger(home: Path) -> Iterator[ConsentLedger]:
+    with closing(audited(Home(home))) as ledger:
+        yield ledger
+
+
+def _identifiers(ids: Path | None, id_stdin: bool) -> list[str]:  # noqa: FBT001
+    if (ids is None) != id_stdin:
+        raise ConfigurationError("identifiers", "they come from --ids FILE or from --id-stdin", "Give one of the two.")
+    return _lines(ids) if ids is not None else [line.strip() for line in sys.stdin if line.strip()]
+
+
+def _one(ids: Path | None, id_stdin: bool) -> str:  # noqa: FBT001
+    names = _identifiers(ids, id_stdin)
+    if len(names) != 1:
+        raise ConfigurationError("identifiers", f"there are {len(names)}, and one person asks at a time", "Give one line.")
+    return names[0]
+
+
+def _lines(path: Path) -> list[str]:
+    try:
+        return [line.strip() for line in path.read_text(encoding="utf-8-sig").splitlines() if line.strip()]
+    except (OSError, UnicodeDecodeError):
+        raise ConfigurationError(path.name, "it cannot be read as UTF-8 text", "Give a text file, one a line.") from None
+
+
+def _progress(rows: int) -> None:
+    if rows % 100_000 == 0:
+        typer.echo(f"{rows:,} rows read", err=True)
