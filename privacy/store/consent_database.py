@@ -17,7 +17,7 @@ from sqlalchemy import event
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError, NoSuchModuleError, SQLAlchemyError
 
-from federation.kernel.errors import ConfigurationError, DataError
+from federation.kernel.errors import ConfigurationError, CreditfedError, DataError
 from privacy.store.consent_tables import SCHEMA_VERSION, facts, metadata
 
 LOG_NAME: Final = "creditfed"
@@ -36,7 +36,13 @@ class Database:
         self._engine = open_engine(url, "consent ledger", file_mode=0o600)
         self.dialect = self._engine.dialect.name
         self.where = "consent ledger" if self.dialect == "sqlite" else f"consent ledger ({self.dialect})"
-        needed = {"schema": str(SCHEMA_VERSION).encode(), "key": fingerprint}
+        try:
+            self._begin({"schema": str(SCHEMA_VERSION).encode(), "key": fingerprint})
+        except CreditfedError:
+            self.close()
+            raise
+
+    def _begin(self, needed: Mapping[str, bytes]) -> None:
         with self.reading() as connection:
             there = self._require(connection, needed)
         if not there:
