@@ -34,6 +34,8 @@ _SMALL_SIGMA = 30.0
 """Below it a single integer's noise is taken as it is; above, rounding costs less than a tenth of a percent of epsilon."""
 _POINTS = 50_000
 """Steps of a privacy loss distribution over the range that matters: about a tenth of a second, and epsilon to 10^-4 of itself."""
+_GREATEST_RHO = 200.0
+"""Of one release with a distribution of its own: above, exp(log ratio) leaves double precision, and nobody is protected anyway."""
 _LEAST_DELTA = 1e-14
 """Below it the Fourier transforms in double precision say nothing."""
 
@@ -69,10 +71,14 @@ def _stated(loss: DiscreteLaplace | Stated) -> Stated:
 
 def by_sums(counted: Counter[Loss], delta: float) -> float:
     """Epsilons and deltas added up (Dwork and Roth 2014, theorem 3.16); inf where a loss has no epsilon of its own."""
-    parts = [(_stated(loss), count) for loss, count in counted.items() if not isinstance(loss, DiscreteGaussian)]
-    if len(parts) < len(counted) or math.fsum(count * part.delta for part, count in parts) > delta:
+    if any(isinstance(loss, DiscreteGaussian) for loss in counted) or _stated_delta(counted) > delta:
         return math.inf
-    return math.fsum(count * part.epsilon for part, count in parts)
+    return math.fsum(count * _stated(loss).epsilon for loss, count in counted.items() if not isinstance(loss, DiscreteGaussian))
+
+
+def _stated_delta(counted: Counter[Loss]) -> float:
+    """The sum of the stated deltas."""
+    return math.fsum(count * loss.delta for loss, count in counted.items() if isinstance(loss, Stated))
 
 
 def _rho(loss: Loss) -> float:
@@ -93,7 +99,7 @@ def by_renyi(counted: Counter[Loss], delta: float) -> float:
     import numpy as np
     from dp_accounting.rdp import RdpAccountant
 
-    rest = delta - math.fsum(count * loss.delta for loss, count in counted.items() if isinstance(loss, Stated))
+    rest = delta - _stated_delta(counted)
     if rest <= 0:
         return math.inf
     events = [dp_accounting.SelfComposedDpEvent(dp_accounting.ZCDpEvent(_rho(loss)), count) for loss, count in counted.items()]
@@ -132,7 +138,9 @@ def _shape(loss: DiscreteGaussian, count: int) -> _Shape | None:
 def by_distribution(counted: Counter[Loss], delta: float) -> float:
     """By dp-accounting's privacy loss distributions, pessimistic in every rounding; inf where a loss has none or delta is too small."""
     shapes: dict[Loss, _Shape | None] = {loss: _shape(loss, count) for loss, count in counted.items() if isinstance(loss, DiscreteGaussian)}
-    if delta < _LEAST_DELTA or None in shapes.values():
+    if delta < max(_LEAST_DELTA, _stated_delta(counted)) or None in shapes.values():
+        return math.inf
+    if max(_rho(loss) for loss in counted) > _GREATEST_RHO:
         return math.inf
     slack = math.fsum(counted[loss] * shape.slack for loss, shape in shapes.items() if shape)
     least = delta * math.exp(-slack)
@@ -158,8 +166,10 @@ def by_distribution(counted: Counter[Loss], delta: float) -> float:
 def _gaussian(squared_mu: float, delta: float) -> float:
     """Of Gaussians on the reals alone, whose log ratios add up to one normal one: exact (Balle and Wang 2018, theorem 8)."""
     import dp_accounting
+    import numpy as np
 
-    return float(dp_accounting.get_epsilon_gaussian(1 / math.sqrt(squared_mu), delta))
+    with np.errstate(divide="ignore"):  # the logarithm of a delta that is 0 in double precision
+        return float(dp_accounting.get_epsilon_gaussian(1 / math.sqrt(squared_mu), delta))
 
 
 def _step(counted: Counter[Loss]) -> float:

@@ -215,6 +215,20 @@ def test_nothing_costs_nothing_and_a_stated_delta_beyond_the_target_has_no_epsil
     assert epsilon([DiscreteGaussian(5, 1, 1)], 0.0) == math.inf
 
 
+def test_any_noise_that_can_be_stated_has_an_epsilon_or_none_and_nothing_breaks():
+    rng = np.random.default_rng(3)
+    for _ in range(25):
+        parties, count = int(rng.integers(1, 9)), int(10 ** rng.uniform(0, 3))
+        sigma = max(10 ** rng.uniform(-2, 6), 0.5 if parties > 1 else 0)
+        losses = [
+            DiscreteGaussian(sigma, 10 ** rng.uniform(-1, 4), int(10 ** rng.uniform(0, 6)), parties, count),
+            DiscreteLaplace(10 ** rng.uniform(-3, 6), int(10 ** rng.uniform(0, 4)), int(10 ** rng.uniform(0, 5)), count),
+            Stated(10 ** rng.uniform(-6, 4), float(rng.choice([0.0, 1e-9])), count),
+        ]
+        for chosen in ([losses[int(rng.integers(3))]], losses[:2]):
+            assert epsilon(chosen, float(rng.choice([0.0, 1e-13, 1e-6, 1e-3]))) >= 0
+
+
 def test_equal_losses_are_one_key_and_order_does_not_matter():
     a, b = DiscreteGaussian(20, 1, 10), Stated(0.1)
     assert tally([a, b, a, Stated(0.1, count=3)]) == {a: 2, b: 4}
