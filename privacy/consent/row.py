@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Final
 
+from federation.align import uscc
 from federation.kernel.errors import ConfigurationError
 from privacy.consent.days import to_day
 from privacy.consent.grant import MOST_EVIDENCE, Terms
@@ -46,7 +47,7 @@ def check_header(names: Sequence[str], where: str) -> None:
 def read_row(cells: Mapping[str, object]) -> Row | str:
     """The row, or the rule that it breaks."""
     name, evidence = _text(cells["id"]), _text(cells["evidence"])
-    if not name or len(name) > MOST_ID or not name.isprintable():
+    if not name or len(name) > MOST_ID or not (name.isprintable() or uscc.in_any_kind([name])[0]):
         return f"id: text of 1 to {MOST_ID} characters without control characters"
     if not evidence or len(evidence) > MOST_EVIDENCE or not evidence.isprintable():
         return f"evidence: text of 1 to {MOST_EVIDENCE} characters"
