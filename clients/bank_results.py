@@ -46,10 +46,6 @@ def write_bank_results(home: Home, participant: Participant[Standing], program: 
     elif isinstance(plan, Statistics) and isinstance(state, Measured):
         share = {"statistics": document(plan, state), "notes": list(table.notes)}
     home.write("share.json", json.dumps(share | {"party": program.me, "own_rows": table.rows, "left": list(standing.members)}, indent=1))
-    home.log(
-        "finished", run=participant.manifest.run, session=participant.session.hex(), manifest=participant.manifest.hash.hex(), rows=table.rows,
-        model_hash=standing.model_hash.hex(),
-    )  # fmt: skip
 
 
 def _write_bins(home: Home, bins: dict[str, Bins]) -> None:

@@ -4,12 +4,16 @@ node.toml        name, role, source, columns: this party's own section of the ru
 keys/            identity.key, storage.key (mode 600)
 journal/RUN.db   the journals of running sessions, encrypted
 align/ID.npz     positions of a finished alignment, for `[align] from`
-results/         share.json, scores.parquet, bins.toml, metrics.json, log.jsonl of the last run
+results/         share.json, scores.parquet, bins.toml, metrics.json of the last run
+approvals/       proposed runs, votes, studies, what became of runs; approvers.toml, approvers/ beside it
+policy/          the institution's Cedar policies
+consortium.toml  the members by their keys
+audit/           the audit log
+releases/        what was released before
 """
 
 from __future__ import annotations
 
-import json
 import os
 import tomllib
 from dataclasses import dataclass
@@ -75,8 +79,3 @@ class Home:
             file.flush()
             os.fsync(file.fileno())
         return partial.replace(path)
-
-    def log(self, event: str, **facts: str | float | bool) -> None:
-        """A line in the node's own log: counts and names of places, never a value."""
-        with (self.results / "log.jsonl").open("a") as file:
-            file.write(json.dumps({"event": event} | facts) + "\n")

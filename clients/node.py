@@ -21,6 +21,7 @@ from typing import Any
 import msgspec
 
 from clients.bank_results import write_bank_results
+from clients.gate import Gate
 from clients.home import Home
 from clients.results import read_alignment, read_bins, write_results
 from clients.vault import PartyConfig, describe_table, open_table
@@ -29,7 +30,7 @@ from federation.carriage.mailbox import Parcel
 from federation.kernel import suite
 from federation.kernel.batch import Batch
 from federation.kernel.codec import decode
-from federation.kernel.errors import ConfigurationError, CreditfedError, DataError, LocalError, PeerError
+from federation.kernel.errors import ConfigurationError, CreditfedError, DataError, LocalError, PeerError, PolicyRefusal
 from federation.kernel.journal import Journal, MemoryJournal
 from federation.kernel.known import known
 from federation.kernel.manifest import (
@@ -63,8 +64,9 @@ class Node:
         self.home = Home(root)
         self.config = PartyConfig.from_dict(self.home.config(), self.home.root)
         self.identity = self.home.key("identity")
+        self.gate = Gate(self.home, self.config, self.identity)
         self.observer: Observer = lambda _party, _figures: None
-        self._tables: dict[tuple[str, tuple[str, ...]], Table] = {}
+        self._tables: dict[tuple[Any, ...], Table] = {}
         self._participants: dict[str, Participant[Any]] = {}
         self._journals: dict[str, Journal] = {}
         self._openings: dict[str, Opening] = {}
@@ -141,51 +143,73 @@ class Node:
         return Description(party, facts.id_kind, facts.several_rows_per_firm, facts.periods)
 
     def approve(self, manifest: Manifest) -> Signature:
-        """Sign a manifest that says of this institution just what the institution says of itself."""
+        """Sign a manifest that says of this institution what the institution says of itself, if the gate lets it through.
+
+        A run that is open already was let through, and has the same signature again.
+        """
+        opened = self._opened(manifest.run)
+        if opened is not None and opened.manifest == manifest.canonical():
+            return next(signature for signature in opened.signatures if signature.party == self.name)
         mine = self.describe().party
         if self.name not in manifest.members or manifest.party(self.name) != mine:
             raise ConfigurationError(
                 self.name, "the manifest declares other columns, role or key for this institution than its own configuration",
                 "Draft the manifest again from the node's current description.",
             )  # fmt: skip
-        return sign_manifest(manifest, self.name, self.table(manifest).commitment, self.identity)
+        table = self.gate.admit(manifest, lambda: self._asked_anew(manifest))
+        return sign_manifest(manifest, self.name, table.commitment, self.identity)
 
     def open(self, run: str, payload: bytes) -> bytes:
         """Check every signature, then create this party's participant; the same manifest again finds the one there is, or its journal."""
         opening = _json(payload, Opening)
         manifest = read_manifest(opening.manifest)
         approved = check_signatures(manifest, opening.signatures)
+        open_already = self._opened(run)
         if self.approve(manifest).snapshot != approved[self.name]:
             what = "the data are not those that this run was approved for"
             raise DataError(self.name, what, "Nothing was sent. Start the run again: it is then approved anew.")
         if run != manifest.run:
             raise PeerError(COORDINATOR, "a manifest of another run", "the run it was sent for")
-        open_already = self._opened(run)
         if open_already is not None and open_already.manifest != opening.manifest:
             raise PeerError(COORDINATOR, "another manifest for a run that is open already", "a new run name, or a new attempt")
         if self._current(run) is None:
-            self._participants[run] = self._participant(opening, self._journal(run, opened=open_already is not None))
+            journal = self._journal(run, opened=open_already is not None)
+            if open_already is None:
+                self.gate.opened(manifest, self.table(manifest), opening.signatures)
+            self._participants[run] = self._participant(opening, journal)
         if self.config.journal != "memory" and open_already is None:
             self.home.keep(self._opening_file(run), msgspec.json.encode(opening))
-        self._openings[run] = opening
         return manifest.hash
 
     def deliver(self, run: str, payload: bytes) -> bytes:
-        """One batch in, one batch out."""
+        """One batch in, one batch out; nothing more of a run that has expired or was revoked."""
         participant = self._current(run) or self._resume(run)
         batch = decode(payload, Batch, COORDINATOR, LARGEST_BATCH)
-        reply = participant.deliver(batch.number, batch.envelopes)
-        if participant.failure is not None and run not in self._reported:
-            self._note_failure(participant.failure)
-            self._reported.add(run)
-        if participant.finished and run not in self._reported:
-            program = self._programs[run]
-            if isinstance(program, Bank):
-                write_bank_results(self.home, participant, program)
-            else:
-                write_results(self.home, participant, program)
+        try:
+            self.gate.require_current(participant.manifest)
+        except PolicyRefusal as refusal:
+            reply = participant.abort(refusal)
+        else:
+            reply = participant.deliver(batch.number, batch.envelopes)
+        if (participant.failure is not None or participant.finished) and run not in self._reported:
+            self._report(participant)
             self._reported.add(run)
         return reply
+
+    def _report(self, participant: Participant[Any]) -> None:
+        """A run is over: its results, or why there are none, and the log."""
+        manifest = participant.manifest
+        if participant.failure is not None:
+            self._note_failure(participant.failure)
+            self.gate.ended(manifest, participant.failure)
+            return
+        program = self._programs[manifest.run]
+        if isinstance(program, Bank):
+            write_bank_results(self.home, participant, program)
+        else:
+            write_results(self.home, participant, program)
+        facts = {"session": participant.session.hex(), "model": participant.state.model_hash.hex(), "rows": self.table(manifest).rows}
+        self.gate.ended(manifest, None, **facts)
 
     def _resume(self, run: str) -> Participant[Any]:
         opening = self._opened(run)
@@ -222,33 +246,46 @@ class Node:
         former = None
         if manifest.align.former is not None and self.config.former is not None:
             former = read_alignment(self.config.former, table, manifest.align.former)
-        local = Local(table, self.config.workers, former, self._bins())
+        local = Local(table, self.config.workers, former, self._bins(manifest.run))
         program = bank_of(manifest, self.name, local) if manifest.horizontal else program_of(manifest, self.name, local)
         self._programs[manifest.run] = program
+
+        witness = self.gate.witness(manifest)
 
         def observe(figures: dict[str, float | str]) -> None:
             self.observer(self.name, figures)
 
         return Participant[Any](
             manifest, self.name, self.identity, program, journal, entropy=os.urandom, commitment=table.commitment, observer=observe,
-            approved={signature.party: signature.snapshot for signature in opening.signatures},
+            approved={signature.party: signature.snapshot for signature in opening.signatures}, notice=self.gate.notice(),
+            heard=witness.heard, witness=witness.stage,
         )  # fmt: skip
 
-    def _bins(self) -> dict[str, Bins]:
+    def _bins(self, run: str) -> dict[str, Bins]:
         """Bins edited by hand, each edit logged with its reason."""
         if self.config.bins is None:
             return {}
         bins, edits = read_bins(self.config.bins, self.config.bins.with_suffix(".digest"))
         for edit in edits:
-            self.home.log("bins edited", column=edit.column, what=edit.what, reason=edit.reason)
+            self.gate.log.append(
+                "configuration", run, change="bins edited", column=edit.column, what=edit.what[:200], reason=edit.reason[:200]
+            )
         return bins
 
     def table(self, manifest: Manifest) -> Table:
-        """This party's rows as the manifest wants them, opened by the vault and kept."""
-        key = (manifest.sample.key, manifest.sample.periods)
+        """This party's rows as the manifest wants them and consents allow them, opened by the vault and kept."""
+        consents = self.gate.consents
+        key: tuple[Any, ...] = (manifest.hash,) if consents.needed else (manifest.sample.key, manifest.sample.periods)
         if key not in self._tables:
-            self._tables[key] = open_table(self.config, manifest, self.home.key("snapshot salt"))
+            self._tables[key] = open_table(self.config, manifest, self.home.key("snapshot salt"), consents.choose(manifest))
         return self._tables[key]
+
+    def _asked_anew(self, manifest: Manifest) -> Table:
+        """The rows of a run that is not open yet, by the consents of today."""
+        if self.gate.consents.needed:
+            self._tables.pop((manifest.hash,), None)
+            self.gate.consents.again(manifest)
+        return self.table(manifest)
 
     def _note_failure(self, error: CreditfedError) -> None:
         facts: dict[str, Any] = {"exit_code": error.exit_code, "code": error.code.value, "kind": type(error).__name__, "text": str(error)}

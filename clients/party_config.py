@@ -22,8 +22,11 @@ class PartyConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_on
     exclude: feature columns; levels: JR/T 0197-2020 level of a column, 3 where not given; classes: JR/T 0171-2020 class of a column, C1 where
     not given; types: of a column; bins: edited by hand;
     id_kind: of the identifiers, "auto" = Unified Social Credit Codes where they look like it; former: this party's home in the run whose
-    alignment is used again; journal: where journals are kept, "shared" on a disk that several machines share; workers:
-    threads.
+    alignment is used again; journal: where journals are kept, "shared" on a disk that several machines share; workers: threads; approval:
+    who approves runs that the policy leaves to people, "at once" in simulations alone, where one person is every owner; approvals_needed: how
+    many owners, 2 for four-eyes; legal_basis: why the rows may be used, with "consent" the ledger decides row by row; consent: URL of the
+    ledger, where it is not the file consent/ledger.db; dataset: the name under which the budget keeps the source, its file's
+    name where not given.
     """
 
     name: str
@@ -43,6 +46,11 @@ class PartyConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_on
     former: Path | None = None
     journal: Literal["memory", "disk", "shared"] = "disk"
     workers: Annotated[int, msgspec.Meta(ge=1)] = 1
+    approval: Literal["people", "at once"] = "people"
+    approvals_needed: Annotated[int, msgspec.Meta(ge=1, le=5)] = 1
+    legal_basis: Literal["consent", "contract", "statute", "simulation"] = "consent"
+    consent: str | None = None
+    dataset: str | None = None
 
     @classmethod
     def from_dict(cls, raw: Mapping[str, Any], root: Path) -> Self:

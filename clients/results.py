@@ -54,10 +54,6 @@ def write_results(home: Home, participant: Participant[Progress], program: Label
         stream = io.BytesIO()
         pd.DataFrame(outcome.scores).to_parquet(stream, index=False)
         home.write("scores.parquet", stream.getvalue())
-    home.log(
-        "finished", run=participant.manifest.run, session=participant.session.hex(), manifest=participant.manifest.hash.hex(), rows=table.rows,
-        model_hash=state.model_hash.hex(),
-    )  # fmt: skip
 
 
 def read_alignment(folder: Path, table: Table, former: str) -> Universe:

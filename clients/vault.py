@@ -6,8 +6,9 @@ give the same table and the same commitment. What breaks a rule is a DataError w
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -53,8 +54,13 @@ def describe_table(config: PartyConfig) -> Facts:
     return Facts(_declared(config, records.columns), records.id_kind, dated, several, len(records.firms), periods, records.notes)
 
 
-def open_table(config: PartyConfig, manifest: Manifest, salt: Secret) -> Table:
-    """The party's rows for a manifest: those and only those columns, keyed as its sample says. salt: hides what the commitment commits to.
+Chooser = Callable[[Sequence[str]], NDArray[np.bool_]]
+"""Takes the firms of the source's rows; returns which of these rows may be used, (n,)."""
+
+
+def open_table(config: PartyConfig, manifest: Manifest, salt: Secret, consented: Chooser | None = None) -> Table:
+    """The party's rows for a manifest: those and only those columns, keyed as its sample says. salt: hides what the commitment commits to;
+    consented: which rows have consent, None where another legal basis holds for all. What it does not let through is nowhere in the table.
 
     Raises DataError, and PolicyRefusal where an undated table repeated for every period would exceed the manifest's max_rows.
     """
@@ -63,6 +69,8 @@ def open_table(config: PartyConfig, manifest: Manifest, salt: Secret) -> Table:
     if _declared(config, records.columns) != declared or records.id_kind != manifest.align.kind:
         action = "Nothing was sent. Draft the manifest again from the node's current description."
         raise DataError(config.name, "the source's columns or ids are no longer those that the manifest declares", action)
+    if consented is not None:
+        records = _only(records, np.flatnonzero(consented(records.firms)))
     if manifest.sample.key == "firm":
         rows, keys, notes = np.arange(len(records.firms)), records.firms, records.notes
         uscc.refuse_duplicates(keys, f"{config.name}: column {config.id!r}")
@@ -71,6 +79,19 @@ def open_table(config: PartyConfig, manifest: Manifest, salt: Secret) -> Table:
     order = np.argsort(np.array(keys), kind="stable")
     table = _pick(records, [keys[i] for i in order], rows[order], notes)
     return replace(table, commitment=row_tree(table, salt).root)
+
+
+def _only(records: Records, rows: NDArray[np.intp]) -> Records:
+    """The records of some rows."""
+    columns = {name: Column(name, column.kind, column.values[rows]) for name, column in records.columns.items()}
+    return replace(
+        records, firms=[records.firms[row] for row in rows], columns=columns, label=_some(records.label, rows),
+        weight=_some(records.weight, rows), as_of=_some(records.as_of, rows),
+    )  # fmt: skip
+
+
+def _some(values: NDArray[Any] | None, rows: NDArray[np.intp]) -> NDArray[Any] | None:
+    return None if values is None else values[rows]
 
 
 def _by_period(config: PartyConfig, records: Records, manifest: Manifest) -> tuple[NDArray[np.int64], list[str], tuple[str, ...]]:

@@ -13,7 +13,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Self, TypeVar
 
 import msgspec
 from flwr.app import Context
@@ -34,15 +34,45 @@ from federation.kernel.role import COORDINATOR
 from federation.kernel.secret import Secret
 from federation.models.horizontal.program import Adder, Standing
 from federation.models.training import Coordinator, Progress
+from privacy.audit.witness import Witness
+from privacy.store.audit_file import AuditFile
 from server.courier import Courier, LostNode
 from server.draft import draft_manifest
 from server.drafts import Drafts
+from server.keys import file_key
 from server.outbox import Cost, Exchange, Outbox
 from server.result import write_whole
 from server.run_file import RunFile, load
 
 T = TypeVar("T")
+
+
+def clock() -> dt.datetime:
+    """The coordinator's, UTC."""
+    return dt.datetime.now(dt.UTC)
+
+
+def _time() -> str:
+    return clock().strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
 LARGEST_BATCH = 1 << 30
+
+
+@dataclass(frozen=True)
+class Kept:
+    """What the coordinator keeps between runs: drafts, and its audit log."""
+
+    drafts: Drafts
+    log: AuditFile
+
+    @classmethod
+    def of(cls, folder: Path, identity: Secret) -> Self:
+        """In the coordinator's folder."""
+        return cls(
+            Drafts(folder / "drafts"),
+            AuditFile(folder / "audit", identity, lambda: clock().strftime("%Y-%m-%dT%H:%M:%SZ"), party=COORDINATOR),
+        )
 
 
 @dataclass(frozen=True)
@@ -74,8 +104,8 @@ watchers: list[Watcher] = []
 """Called with the coordinator's stage and the number of exchanges so far; a simulation draws its progress bar from it."""
 
 
-def conduct(grid: Grid, run_file: RunFile, run: str, identity: Secret, journal: Journal, outbox: Outbox, drafts: Drafts) -> Conduct:
-    """Run a run file over a grid's nodes, or go on with it from where journal and outbox were left.
+def conduct(grid: Grid, run_file: RunFile, run: str, identity: Secret, journal: Journal, outbox: Outbox, kept: Kept) -> Conduct:
+    """Run a run file over a grid's nodes, or go on with it from where journal and outbox were left. kept: drafts and the audit log.
 
     Raises CreditfedError; a failure inside the session is in the result.
     """
@@ -84,18 +114,24 @@ def conduct(grid: Grid, run_file: RunFile, run: str, identity: Secret, journal: 
     answers = courier.exchange({name: Parcel("describe", run, b"") for name in courier.nodes})
     descriptions = {name: _stated(answer, Description, name) for name, answer in answers.items()}
     courier = Courier(grid, {descriptions[name].party.name: node for name, node in courier.nodes.items()})
-    said, now, me = tuple(descriptions.values()), dt.datetime.now(dt.UTC), suite.signing_public(identity).hex()
-    manifest = drafts.manifest(run_file, run, said, now, lambda: draft_manifest(run_file, run, said, me, now))
+    said, now, me = tuple(descriptions.values()), clock(), suite.signing_public(identity).hex()
+    manifest = kept.drafts.manifest(run_file, run, said, now, lambda: draft_manifest(run_file, run, said, me, now))
     proposals = courier.exchange({name: Parcel("propose", run, manifest.canonical()) for name in manifest.members})
     signatures = tuple(_stated(answer, Signature, name) for name, answer in proposals.items())
     approved = check_signatures(manifest, signatures)
     opening = msgspec.json.encode(Opening(manifest.canonical(), signatures))
     courier.exchange({name: Parcel("open", run, opening) for name in manifest.members})
     program: Any = Adder(manifest) if manifest.horizontal else Coordinator(manifest)
-    participant: Participant[Any] = Participant(manifest, COORDINATOR, identity, program, journal, entropy=os.urandom, approved=approved)
+    witness = Witness(kept.log, manifest, COORDINATOR)
+    witness.approved(signatures)
+    participant: Participant[Any] = Participant(
+        manifest, COORDINATOR, identity, program, journal, entropy=os.urandom, approved=approved, notice=kept.log.notice(), heard=witness.heard,
+        witness=witness.stage,
+    )  # fmt: skip
     manifest_seconds = {"manifest": time.monotonic() - started}
     courier.patience = run_file.run.patience
     cost = _carry(courier, participant, run, outbox, manifest_seconds)
+    witness.ended(participant.failure, session=participant.session.hex(), model=participant.state.model_hash.hex())
     return Conduct(manifest, participant.session, cost, participant.failure, participant.state)
 
 
@@ -152,15 +188,6 @@ def _exchange(
     return {name: decode(raw, Batch, name, own if name == COORDINATOR else LARGEST_BATCH) for name, raw in replies.items()}, tuple(lost)
 
 
-def file_key(path: Path) -> Secret:
-    """A 32-byte key of the coordinator, made from the operating system's entropy when first asked for; mode 600."""
-    if not path.exists():
-        path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-        with os.fdopen(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600), "wb") as file:
-            file.write(os.urandom(32))
-    return Secret(path.read_bytes())
-
-
 app = ServerApp()
 
 
@@ -174,13 +201,13 @@ def main(grid: Grid, context: Context) -> None:
     folder = Path(config["folder"])
     identity = file_key(folder / "keys" / "identity.key")
     journal: Journal = MemoryJournal()
-    outbox, drafts = Outbox(), Drafts(folder / "drafts")
+    outbox, kept = Outbox(), Kept.of(folder, identity)
     if config["journal"] == "disk":
-        storage, kept = file_key(folder / "keys" / "storage.key"), folder / "journal" / config["run"]
-        journal = JournalFile(kept.with_suffix(".db"), storage)
-        outbox = Outbox(SealedFile(kept.with_suffix(".outbox"), storage))
+        storage, stem = file_key(folder / "keys" / "storage.key"), folder / "journal" / config["run"]
+        journal = JournalFile(stem.with_suffix(".db"), storage)
+        outbox = Outbox(SealedFile(stem.with_suffix(".outbox"), storage))
     try:
-        record = conduct(grid, load(Path(config["run-file"])), config["run"], identity, journal, outbox, drafts).document()
+        record = conduct(grid, load(Path(config["run-file"])), config["run"], identity, journal, outbox, kept).document()
     except CreditfedError as error:
         record = {"failure": failure_document(error)}
     write_whole(folder / "conduct.json", json.dumps(record, indent=1).encode())

@@ -9,7 +9,8 @@
     [align]       visibility from
     [privacy]     single_partner_disclosure two_member_disclosure label_disclosure max_score_reveals minimum_cohort max_released_counts
                   partner_disclosure threshold drop_outs withdrawal epsilon delta label_noise
-    [[party]]     name role source id label include exclude levels classes types bins id_kind
+    [[party]]     name role source id label include exclude levels classes types bins id_kind approval approvals_needed
+                  owners consents
 
 Paths are relative to the file. Keys of features that this version does not have yet are refused by name.
 """
@@ -165,7 +166,8 @@ class PrivacyTable(_Table, frozen=True):
 
 class Party(_Table, frozen=True):
     """[[party]]. source, bins: absolute paths; id, label: columns; levels: JR/T 0197-2020 level of a column; classes:
-    JR/T 0171-2020 class of a column; types: of a column.
+    JR/T 0171-2020 class of a column; types: of a column; approval, approvals_needed, owners: how the simulated institution approves; consents:
+    a CSV file of consents, None where the rows need none.
     """
 
     name: str
@@ -180,6 +182,10 @@ class Party(_Table, frozen=True):
     types: dict[str, Literal["numeric", "categorical"]] = {}
     bins: Text | None = None
     id_kind: Literal["auto", "uscc", "any"] = "auto"
+    approval: Literal["at once", "people"] = "at once"
+    approvals_needed: Annotated[int, Meta(ge=1, le=5)] = 1
+    owners: tuple[Text, ...] = ("owner-1", "owner-2")
+    consents: Text | None = None
 
 
 class RunFile(msgspec.Struct, frozen=True, kw_only=True):
@@ -341,6 +347,7 @@ def _party(path: Path, number: int, raw: Any, *, binned: bool) -> Party:
     return msgspec.structs.replace(
         party, source=_existing(where, "source", path.parent, party.source),
         bins=None if party.bins is None else _existing(where, "bins", path.parent, party.bins),
+        consents=None if party.consents is None else _existing(where, "consents", path.parent, party.consents),
     )  # fmt: skip
 
 

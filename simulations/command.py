@@ -11,12 +11,41 @@ from typing import Annotated
 os.environ.setdefault("FLWR_TELEMETRY_ENABLED", "0")
 os.environ.setdefault("FLWR_DISABLE_UPDATE_CHECK", "1")
 
+import click
 import typer
+from typer.core import TyperGroup
+from typer.main import get_command
 
 from clients.audit_commands import app as audit_app
 
+
+class _Root(TyperGroup):
+    """The root, which loads `node` (policies, databases) only when it is called: `--help` must answer at once."""
+
+    _called = ""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """All, with `node`."""
+        return [*super().list_commands(ctx), "node"]
+
+    def resolve_command(self, ctx: click.Context, args: list[str]) -> tuple[str | None, click.Command | None, list[str]]:
+        """What is called, and not only listed."""
+        self._called = args[0] if args else ""
+        return super().resolve_command(ctx, args)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """`node` itself where it is called, its line for the list otherwise."""
+        if cmd_name != "node":
+            return super().get_command(ctx, cmd_name)
+        if self._called != "node":
+            return click.Group("node", help="An institution's node: found it, approve runs, policies, consents, budget.")
+        from clients.node_commands import node_app
+
+        return get_command(node_app)
+
+
 app = typer.Typer(
-    name="creditfed", no_args_is_help=True, add_completion=False, rich_markup_mode="markdown", pretty_exceptions_enable=False,
+    cls=_Root, name="creditfed", no_args_is_help=True, add_completion=False, rich_markup_mode="markdown", pretty_exceptions_enable=False,
     help="""One exact credit model from a bank, a platform and a tax bureau that show each other no record.
 
 **Start here** (a laptop is enough, nothing leaves it):

@@ -11,6 +11,7 @@ from typing import Any
 import msgspec
 
 from federation.kernel.manifest import Manifest
+from federation.kernel.role import COORDINATOR
 from server import result as results
 from server.draft import code_version
 from server.run_file import RunFile
@@ -67,11 +68,10 @@ def gather(
 
 def _copy(out: Path, homes: dict[str, Path], label: str) -> None:
     """Each party's own files, side by side."""
-    for folder in ("scores", "models", "audit", "bins"):
+    for folder in ("scores", "models", "bins"):
         shutil.rmtree(out / folder, ignore_errors=True)
-    wanted = [(name, "share.json", "models", f"{name}.json") for name in homes] + [
-        (name, "log.jsonl", "audit", f"{name}.jsonl") for name in homes
-    ]
+    copy_audit(out, homes)
+    wanted = [(name, "share.json", "models", f"{name}.json") for name in homes]
     wanted += [(name, "bins.toml", "bins", f"{name}.toml") for name in homes] + [
         (name, "bins.digest", "bins", f"{name}.digest") for name in homes
     ]
@@ -81,6 +81,14 @@ def _copy(out: Path, homes: dict[str, Path], label: str) -> None:
         if path.exists():
             (out / folder).mkdir(exist_ok=True)
             shutil.copyfile(path, out / folder / target)
+
+
+def copy_audit(out: Path, homes: dict[str, Path]) -> None:
+    """Every party's audit log, and the coordinator's, as they would be handed to an auditor."""
+    shutil.rmtree(out / "audit", ignore_errors=True)
+    for name, home in (homes | {COORDINATOR: out / "coordinator"}).items():
+        if (home / "audit").exists():
+            shutil.copytree(home / "audit", out / "audit" / name)
 
 
 def _model(manifest: Manifest, shares: dict[str, Any]) -> dict[str, Any]:

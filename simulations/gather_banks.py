@@ -22,6 +22,7 @@ from server import result as results
 from server.draft import code_version
 from server.run_file import RunFile
 from simulations import pooled
+from simulations.gather import copy_audit
 from simulations.reference import frame, rule
 
 RESAMPLES = 200
@@ -36,10 +37,11 @@ def gather_banks(
     """Write DIR/result.json and its neighbours; returns the document."""
     manifest = msgspec.convert(conduct["manifest"], Manifest, strict=False)
     shares = {name: json.loads(path.read_text()) for name, home in homes.items() if (path := home / "results" / "share.json").exists()}
-    for folder in ("scores", "models", "audit", "bins"):
+    for folder in ("scores", "models", "bins"):
         shutil.rmtree(out / folder, ignore_errors=True)
     for name in shares:
         _copy(out, homes[name], name)
+    copy_audit(out, homes)
     share = next(iter(shares.values()))
     document: dict[str, Any] = {
         "schema_version": results.SCHEMA_VERSION,
@@ -74,7 +76,6 @@ def _copy(out: Path, home: Path, name: str) -> None:
         ("bins.toml", "bins", f"{name}.toml"),
         ("bins.digest", "bins", f"{name}.digest"),
         ("share.json", "models", f"{name}.json"),
-        ("log.jsonl", "audit", f"{name}.jsonl"),
         ("scores.parquet", "scores", f"{name}.parquet"),
     ]
     for source, folder, target in wanted:

@@ -21,11 +21,12 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import tomli_w
 from threadpoolctl import threadpool_limits
 
-from federation.kernel.errors import ConfigurationError, CreditfedError
+from federation.kernel.errors import AbortCode, ConfigurationError, CreditfedError
+from server.keys import file_key
 from server.run_file import RunFile, load
+from simulations.founding import found_homes
 from simulations.gather import gather
 from simulations.gather_banks import gather_banks
 from simulations.progress import Followed, Screen
@@ -40,8 +41,8 @@ PARTITION = "partition-id"
 class RunFailed(CreditfedError):
     """A run that ended early: the first party's own reason, with its exit code."""
 
-    def __init__(self, exit_code: int, text: str) -> None:
-        super().__init__("run", text)
+    def __init__(self, exit_code: int, text: str, code: AbortCode = AbortCode.INTERNAL) -> None:
+        super().__init__("run", text, code=code)
         self.exit_code = exit_code
 
     def __str__(self) -> str:
@@ -65,7 +66,8 @@ def simulate(
         conduct = run_apps(run_file, out, homes, run, journal, screen, backend=backend, ray_address=ray_address)
     failure = first_failure(homes, conduct)
     if failure is not None:
-        erase_journals(out)
+        if failure.code is not AbortCode.APPROVAL:  # that run is only waiting
+            erase_journals(out)
         raise failure
     seconds = time.monotonic() - started
     if all(party.label for party in settings.parties):
@@ -97,9 +99,9 @@ def _journal(backend: str, journal: str | None, ray_address: str | None) -> str:
 def prepare_homes(settings: RunFile, out: Path, run: str, journal: str) -> dict[str, Path]:
     """A home for each institution, with its own section of the run file and nothing of the others'.
 
-    What an earlier run left is cleared, unless it was this same run with its journal on disk: then it goes on.
+    What an earlier run left is cleared, unless it was this same run and is not over: then it goes on, or begins where people have approved it.
     """
-    resuming = journal != "memory" and (out / "coordinator" / "journal" / f"{run}.outbox").exists()
+    resuming = (out / "coordinator" / "drafts" / f"{run}.json").exists()
     try:
         out.mkdir(parents=True, exist_ok=True)
         if not resuming:
@@ -108,15 +110,13 @@ def prepare_homes(settings: RunFile, out: Path, run: str, journal: str) -> dict[
                 (out / name).unlink(missing_ok=True)
         homes = {}
         for party in settings.parties:
-            home = out / "parties" / party.name
-            home.mkdir(parents=True, exist_ok=True)
-            if not resuming:
-                shutil.rmtree(home / "results", ignore_errors=True)
-            (home / "node.toml").write_text(
-                tomli_w.dumps(settings.node_section(party.name) | {"journal": journal, "workers": os.cpu_count() or 1})
-            )
-            homes[party.name] = home
+            homes[party.name] = out / "parties" / party.name
+            homes[party.name].mkdir(parents=True, exist_ok=True)
         (out / "coordinator").mkdir(exist_ok=True)
+        coordinator = file_key(out / "coordinator" / "keys" / "identity.key")
+        if not resuming:
+            shutil.rmtree(out / "coordinator" / "audit", ignore_errors=True)
+        found_homes(settings, homes, coordinator, journal, resuming=resuming)
     except OSError as error:
         raise ConfigurationError(
             str(out), f"the output folder cannot be written ({error.strerror})", "Choose a folder you may write to."
@@ -128,6 +128,7 @@ def erase_journals(out: Path) -> None:
     """Forget the sessions of a run that is over, and their secrets with them."""
     for folder in (out / "coordinator", *(out / "parties").glob("*")):
         shutil.rmtree(folder / "journal", ignore_errors=True)
+    shutil.rmtree(out / "coordinator" / "drafts", ignore_errors=True)
 
 
 def run_apps(
@@ -190,7 +191,7 @@ def first_failure(homes: dict[str, Path], conduct: dict[str, Any]) -> RunFailed 
     own = [failure for failure in found if failure["kind"] != "PeerAborted"]
     coordinators = [conduct["failure"]] if conduct["failure"] else []
     for failure in own + [f for f in coordinators if f["kind"] not in ("PeerAborted", "Refused")] + found + coordinators:
-        return RunFailed(failure["exit_code"], failure["text"])
+        return RunFailed(failure["exit_code"], failure["text"], AbortCode(failure["code"]))
     return None
 
 

@@ -15,6 +15,7 @@ class AbortCode(StrEnum):
 
     CONFIGURATION = "configuration"
     POLICY = "policy"
+    APPROVAL = "approval"
     DATA = "data"
     COHORT = "cohort"
     CAP = "cap"

@@ -41,6 +41,7 @@ from federation.kernel.session import (
     session_channel,
 )
 from federation.kernel.snapshot import Snapshot, failed, read_snapshot
+from federation.kernel.tally import Tally, Witness
 
 S = TypeVar("S", bound=states.State)
 T = TypeVar("T")
@@ -51,7 +52,7 @@ _MOST_EARLY_BYTES = 1 << 30
 """What one sender may be ahead of what is awaited of it: far beyond any protocol here, and an end to what a hostile one can pile up."""
 
 
-def _ignore(_: object) -> None:
+def _ignore(*_: object) -> None:
     pass
 
 
@@ -61,7 +62,8 @@ class Participant(Generic[S]):
     identity: the party's identity key; commitment: to its data snapshot (32 bytes); entropy: fresh bytes from the operating system, used
     once for the session's root; observer: takes progress figures for the party's own screen; approved: the snapshot that each institution
     signed the manifest for, which its hello must repeat (None: not looked at); notice: of this party's audit log, for its hello; heard: takes
-    the hellos of all before the session is used, and may raise.
+    the hellos of all, and the session, before it is used, and may raise; witness: takes what was sent and received in each stage that ends,
+    before anything of the next leaves (a stage that ends again after a crash is told again).
     """
 
     def __init__(
@@ -77,12 +79,14 @@ class Participant(Generic[S]):
         observer: Callable[[dict[str, float | str]], None] = _ignore,
         approved: Mapping[str, bytes] | None = None,
         notice: bytes = b"",
-        heard: Callable[[Mapping[str, Hello]], None] = _ignore,
+        heard: Callable[[Mapping[str, Hello], bytes], None] = _ignore,
+        witness: Witness = _ignore,
     ) -> None:
         self.manifest, self.me = manifest, me
         self._identity, self._program, self._journal = identity, program, journal
         self._entropy, self._commitment, self._observer = entropy, commitment, observer
-        self._approved, self._notice, self._heard = approved, notice, heard
+        self._approved, self._notice, self._heard, self._witness = approved, notice, heard, witness
+        self._tally = Tally()
         self.failure: CreditfedError | None = None
         self.finished = False
         self._caches: dict[str, Any] = {}
@@ -207,6 +211,7 @@ class Participant(Generic[S]):
         )
         self._channel.sent, self._channel.received = dict(image.sent), dict(image.received)
         self._effects, self._missing = dict(record.effects), frozenset(image.missing)
+        self._tally = Tally(image.tally)
         self._begin()
         discarded: list[Envelope] = []
         if record.number >= 0:
@@ -234,12 +239,13 @@ class Participant(Generic[S]):
         channel = self._channel
         return Snapshot(
             self._phase, self._keys, states.dump(self._state), channel.sent, channel.received, self._view, early,
-            missing=tuple(sorted(self._missing)),
+            missing=tuple(sorted(self._missing)), tally=self._tally.counts(),
         ).encoded()  # fmt: skip
 
     def _begin(self) -> None:
         """Start the generator of the current phase."""
         self._role, self._waiting = None, None
+        self._stage = self._phase
         many, hello = len(self.manifest.members) > MANY, self._keys.hello(self._commitment)
         if self._phase == _OPEN and many:
             certificate = certify(self.manifest, self.me, hello, self._identity)
@@ -281,12 +287,13 @@ class Participant(Generic[S]):
 
     def _ended(self, value: Any) -> None:
         """A stage returned: its value becomes state, and the next stage begins."""
+        ended = self._stage
         if self._phase == _OPEN:
             self._require_approved(value)
-            self._heard(value)
             self._keys = msgspec.structs.replace(self._keys, hellos=value)
             self._phase = _LOTS if len(self.manifest.members) > MANY else _GROUP
             self._channel = session_channel(self.manifest, self.me, self._keys)
+            self._heard(value, self._channel.session)
             sealed, self._sealed = self._sealed, []
             for envelope in sealed:
                 self._accept(envelope)
@@ -298,6 +305,7 @@ class Participant(Generic[S]):
             self._phase = _PROGRAM
         else:
             self._state = value
+        self._witness(self._channel.session.hex(), ended, self._tally.take(ended))
         self._image = self._snapshot()
         self._changed = True
         self._begin()
@@ -341,6 +349,7 @@ class Participant(Generic[S]):
         if envelope.sender in self._missing:
             return  # it was given up: what comes too late changes nothing any more
         letter = self._channel.open(envelope)
+        self._tally.note("received", envelope)
         if letter.kind == Abort.kind():
             raise PeerAborted(letter.sender, decode(letter.body, Abort, letter.sender).reason)
         early = self._early.setdefault(letter.sender, [])
@@ -396,7 +405,10 @@ class Participant(Generic[S]):
                 received = None
                 continue
             place = run.address
-            outgoing += [self._channel.wrap(recipient, place, message) for recipient, message in step.send.items()]
+            sent = [self._channel.wrap(recipient, place, message) for recipient, message in step.send.items()]
+            for envelope in sent:
+                self._tally.note("sent", envelope)
+            outgoing += sent
             self._waiting = (run, step)
             return
 

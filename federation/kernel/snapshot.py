@@ -23,6 +23,7 @@ from federation.kernel.errors import (
 )
 from federation.kernel.known import known
 from federation.kernel.session import Keys
+from federation.kernel.tally import Counts
 
 _KINDS: dict[str, type[CreditfedError]] = {
     kind.__name__: kind for kind in (ConfigurationError, DataError, LocalError, LostParty, PeerAborted, PeerError, PolicyRefusal)
@@ -53,7 +54,8 @@ class Failure(msgspec.Struct, frozen=True):
 
 class Snapshot(msgspec.Struct, frozen=True):
     """phase: of the session; state: of the program; sent, received: next sequence numbers; view: digest of broadcasts;
-    early: letters that came before they were awaited, as (sender, step, kind, body); missing: parties that the coordinator gave up.
+    early: letters that came before they were awaited, as (sender, step, kind, body); missing: parties that the coordinator gave up; tally: of
+    messages of stages that have not ended.
     """
 
     phase: str
@@ -65,6 +67,7 @@ class Snapshot(msgspec.Struct, frozen=True):
     early: tuple[tuple[str, str, str, bytes], ...] = ()
     failure: Failure | None = None
     missing: tuple[str, ...] = ()
+    tally: Counts = {}
 
     def encoded(self) -> bytes:
         """For the journal."""

@@ -41,8 +41,8 @@ from federation.models.horizontal.plan import Reals
 from federation.models.horizontal.program import Bank
 from federation.models.horizontal.size import LONGEST
 from federation.models.table import Table
-from server.app import conduct, watchers
-from server.drafts import Drafts
+from server.app import Kept, conduct, watchers
+from server.keys import file_key
 from server.outbox import Outbox
 from server.run_file import load
 from simulations.inline import InlineGrid
@@ -166,7 +166,8 @@ def one(backend: str, count: int, length: int, rounds: int, residents: int, fold
         watchers.append(opened)
         stack.callback(watchers.remove, opened)
         begun = time.perf_counter()
-        done = conduct(grid, load(path), RUN, Secret(os.urandom(32)), journal, outbox, Drafts(folder / "drafts"))
+        identity = file_key(folder / "out" / "coordinator" / "keys" / "identity.key")
+        done = conduct(grid, load(path), RUN, identity, journal, outbox, Kept.of(folder / "out" / "coordinator", identity))
         if done.failure is not None:
             raise done.failure
         summing = done.cost.seconds["sum"]

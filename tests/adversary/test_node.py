@@ -13,9 +13,12 @@ import msgspec
 import numpy as np
 import pandas as pd
 import pytest
-import tomli_w
 
 from clients.app import answered
+from clients.budget_commands import ledger_path
+from clients.consortium import Member, write
+from clients.founding import found
+from clients.gate import utc_now
 from clients.node import Node
 from federation.carriage.mailbox import Parcel
 from federation.kernel import suite
@@ -24,6 +27,8 @@ from federation.kernel.codec import decode, encode
 from federation.kernel.errors import AbortCode, ConfigurationError, CreditfedError, DataError, PeerError
 from federation.kernel.manifest import Description, Manifest, Opening, PartyDeclaration, Signature, sign_manifest
 from federation.kernel.role import COORDINATOR
+from privacy.budget.limits import Limits
+from privacy.store.budget_file import BudgetFile
 from tests.post import identity, manifest
 
 CANARY = 987_654_321.5
@@ -42,14 +47,17 @@ def made(home: Path, journal: str = "disk") -> Node:
     table = {"id": [f"firm{i}" for i in range(rows)], "label": rng.integers(0, 2, rows), "turnover": np.r_[CANARY, rng.random(rows - 1)]}
     pd.DataFrame(table).to_csv(home / "bank.csv", index=False)
     section = {"name": "bank", "role": "bank", "source": "bank.csv", "label": "label", "journal": journal}
-    (home / "node.toml").write_text(tomli_w.dumps(section))
+    founded = found(home, section | {"approval": "at once", "legal_basis": "simulation"}, utc_now, ("owner",))
+    BudgetFile(ledger_path(home)).set_limits("bank", "any", Limits(), "risk officer")
+    members = [Member(n, "platform", suite.signing_public(identity(n)).hex()) for n in OTHERS]
+    write(home, suite.signing_public(identity(COORDINATOR)).hex(), [Member("bank", "bank", founded.key), *members])
     return Node(home)
 
 
 def drafted(node: Node, **changes: Any) -> Manifest:
     mine = msgspec.json.decode(ask(node, "describe").payload, type=Description).party
     others = tuple(PartyDeclaration(name=n, role="platform", identity=suite.signing_public(identity(n)).hex()) for n in OTHERS)
-    return replace(manifest("bank", *OTHERS), parties=(mine, *others), **changes)
+    return replace(manifest("bank", *OTHERS), parties=(mine, *others), **({"purpose": "decide"} | changes))
 
 
 def ask(node: Node, operation: str, payload: bytes = b"", run: str = "test") -> Parcel:
@@ -98,7 +106,9 @@ def _forced(node: Node, run: str) -> bytes:
 
 
 def everything(folder: Path) -> set[str]:
-    return {str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file() and path.suffix != ".key"}
+    return {
+        str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file() and path.suffix not in (".key", ".db-wal", ".db-shm")
+    }
 
 
 def test_another_manifest_under_the_same_name_is_refused_also_after_a_restart(node: Node) -> None:

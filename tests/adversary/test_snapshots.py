@@ -46,8 +46,8 @@ def test_control_where_signed_snapshots_are_not_looked_at_the_same_party_is_serv
 def test_everyone_hears_everyones_notice_and_a_restart_repeats_the_old_one() -> None:
     heard: dict[str, dict[str, bytes]] = {}
 
-    def hears(name: str) -> Callable[[Mapping[str, Hello]], None]:
-        def hear(hellos: Mapping[str, Hello]) -> None:
+    def hears(name: str) -> Callable[[Mapping[str, Hello], bytes], None]:
+        def hear(hellos: Mapping[str, Hello], _session: bytes) -> None:
             said = {party: hello.notice for party, hello in hellos.items()}
             assert heard.setdefault(name, said) == said
             heard[name] = said
@@ -73,7 +73,7 @@ def test_everyone_hears_everyones_notice_and_a_restart_repeats_the_old_one() -> 
 
 
 def test_a_notice_that_is_refused_ends_the_run_with_its_reason() -> None:
-    def refuse(_hellos: Mapping[str, Hello]) -> None:
+    def refuse(_hellos: Mapping[str, Hello], _session: bytes) -> None:
         raise PeerError("tax", "a head that is older than one it gave before", "a log that only grows")
 
     post = talk(arguments(bank={"heard": refuse}))
@@ -85,3 +85,29 @@ def test_a_notice_that_is_refused_ends_the_run_with_its_reason() -> None:
 def test_a_notice_has_a_limit(size: int) -> None:
     post = talk(arguments(tax={"notice": b"x" * size}))
     assert not any(party.finished for party in post.parties.values())
+
+
+def test_what_one_party_logs_as_sent_the_other_logs_as_received_also_after_restarts() -> None:
+    told: dict[str, dict[str, Any]] = {name: {} for name in EVERYONE}
+
+    def witness(name: str) -> Callable[..., None]:
+        def note(session: str, stage: str, counts: dict[str, dict[str, tuple[int, bytes]]]) -> None:
+            key = (session, stage)
+            assert told[name].setdefault(key, counts) == counts  # told again after a crash, it is the same
+            told[name][key] = counts
+
+        return note
+
+    for killed in (False, True):
+        for name in told:
+            told[name] = {}
+        more = arguments(**{name: {"witness": witness(name)} for name in EVERYONE})
+        post = talk(more, killed=lambda _party, _number, killed=killed: killed)
+        assert all(party.finished for party in post.parties.values())
+        pairs = 0
+        for sender in EVERYONE:
+            for key, counts in told[sender].items():
+                for peer, sent in counts["sent"].items():
+                    assert told[peer][key]["received"][sender] == sent
+                    pairs += 1
+        assert pairs == sum(len(counts["received"]) for stages in told.values() for counts in stages.values()) > 20

@@ -5,6 +5,7 @@ Two nodes on one home, each with its own memory, are two workers; Ray itself is 
 
 from __future__ import annotations
 
+import datetime as dt
 import hashlib
 import shutil
 from collections.abc import Callable
@@ -15,6 +16,7 @@ import pytest
 from flwr.app import Context, Message
 
 import clients.app
+import clients.gate
 import clients.node
 import server.app
 from clients.app import answered
@@ -25,10 +27,9 @@ from federation.kernel.errors import CreditfedError
 from federation.kernel.journal import MemoryJournal
 from federation.kernel.participant import Participant
 from federation.kernel.role import COORDINATOR
-from federation.kernel.secret import Secret
 from federation.kernel.state import State
-from server.app import Conduct
-from server.drafts import Drafts
+from server.app import Conduct, Kept
+from server.keys import file_key
 from server.outbox import Outbox
 from server.run_file import load
 from simulations.inline import InlineGrid
@@ -83,6 +84,9 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(autouse=True)
 def seeded(monkeypatch: pytest.MonkeyPatch) -> None:
+    moment = dt.datetime(2026, 1, 1, tzinfo=dt.UTC)  # manifests and logs carry times, and two runs are compared to the byte
+    monkeypatch.setattr(clients.gate, "utc_now", lambda: "2026-01-01T00:00:00Z")
+    monkeypatch.setattr(server.app, "clock", lambda: moment)
     monkeypatch.setattr(clients.node, "Participant", Seeded)
     monkeypatch.setattr(server.app, "Participant", Seeded)
 
@@ -92,8 +96,10 @@ def run(folder: Path, out: Path, chosen: Chosen) -> tuple[Conduct, Workers]:
     shutil.copytree(folder / "start", out)
     workers = Workers(chosen)
     grid = InlineGrid(workers, {11 + i: {"home": str(out / "parties" / name)} for i, name in enumerate(BANKS)})
-    identity = Secret(hashlib.sha256(b"coordinator").digest())
-    conduct = server.app.conduct(grid, load(folder / "run.toml"), "run-x", identity, MemoryJournal(), Outbox(), Drafts(folder / "drafts"))
+    identity = file_key(out / "coordinator" / "keys" / "identity.key")
+    conduct = server.app.conduct(
+        grid, load(folder / "run.toml"), "run-x", identity, MemoryJournal(), Outbox(), Kept.of(out / "coordinator", identity)
+    )
     return conduct, workers
 
 

@@ -19,6 +19,9 @@ from unittest import mock
 import pandas as pd
 import tomli_w
 
+from privacy.audit.entry import Entry
+from privacy.audit.lines import entries
+from privacy.store.audit_folder import find
 from simulations.world import generate
 
 ROOT = Path(__file__).parents[2]
@@ -139,7 +142,12 @@ def killed_after(exchanges: int, run_file: Path, out: Path) -> bool:
     return alive
 
 
+def logged(out: Path, party: str) -> list[Entry]:
+    """The entries of a party's audit log."""
+    return list(entries(find(out / "audit" / party).lines()))
+
+
 def sessions(out: Path) -> set[str]:
     """The sessions in which the parties say that they finished."""
-    logs = (path.read_text().splitlines() for path in (out / "audit").glob("*.jsonl"))
-    return {json.loads(line)["session"] for lines in logs for line in lines if '"finished"' in line}
+    ended = [entry for folder in (out / "audit").glob("*") for entry in logged(out, folder.name) if entry.kind == "end"]
+    return {str(entry.facts["session"]) for entry in ended}

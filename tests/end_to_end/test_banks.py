@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import tomllib
 from pathlib import Path
 from typing import Any
@@ -14,7 +13,7 @@ import tomli_w
 import server.app
 from federation.kernel.role import COORDINATOR
 from tests.end_to_end.bank_scene import BANKS, lost, make_banks, run_file
-from tests.end_to_end.scene import Answer, creditfed, simulated
+from tests.end_to_end.scene import Answer, creditfed, logged, simulated
 
 
 @pytest.fixture(scope="module")
@@ -31,8 +30,7 @@ def test_a_model_over_banks_is_the_pooled_model(folder: Path, tmp_path: Path, mo
     for split in ("train", "test"):
         for figure in ("auc", "ks"):
             assert round(found["metrics"][split][figure], 4) == round(found["pooled"]["metrics"][split][figure], 4)
-    logs = [(tmp_path / "out" / "audit" / f"{name}.jsonl").read_text().splitlines()[-1] for name in BANKS]
-    hashes = {json.loads(log)["model_hash"] for log in logs}
+    hashes = {logged(tmp_path / "out", name)[-1].facts["model"] for name in BANKS}
     assert hashes == {found["model_hash"]}
     assert set(found["banks"]["alone"]) == set(BANKS)
     assert {"global", "per bank", "local"} <= set(found["banks"]["alone"]["bank-a"])

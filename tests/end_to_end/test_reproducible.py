@@ -68,7 +68,7 @@ def test_a_run_killed_again_and_again_goes_on_to_the_same_model(tmp_path: Path, 
     assert len(sessions(out)) == 1
     whole = json.loads((logistic / "coordinator" / "conduct.json").read_text())["exchanges"]
     assert sum(KILLS) - len(KILLS) > whole / 2, "the last kill was in the midst of the fit"
-    assert not list(out.rglob("*.db")) and not list(out.rglob("*.outbox")), "the session's secrets are forgotten at its end"
+    assert not list(out.rglob("journal/*.db")) and not list(out.rglob("*.outbox")), "the session's secrets are forgotten at its end"
 
 
 def test_data_changed_between_kill_and_resume_are_noticed(tmp_path: Path, world: World) -> None:

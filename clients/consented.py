@@ -1,0 +1,141 @@
+"""Which rows a run may use by consent, as the node keeps it: decided once when the vault opens, the same after a restart, watched until the end.
+
+What was decided for a run that is open lies beside its journal (RUN.consented): a bit for each row of the source and where the ledger stood.
+Without it a process that starts again would find fewer rows than the run began with whenever somebody had withdrawn meanwhile, and could not
+go on; with it those who withdrew are told to the run's next stage instead.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Callable, Sequence
+from contextlib import closing
+from pathlib import Path
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from clients.consent import into_log, open_ledger
+from clients.home import Home
+from clients.party_config import PartyConfig
+from federation.kernel.errors import AbortCode, DataError
+from federation.kernel.manifest import Manifest
+from federation.models.table import Table
+from privacy.consent.decide import Ask
+from privacy.consent.withdrawals import Mark
+from privacy.store.audit_file import AuditFile
+from privacy.store.consent_ledger import ConsentLedger
+
+Mask = NDArray[np.bool_]
+
+
+class _Decided(msgspec.Struct, frozen=True):
+    """revision, at: where the ledger stood; rows: of the source; packed: the mask over them, eight to a byte."""
+
+    revision: int
+    at: int
+    rows: int
+    packed: bytes
+
+    @property
+    def mask(self) -> Mask:
+        return np.unpackbits(np.frombuffer(self.packed, np.uint8), count=self.rows).astype(bool)
+
+    @property
+    def mark(self) -> Mark:
+        return Mark(self.revision, self.at)
+
+
+class Consents:
+    """One node's, for rows whose legal basis is consent; for all others every method lets all rows through."""
+
+    def __init__(self, home: Home, config: PartyConfig, log: Callable[[], AuditFile], clock: Callable[[], str]) -> None:
+        self._home, self._config, self._log, self._clock = home, config, log, clock
+        self._decided: dict[bytes, _Decided] = {}
+
+    @property
+    def needed(self) -> bool:
+        """Whether rows are used by consent."""
+        return self._config.legal_basis == "consent"
+
+    def choose(self, manifest: Manifest) -> Callable[[Sequence[str]], Mask] | None:
+        """What tells the vault which firms of the source may be used in a run; None where consent is not the basis."""
+        if not self.needed:
+            return None
+
+        def permitted(firms: Sequence[str]) -> Mask:
+            decided = self._of(manifest)
+            if decided is None:
+                ask = self._ask(manifest)
+                with closing(self._ledger()) as ledger:
+                    mark = ledger.mark(self._clock())  # first, so that nothing falls between the two
+                    mask = ledger.permitted(firms, ask.purpose, ask.columns, ask.recipients, self._clock())
+                decided = _Decided(mark.revision, mark.at, len(mask), np.packbits(mask).tobytes())
+                self._decided[manifest.hash] = decided
+            if decided.rows != len(firms):
+                what = "the source has another number of rows than when the run was approved"
+                raise DataError(self._config.name, what, "Restore it, or start a new run.")
+            return decided.mask
+
+        return permitted
+
+    def again(self, manifest: Manifest) -> None:
+        """Forget what was decided for a run that is not open: consents are asked for anew."""
+        if self._stored(manifest) is None:
+            self._decided.pop(manifest.hash, None)
+
+    def opened(self, manifest: Manifest, table: Table) -> None:
+        """A run begins: what was decided is kept beside its journal, and the ledger notes the use, before anything leaves."""
+        decided = self._of(manifest)
+        if decided is None:
+            return
+        if self._config.journal != "memory":
+            self._home.keep(self._path(manifest), msgspec.json.encode(decided))
+        until = dt.date.fromisoformat(manifest.expires[:10])
+        with closing(self._ledger()) as ledger:
+            ledger.record_use(manifest.run, table.firms, self._ask(manifest), until, self._clock())
+
+    def gone(self, manifest: Manifest, table: Table) -> Mask | None:
+        """Rows of an open run whose consent was withdrawn, or has run out, since it was opened, (n,); None where nobody's. Raises DataError."""
+        decided = self._of(manifest)
+        if decided is None:
+            return None
+        with closing(self._ledger()) as ledger:
+            found = ledger.gone(table.firms, self._ask(manifest), decided.mark, self._clock())
+        if not found.mask.any():
+            return None
+        self._log().append("consent", manifest.run, change="gone meanwhile", withdrawn=found.withdrawn, run_out=found.run_out)
+        return found.mask
+
+    def finished(self, manifest: Manifest, model: str) -> None:
+        """A model came of the run: whoever asks is told."""
+        if self.needed and model:
+            with closing(self._ledger()) as ledger:
+                ledger.record_model(manifest.run, model, self._clock())
+
+    def _of(self, manifest: Manifest) -> _Decided | None:
+        return self._decided.get(manifest.hash) or self._stored(manifest)
+
+    def _stored(self, manifest: Manifest) -> _Decided | None:
+        path = self._path(manifest)
+        if not self.needed or not path.exists():
+            return None
+        try:
+            decided = msgspec.json.decode(path.read_bytes(), type=_Decided)
+        except msgspec.MsgspecError:
+            what = "what was decided about consents for this run cannot be read"
+            raise DataError(str(path), what, "Start the run anew, under another name.", AbortCode.CONSENT) from None
+        self._decided[manifest.hash] = decided
+        return decided
+
+    def _path(self, manifest: Manifest) -> Path:
+        return self._home.journal(manifest.run).with_suffix(".consented")
+
+    def _ask(self, manifest: Manifest) -> Ask:
+        mine = manifest.party(self._config.name)
+        columns = tuple((column.name, column.level) for column in mine.columns)
+        return Ask(manifest.purpose, columns, tuple(name for name in manifest.members if name != mine.name))
+
+    def _ledger(self) -> ConsentLedger:
+        return open_ledger(self._home, into_log(self._log()))

@@ -1,0 +1,90 @@
+"""consortium.toml: the members of the consortium that this node knows, by the keys that were compared when they joined.
+
+    coordinator = "<64 hexadecimal digits>"
+    [[member]]
+    name = "platform-a"
+    role = "platform"
+    key = "<64 hexadecimal digits>"
+    revoked = false
+
+A run whose manifest names another key for a member, a member that is not here, or one whose key was revoked, is not answered.
+"""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Annotated
+
+import msgspec
+import tomli_w
+
+from federation.kernel.errors import AbortCode, ConfigurationError, PolicyRefusal
+from federation.kernel.manifest import Manifest
+from privacy.levels import InstitutionRole
+
+Key = Annotated[str, msgspec.Meta(pattern=r"^[0-9a-f]{64}$")]
+FILE = "consortium.toml"
+
+
+class Member(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """name: as runs use it; key: Ed25519 identity key, hexadecimal; revoked: nothing signed with it counts any more."""
+
+    name: str
+    role: InstitutionRole
+    key: Key
+    revoked: bool = False
+
+
+class Consortium(msgspec.Struct, frozen=True, forbid_unknown_fields=True, rename={"members": "member"}):
+    """The coordinator's key and the members; both keys of `coordinator_revoked` and a member's `revoked` are final."""
+
+    coordinator: Key
+    members: tuple[Member, ...] = ()
+    coordinator_revoked: bool = False
+
+    def require(self, manifest: Manifest) -> None:
+        """Every party of the manifest, and its coordinator, is the one that is pinned here. Raises PolicyRefusal, and names who is not."""
+        if manifest.coordinator != self.coordinator or self.coordinator_revoked:
+            raise _refusal("the coordinator", "has another key than the one pinned here, or a revoked one")
+        pinned = {member.name: member for member in self.members}
+        for party in manifest.parties:
+            member = pinned.get(party.name)
+            if member is None:
+                raise _refusal(party.name, "is not a member that this node knows")
+            if member.revoked:
+                raise _refusal(party.name, "has a key that was revoked")
+            if (member.key, member.role) != (party.identity, party.role):
+                raise _refusal(party.name, "has another key or role than the one pinned here")
+
+
+def _refusal(who: str, what: str) -> PolicyRefusal:
+    return PolicyRefusal(
+        FILE, f"{who} {what}", "Compare fingerprints with them (`creditfed node members`), and correct the file if they are right."
+    )
+
+
+def read(root: Path) -> Consortium:
+    """A node's consortium. Raises PolicyRefusal where none is pinned, ConfigurationError for a file that is not one."""
+    path = root / FILE
+    try:
+        raw = tomllib.loads(path.read_text())
+        found = msgspec.convert(raw, Consortium)
+    except FileNotFoundError:
+        action = "Put the members' keys into it (docs/guides/institution.md), after comparing fingerprints."
+        raise PolicyRefusal(str(path), "no members are pinned, so no run is answered", action, AbortCode.POLICY) from None
+    except (tomllib.TOMLDecodeError, msgspec.ValidationError) as error:
+        raise ConfigurationError(str(path), str(error).replace("`", ""), "Correct the file.") from None
+    names, keys = [m.name for m in found.members], [found.coordinator, *(m.key for m in found.members)]
+    if len(set(names)) < len(names) or len(set(keys)) < len(keys):
+        raise ConfigurationError(str(path), "two members have one name, or one key", "Give every [[member]] its own.")
+    return found
+
+
+def write(root: Path, coordinator: str, members: Iterable[Member]) -> Path:
+    """Pin a coordinator and members."""
+    document = {"coordinator": coordinator, "member": [msgspec.to_builtins(member) for member in members]}
+    path = root / FILE
+    path.write_text(tomli_w.dumps(document))
+    return path

@@ -1,0 +1,257 @@
+"""The gate: what must hold, by this institution's own files and clock, before a run gets a signature, an opening or another answer.
+
+In order, and each refusal is an entry of the audit log: the members are those that are pinned; the run is in time, not revoked and not over;
+people, a study or the policy have approved it; the policies allow the run, each column and each release; consents leave enough rows; earlier
+releases and the budget leave room. Data are opened only after all that can be decided without them. Default is deny: what has no file, no
+vote, no rule, is refused.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Callable, Iterable
+from functools import cached_property
+
+from clients import consortium
+from clients.approvals import Approvals
+from clients.asks import Roles, column_asks, release_asks, run_ask
+from clients.budget_commands import ledger_path
+from clients.consented import Consents
+from clients.home import Home
+from clients.party_config import PartyConfig
+from federation.kernel.errors import AbortCode, CreditfedError, DataError, PolicyRefusal
+from federation.kernel.manifest import Manifest, Signature
+from federation.kernel.secret import Secret
+from federation.models.table import Table
+from privacy.approval.study import Study, outside
+from privacy.approval.vote import cast, standing
+from privacy.audit.witness import Witness
+from privacy.budget.limits import Cost, Counts
+from privacy.budget.loss import Stated
+from privacy.disclosure.release import Release
+from privacy.disclosure.release import Study as ReleaseStudy
+from privacy.policy.decide import Policies
+from privacy.policy.explain import require
+from privacy.store.audit_file import AuditFile
+from privacy.store.budget_file import BudgetFile
+from privacy.store.policy_folder import load_policies
+from privacy.store.releases import ReleaseFile
+
+OVER = ("finished", "failed")
+
+
+def utc_now() -> str:
+    """The node's clock, to the second, UTC."""
+    return dt.datetime.now(dt.UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def run_key(manifest: Manifest) -> str:
+    """A run's name for ledgers: its own, and the beginning of its hash, since a name may be drafted again."""
+    return f"{manifest.run}-{manifest.hash.hex()[:12]}"
+
+
+class Gate:
+    """One node's. Nothing is read or locked before it is asked for."""
+
+    def __init__(self, home: Home, config: PartyConfig, identity: Secret, clock: Callable[[], str] | None = None) -> None:
+        self._home, self._config, self._identity = home, config, identity
+        self._clock = clock or utc_now
+        self.approvals = Approvals(home)
+        self.consents = Consents(home, config, lambda: self.log, self._clock)
+
+    @cached_property
+    def log(self) -> AuditFile:
+        """The node's audit log."""
+        return AuditFile(self._home.root / "audit", self._identity, self._clock, party=self._config.name)
+
+    @cached_property
+    def policies(self) -> Policies:
+        """The institution's policies, checked against the schema."""
+        return load_policies(self._home.root / "policy")
+
+    @cached_property
+    def releases(self) -> ReleaseFile:
+        """What was released before."""
+        return ReleaseFile(self._home.root / "releases", self._home.key("releases"))
+
+    @cached_property
+    def budget(self) -> BudgetFile:
+        """What runs have cost, and may cost still."""
+        return BudgetFile(ledger_path(self._home.root), self._note_budget)
+
+    # -- before a run -----------------------------------------------------------------------------------------------------------
+
+    def admit(self, manifest: Manifest, open_rows: Callable[[], Table]) -> Table:
+        """Everything, in the order above; returns the rows that may be used. Raises PolicyRefusal, DataError, ConfigurationError."""
+        try:
+            by, roles = self._decide(manifest)
+            table = open_rows()
+            self.log.append(
+                "vault",
+                manifest.run,
+                manifest=manifest.hash.hex(),
+                rows=table.rows,
+                columns=len(table.columns),
+                snapshot=table.commitment.hex(),
+            )
+            self._require_cohort(manifest, table)
+            for ask in release_asks(manifest, self._config.name, table.rows, roles):
+                self._ask(manifest, ask)
+            self.releases.check(run_key(manifest), self._release(manifest, table), manifest.privacy.minimum_cohort)
+            self.budget.current().reserve(run_key(manifest), self.dataset, manifest.purpose, self._cost(manifest, table))  # only asked
+        except CreditfedError as error:
+            self._note_refusal(manifest, error)
+            raise
+        self.approvals.note(manifest, "approved", self._clock(), by)
+        self.log.append(
+            "approval", manifest.run, manifest=manifest.hash.hex(), party=self._config.name, by=", ".join(by), purpose=manifest.purpose,
+            study=manifest.study, expires=manifest.expires, snapshot=table.commitment.hex(),
+        )  # fmt: skip
+        self.log.sync()
+        return table
+
+    def _decide(self, manifest: Manifest) -> tuple[tuple[str, ...], Roles]:
+        """All that can be decided without the data; returns who approved, and as what."""
+        consortium.read(self._home.root).require(manifest)
+        self.require_current(manifest)
+        if any(event.manifest == manifest.hash.hex() and event.event in OVER for event in self.approvals.events()):
+            what = f"run {manifest.run} is over, and is not begun again under the same approval"
+            raise PolicyRefusal(self._config.name, what, "Draft a new run, under another name.", AbortCode.APPROVAL)
+        self.approvals.propose(manifest)
+        by, roles = self._approved(manifest)
+        self._ask(manifest, run_ask(manifest, self._config.name, self.approvals.partners(), roles, "by a person"))
+        for ask in column_asks(manifest, self._config.name, roles):
+            self._ask(manifest, ask)
+        return by, roles
+
+    def require_current(self, manifest: Manifest) -> None:
+        """The run has not expired and was not revoked: asked at every message. Raises PolicyRefusal."""
+        if self._clock() >= manifest.expires:
+            what = f"run {manifest.run} has expired (on {manifest.expires})"
+            raise PolicyRefusal(self._config.name, what, "Draft it again: the approval was for that long.", AbortCode.EXPIRED)
+        against = standing(self.approvals.votes(), manifest.hash, self._config.name, self.approvals.approvers()).against
+        if against:
+            what = f"run {manifest.run} was refused or revoked by {', '.join(against)}"
+            raise PolicyRefusal(self._config.name, what, "Ask them; a new run needs a new approval.", AbortCode.APPROVAL)
+        study = self._study(manifest)
+        if study is not None and standing(self.approvals.votes(), study.hash, self._config.name, self.approvals.approvers()).against:
+            what = f"the study {study.name} was refused or revoked"
+            raise PolicyRefusal(
+                self._config.name, what, "Take the study's name out of the run, or put a new study to the vote.", AbortCode.APPROVAL
+            )
+
+    def _study(self, manifest: Manifest) -> Study | None:
+        return next((study for study in self.approvals.studies() if study.name == manifest.study), None) if manifest.study else None
+
+    def _approved(self, manifest: Manifest) -> tuple[tuple[str, ...], Roles]:
+        """By whom, and in which role: owners by their votes, or by their vote on a study, or the policy."""
+        me, needed = self._config.name, self._config.approvals_needed
+        owners: Roles = frozenset({"owner"})
+        approvers, votes = self.approvals.approvers(), self.approvals.votes()
+        found = standing(votes, manifest.hash, me, approvers).approved
+        if len(found) >= needed:
+            return found, owners
+        why: tuple[str, ...] = ()
+        study = self._study(manifest)
+        if study is not None and len(standing(votes, study.hash, me, approvers).approved) >= needed:
+            why = outside(study, manifest, me, self.approvals.used(study.name, manifest), self._clock())
+            if not why:
+                return (f"study {study.name}",), owners
+        if self._config.approval == "at once":
+            return self._vote_at_once(manifest)
+        if self.policies.decide(run_ask(manifest, me, self.approvals.partners(), frozenset(), "automatic")).allowed:
+            return ("policy",), frozenset()
+        some = f", and has {len(found)}" if found else ""
+        what = f"run {manifest.run} waits for the approval of {needed} owner{'s' if needed > 1 else ''}{some}"
+        beyond = f" (it is outside the study {manifest.study}: {'; '.join(why)})" if why else ""
+        action = f"Look at it and vote: creditfed node approve {manifest.run} --home {self._home.root}. Then start the run again."
+        raise PolicyRefusal(me, what + beyond, action, AbortCode.APPROVAL)
+
+    def _vote_at_once(self, manifest: Manifest) -> tuple[tuple[str, ...], Roles]:
+        """A simulation, where one person is every owner: their keys are here, and vote."""
+        names = [a.name for a in self.approvals.approvers().values() if a.role == "owner" and not a.revoked][
+            : self._config.approvals_needed
+        ]
+        if len(names) < self._config.approvals_needed:
+            raise PolicyRefusal(
+                self._config.name, "too few owners have a key here to approve at once", "Found the node anew.", AbortCode.APPROVAL
+            )
+        for name in names:
+            self.approvals.record_vote(cast(self._config.name, name, manifest.hash, "approve", self._clock(), self.approvals.key_of(name)))
+        return tuple(names), frozenset({"owner"})
+
+    def _ask(self, manifest: Manifest, ask: object) -> None:
+        decision = require(self.policies, ask)  # type: ignore[arg-type]
+        self.log.append("policy", manifest.run, asked=type(ask).__name__, allowed=True, rules=", ".join(decision.rules)[:200])
+
+    def _require_cohort(self, manifest: Manifest, table: Table) -> None:
+        least = manifest.privacy.minimum_cohort
+        if not manifest.horizontal and table.rows < least:  # of a bank's few rows the sum over banks tells nothing
+            what = f"fewer than {least} rows may be used (rule: minimum_cohort)"
+            raise PolicyRefusal(
+                self._config.name, what, "Nothing was sent. Check consents (`creditfed node consent show`).", AbortCode.COHORT
+            )
+
+    def _release(self, manifest: Manifest, table: Table) -> Release:
+        """What the run would release of this institution's rows."""
+        own = (self._config.label, self._config.weight)
+        columns = (*table.columns, *(name for name in own if name is not None)) or ("membership",)
+        study = self._study(manifest)
+        rows, firms = self.releases.hashes(table.keys), self.releases.hashes(table.firms)
+        return Release(
+            rows, columns, manifest.task, manifest.purpose, None if study is None else ReleaseStudy(study.name, study.runs), firms
+        )
+
+    def _cost(self, manifest: Manifest, table: Table) -> Cost:
+        """What the run may cost this institution's firms: its stated loss, or counts where it has no noise."""
+        privacy = manifest.privacy
+        if privacy.epsilon is not None and privacy.delta is not None:
+            return Cost((Stated(privacy.epsilon, privacy.delta),))
+        answers = 0 if manifest.horizontal else privacy.max_answers
+        return Cost(counts=Counts(1, len(table.columns), table.rows, answers))
+
+    @property
+    def dataset(self) -> str:
+        """The name under which the budget keeps this institution's source."""
+        return self._config.dataset or self._config.source.stem
+
+    def _note_budget(self, kind: str, **facts: str | float | bool) -> None:
+        run = str(facts.pop("run", "")).rpartition("-")[0]
+        self.log.append("budget", run, step=kind, **{name: value for name, value in facts.items() if len(str(value)) <= 200})
+
+    def _note_refusal(self, manifest: Manifest, error: CreditfedError) -> None:
+        if isinstance(error, (PolicyRefusal, DataError)):
+            self.log.append("policy", manifest.run, allowed=False, code=error.code.value, where=error.where[:200], what=error.what[:200])
+            self.log.sync()
+
+    # -- a run that is under way ------------------------------------------------------------------------------------------------
+
+    def opened(self, manifest: Manifest, table: Table, signatures: Iterable[Signature]) -> None:
+        """Before anything of the run leaves: what it may release counts from now on, whatever becomes of it."""
+        key, cost = run_key(manifest), self._cost(manifest, table)
+        self.budget.reserve(key, self.dataset, manifest.purpose, cost)
+        self.releases.record(key, self._release(manifest, table), manifest.privacy.minimum_cohort)
+        self.consents.opened(manifest, table)
+        self.budget.spend(key, "the whole run", cost)
+        self.approvals.note(manifest, "opened", self._clock())
+        self.witness(manifest).approved(signatures)
+        self.log.append(
+            "release", manifest.run, manifest=manifest.hash.hex(), task=manifest.task, rows=table.rows, columns=len(table.columns)
+        )
+        self.log.sync()
+
+    def notice(self) -> bytes:
+        """The head of this node's log, for its hello."""
+        return self.log.notice()
+
+    def witness(self, manifest: Manifest) -> Witness:
+        """What writes the run's course into the log."""
+        return Witness(self.log, manifest, self._config.name)
+
+    def ended(self, manifest: Manifest, failure: CreditfedError | None, **facts: str | int) -> None:
+        """A run is over at this node."""
+        self.budget.settle(run_key(manifest))
+        if failure is None:
+            self.consents.finished(manifest, str(facts.get("model", "")))
+        self.approvals.note(manifest, "finished" if failure is None else "failed", self._clock())
+        self.witness(manifest).ended(failure, **facts)

@@ -1,0 +1,281 @@
+"""`creditfed node`: an institution's own node, from its keys to its votes. Other sub-commands are mounted from their own modules."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from clients.budget_commands import budget_app
+from clients.consent_commands import consent_app
+from clients.policy_commands import policy_app
+
+if TYPE_CHECKING:
+    from clients.approvals import Approvals
+    from clients.home import Home
+    from privacy.approval.study import Study
+    from privacy.approval.vote import Verdict
+
+node_app = typer.Typer(
+    no_args_is_help=True, rich_markup_mode="markdown",
+    help="""An institution's node: it decides, itself, what may be computed on its data.
+
+**To join**: `creditfed node init`, give your fingerprint to the others, put theirs into consortium.toml, import consents.
+
+**When a run is proposed**: `creditfed node pending`, `creditfed node approve RUN` (shows it in plain words first), `creditfed node revoke RUN`.
+""",
+)  # fmt: skip
+node_app.add_typer(policy_app, name="policy")
+node_app.add_typer(budget_app, name="budget")
+node_app.add_typer(consent_app, name="consent")
+HomeOption = Annotated[Path, typer.Option("--home", metavar="DIR", help="The node's folder.")]
+AsOption = Annotated[str, typer.Option("--as", metavar="NAME", help="Who votes: a name from approvers.toml.")]
+KeyOption = Annotated[Path | None, typer.Option("--key", metavar="FILE", help="Your own key; approvers/NAME.key where not given.")]
+Here = Path()
+
+
+@node_app.command()
+def init(
+    name: Annotated[str, typer.Option("--name", help="Your institution's name in the consortium: a-z, 0-9 and -.")],
+    role: Annotated[str, typer.Option("--role", help="bank, platform, tax or agency.")],
+    source: Annotated[Path, typer.Option("--source", help="Your table: CSV or Parquet.")],
+    home: HomeOption = Here,
+    label: Annotated[str | None, typer.Option("--label", help="A bank's column of outcomes, 1 for bad.")] = None,
+    owner: Annotated[list[str] | None, typer.Option("--owner", help="Who approves runs; repeat for each person.")] = None,
+    four_eyes: Annotated[bool, typer.Option("--four-eyes", help="Two owners must approve.")] = False,  # noqa: FBT002  # a flag
+) -> None:
+    """Found a node: keys (mode 600), folders, the default policy, configuration, and a fingerprint for the other members."""
+    from clients.founding import found
+    from clients.gate import utc_now
+    from federation.kernel.errors import ConfigurationError
+    from privacy.levels import INSTITUTION_ROLES
+
+    if role not in INSTITUTION_ROLES:
+        raise ConfigurationError("--role", "is not one of the roles", f"Use one of {', '.join(INSTITUTION_ROLES)}.")
+    owners = tuple(owner or ("owner-1", "owner-2")[: 2 if four_eyes else 1])
+    if four_eyes and len(owners) < 2:
+        raise ConfigurationError("--four-eyes", "needs two owners", "Name both: --owner alice --owner bob.")
+    section = {"name": name, "role": role, "source": str(source.absolute()), "approvals_needed": 2 if four_eyes else 1}
+    founded = found(home, section | ({} if label is None else {"label": label}), utc_now, owners)
+    typer.echo(f"{name} is founded in {home}.\n\n  key          {founded.key}\n  fingerprint  {founded.fingerprint}\n")
+    typer.echo(
+        "Owners: "
+        + ", ".join(f"{who} (key: {home / 'approvers' / (who + '.key')}; move it to where only they can read it)" for who in owners)
+    )
+    typer.echo("Next: give key and fingerprint to the other members, and write consortium.toml with theirs (docs/guides/institution.md).")
+
+
+@node_app.command()
+def members(home: HomeOption = Here) -> None:
+    """The members that this node knows, with the fingerprints to compare."""
+    from rich.console import Console
+    from rich.table import Table
+
+    from clients.consortium import read
+    from privacy.approval.words import fingerprint
+
+    pinned = read(home)
+    table = Table("member", "role", "fingerprint", "")
+    table.add_row("coordinator", "", fingerprint(pinned.coordinator), "revoked" if pinned.coordinator_revoked else "")
+    for member in pinned.members:
+        table.add_row(member.name, member.role, fingerprint(member.key), "revoked" if member.revoked else "")
+    Console().print(table)
+
+
+@node_app.command()
+def pending(home: HomeOption = Here) -> None:
+    """Runs and studies that were proposed to this node, and where each stands."""
+    from rich.console import Console
+    from rich.table import Table
+
+    from clients.approvals import Approvals
+    from clients.home import Home
+    from privacy.approval.vote import standing
+
+    approvals, me = Approvals(Home(home)), str(Home(home).config()["name"])
+    votes, people, events = approvals.votes(), approvals.approvers(), approvals.events()
+    table = Table("run", "purpose", "task", "expires", "approved by", "against", "state")
+    for manifest in approvals.proposals():
+        found = standing(votes, manifest.hash, me, people)
+        state = next((event.event for event in reversed(events) if event.manifest == manifest.hash.hex()), "waiting")
+        row = (manifest.run, manifest.purpose, manifest.task, manifest.expires, ", ".join(found.approved), ", ".join(found.against), state)
+        table.add_row(*row)
+    for study in approvals.studies():
+        found = standing(votes, study.hash, me, people)
+        table.add_row(f"study {study.name}", study.purpose, "", study.expires, ", ".join(found.approved), ", ".join(found.against), "")
+    Console().print(table)
+
+
+@node_app.command()
+def approve(
+    run: Annotated[str, typer.Argument(metavar="RUN", help="The run's name, or `study:NAME`.")],
+    who: AsOption = "owner-1",
+    home: HomeOption = Here,
+    key: KeyOption = None,
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask again after showing it.")] = False,  # noqa: FBT002  # a flag
+) -> None:
+    """Show a run in plain words, and as a difference from the last approved one; then sign the approval with your own key."""
+    from clients.home import Home
+
+    there = Home(home)
+    _show(there, run)
+    if not yes:
+        typer.confirm("Approve?", abort=True)
+    _vote(there, run, who, "approve", key)
+    typer.echo(f"{who} approves {run}. Start the run again where it waits.")
+
+
+@node_app.command()
+def show(run: Annotated[str, typer.Argument(metavar="RUN", help="The run's name, or `study:NAME`.")], home: HomeOption = Here) -> None:
+    """A run in plain words: what, with which columns, for what, who learns what, at what cost, until when."""
+    from clients.home import Home
+
+    _show(Home(home), run)
+
+
+@node_app.command()
+def revoke(
+    run: Annotated[str, typer.Argument(metavar="RUN", help="The run's name, or `study:NAME`.")],
+    who: AsOption = "owner-1",
+    home: HomeOption = Here,
+    key: KeyOption = None,
+) -> None:
+    """Refuse a run, or take an approval back: the node answers nothing more of it, also if it is under way."""
+    from clients.home import Home
+
+    _vote(Home(home), run, who, "revoke", key)
+    typer.echo(f"{who} revokes {run}. This node answers nothing of it any more.")
+
+
+@node_app.command()
+def study(
+    file: Annotated[Path, typer.Argument(metavar="STUDY.toml", help="name, parties, columns, purpose, caps and expiry; see the guide.")],
+    home: HomeOption = Here,
+) -> None:
+    """Put a study to the vote: one approval for many runs. Then `creditfed node approve study:NAME`."""
+    import tomllib
+
+    import msgspec
+
+    from clients.approvals import Approvals
+    from clients.home import Home
+    from federation.kernel.errors import ConfigurationError
+    from privacy.approval.study import Study
+
+    try:
+        found = msgspec.convert(tomllib.loads(file.read_text()), Study)
+    except OSError as error:
+        raise ConfigurationError(str(file), f"cannot be read ({error.strerror})", "Name a file that you may read.") from None
+    except (tomllib.TOMLDecodeError, msgspec.ValidationError) as error:
+        raise ConfigurationError(
+            str(file), str(error).replace("`", ""), "Correct the file (docs/guides/institution.md, studies)."
+        ) from None
+    Approvals(Home(home)).add_study(found)
+    typer.echo(f"The study {found.name} waits for its approval: creditfed node approve study:{found.name}")
+
+
+@node_app.command()
+def approvers(
+    home: HomeOption = Here,
+    add: Annotated[str | None, typer.Option("--add", metavar="NAME", help="A new person; a key is made.")] = None,
+    role: Annotated[str, typer.Option("--role", help="owner or risk officer.")] = "owner",
+    revoke_key: Annotated[str | None, typer.Option("--revoke", metavar="NAME", help="No vote of this person counts any more.")] = None,
+) -> None:
+    """Who may vote at this node: list, add, revoke."""
+    from typing import cast
+
+    from rich.console import Console
+    from rich.table import Table
+
+    from clients.approvals import Approvals
+    from clients.home import Home
+    from federation.kernel.errors import ConfigurationError
+    from privacy.approval.words import fingerprint
+    from privacy.levels import PersonRole
+
+    approvals = Approvals(Home(home))
+    if add is not None:
+        if role not in ("owner", "risk officer"):
+            raise ConfigurationError("--role", "has no vote", "Use owner or risk officer.")
+        approvals.add_approver(add, cast("PersonRole", role))
+        _log(Home(home), "configuration", change="approver added", name=add, role=role)
+    if revoke_key is not None:
+        approvals.revoke_approver(revoke_key)
+        _log(Home(home), "configuration", change="approver revoked", name=revoke_key)
+    table = Table("name", "role", "fingerprint", "")
+    for person in approvals.approvers().values():
+        table.add_row(person.name, person.role, fingerprint(person.key), "revoked" if person.revoked else "")
+    Console().print(table)
+
+
+def _show(home: Home, run: str) -> None:
+    """A run or a study on the screen."""
+    from rich.console import Console
+    from rich.markup import escape
+
+    from clients.approvals import Approvals
+    from privacy.approval.words import describe, describe_study, difference
+
+    approvals, me, console = Approvals(home), str(home.config()["name"]), Console(soft_wrap=True)
+    changes: tuple[str, ...] = ()
+    if run.startswith("study:"):
+        sections = describe_study(_study(approvals, run))
+    else:
+        manifest = approvals.proposal(run)
+        sections, changes = describe(manifest, me), difference(approvals.last_approved(manifest), manifest, me)
+    for section in sections:
+        console.print(f"[bold]{escape(section.title)}[/bold]")
+        for line in section.lines:
+            console.print(f"  {escape(line)}", highlight=False)
+    if changes:
+        console.print("[bold]Since the last approved run[/bold]")
+        for line in changes:
+            console.print(f"  [{'green' if line.startswith('+') else 'red'}]{escape(line)}[/]", highlight=False)
+
+
+def _study(approvals: Approvals, run: str) -> Study:
+    from federation.kernel.errors import ConfigurationError
+
+    name = run.removeprefix("study:")
+    found = next((study for study in approvals.studies() if study.name == name), None)
+    if found is None:
+        raise ConfigurationError(f"study {name}", "no such study was put to the vote here", "creditfed node study STUDY.toml")
+    return found
+
+
+def _vote(home: Home, run: str, who: str, verdict: Verdict, key: Path | None) -> None:
+    """Check that this person may, then sign and keep the vote."""
+    from clients.approvals import Approvals
+    from clients.gate import utc_now
+    from federation.kernel import suite
+    from federation.kernel.errors import ConfigurationError
+    from privacy.approval.vote import cast
+    from privacy.policy.ask import PersonAsk
+    from privacy.policy.explain import require
+    from privacy.store.policy_folder import load_policies
+
+    approvals, me = Approvals(home), str(home.config()["name"])
+    about = _study(approvals, run).hash if run.startswith("study:") else approvals.proposal(run).hash
+    person = approvals.approvers().get(who)
+    if person is None or person.revoked:
+        known = ", ".join(name for name, other in approvals.approvers().items() if not other.revoked)
+        raise ConfigurationError(f"--as {who}", "is nobody who may vote here", f"There are: {known or 'none'}.")
+    require(
+        load_policies(home.root / "policy"), PersonAsk(role=person.role, act="approve run" if verdict == "approve" else "revoke approval")
+    )
+    secret = approvals.key_of(who, key)
+    if suite.signing_public(secret).hex() != person.key:
+        raise ConfigurationError("--key", f"is not the key of {who}", "Give that person's own key file.")
+    approvals.record_vote(cast(me, who, about, verdict, utc_now(), secret))
+    _log(home, "approval", run="" if run.startswith("study:") else run, manifest=about.hex(), party=me, by=who, verdict=verdict)
+
+
+def _log(home: Home, kind: str, *, run: str = "", **facts: str) -> None:
+    """An entry of the node's audit log."""
+    from clients.gate import utc_now
+    from privacy.store.audit_file import AuditFile
+
+    log = AuditFile(home.root / "audit", home.key("identity"), utc_now, party=str(home.config()["name"]))
+    log.append(kind, run, **facts)  # type: ignore[arg-type]
+    log.sync()

@@ -1,0 +1,45 @@
+"""What one party sent to and received from each other in a stage: counts and digests, for its audit log.
+
+A digest chains the signatures of the envelopes, which bind all of their content; so two parties that logged the same saw the same, and the log
+holds nothing that a body could be guessed from.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Literal, TypeAlias
+
+from federation.kernel import suite
+from federation.kernel.envelope import Envelope
+
+Direction = Literal["sent", "received"]
+Counts: TypeAlias = dict[str, dict[str, dict[str, tuple[int, bytes]]]]
+"""By direction, stage and peer: how many envelopes, and the digest of them in their order."""
+
+Witness: TypeAlias = Callable[[str, str, Mapping[str, Mapping[str, tuple[int, bytes]]]], None]
+"""Takes the session (hexadecimal), a stage that has ended and, by direction and peer, counts and digests."""
+
+
+class Tally:
+    """Counts of stages that have not ended. A message may come before its stage begins here, so stages are counted apart."""
+
+    def __init__(self, counts: Counts | None = None) -> None:
+        self._counts: Counts = {
+            direction: {s: dict(p) for s, p in (counts or {}).get(direction, {}).items()} for direction in ("sent", "received")
+        }
+
+    def note(self, direction: Direction, envelope: Envelope) -> None:
+        """Count an envelope under the stage that its step names."""
+        stage = envelope.step.partition(":")[0]
+        peer = envelope.recipient if direction == "sent" else envelope.sender
+        peers = self._counts[direction].setdefault(stage, {})
+        count, digest = peers.get(peer, (0, b""))
+        peers[peer] = (count + 1, suite.digest("tally", digest, envelope.signature))
+
+    def take(self, stage: str) -> dict[str, dict[str, tuple[int, bytes]]]:
+        """What was counted of a stage, by direction and peer; it is counted no longer."""
+        return {direction: stages.pop(stage, {}) for direction, stages in self._counts.items()}
+
+    def counts(self) -> Counts:
+        """All that is counted, to be stored."""
+        return {direction: {s: dict(p) for s, p in stages.items()} for direction, stages in self._counts.items()}

@@ -1,0 +1,97 @@
+"""A study: one approval for the many runs that a scorecard takes, within columns, purpose, kinds of model, and totals.
+
+A run inside the study needs no vote of its own; the first thing in which it goes beyond sends it back to a vote. Totals count what runs could
+have released under their manifests' caps, not what they did: a run that was opened has used its share.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import msgspec
+
+from federation.kernel import suite
+from federation.kernel.manifest import Manifest
+
+Natural = Annotated[int, msgspec.Meta(ge=0, le=2**53)]
+
+
+class Study(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """name: as manifests give it; parties: the others that may take part; columns: of this institution; tasks, models, purpose, requested_by:
+    what its runs may be; highest_level: of columns; runs, reveals, answers: in total; epsilon: in total, 0 for runs without noise alone;
+    visibility, disclosures: settings of [align] and [privacy] that its runs may have; expires: UTC.
+    """
+
+    name: Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")]
+    parties: tuple[str, ...]
+    columns: tuple[str, ...]
+    purpose: str
+    tasks: tuple[str, ...] = ("train", "binning")
+    models: tuple[str, ...] = ("scorecard",)
+    requested_by: tuple[str, ...] = ("modeller",)
+    visibility: tuple[str, ...] = ("hidden",)
+    disclosures: tuple[str, ...] = ()
+    highest_level: Annotated[int, msgspec.Meta(ge=1, le=5)] = 3
+    minimum_cohort: Natural = 10
+    runs: Annotated[int, msgspec.Meta(ge=1)] = 200
+    reveals: Natural = 8_000
+    answers: Natural = 4_000_000
+    epsilon: Annotated[float, msgspec.Meta(ge=0)] = 0.0
+    expires: Annotated[str, msgspec.Meta(pattern=r"^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ$")]
+
+    @property
+    def hash(self) -> bytes:
+        """What a vote is about, 32 bytes."""
+        return suite.digest("study", msgspec.json.encode(self, order="sorted"))
+
+
+class Used(msgspec.Struct, frozen=True):
+    """What a study's runs have used: their number, and the sums of their manifests' caps."""
+
+    runs: int = 0
+    reveals: int = 0
+    answers: int = 0
+    epsilon: float = 0.0
+
+    def plus(self, manifest: Manifest) -> Used:
+        """After one more run."""
+        mine = cost(manifest)
+        return Used(self.runs + 1, self.reveals + mine.reveals, self.answers + mine.answers, self.epsilon + mine.epsilon)
+
+
+def cost(manifest: Manifest) -> Used:
+    """What one run counts. Without noise a run over banks opens sums alone and reveals no score."""
+    privacy = manifest.privacy
+    trains_across = manifest.task == "train" and not manifest.horizontal
+    return Used(1, privacy.max_score_reveals * trains_across, 0 if manifest.horizontal else privacy.max_answers, privacy.epsilon or 0.0)
+
+
+_SWITCHES = ("single_partner_disclosure", "two_member_disclosure", "label_disclosure")
+
+
+def outside(study: Study, manifest: Manifest, me: str, used: Used, now: str) -> tuple[str, ...]:
+    """In what a run goes beyond a study that this institution approved, in words; nothing where it is inside. now: ISO 8601, UTC."""
+    mine, found = manifest.party(me), []
+    others = tuple(name for name in manifest.members if name != me)
+    total, privacy = used.plus(manifest), manifest.privacy
+    checks = (
+        (manifest.study == study.name, "it is not of this study"),
+        (now < study.expires and manifest.expires <= study.expires, f"the study ends on {study.expires}, and the run could go on after it"),
+        (set(others) <= set(study.parties), "other institutions take part"),
+        ({column.name for column in mine.columns} <= set(study.columns), "it uses columns that the study does not have"),
+        (all(column.level <= study.highest_level for column in mine.columns), f"it uses columns above level {study.highest_level}"),
+        (manifest.purpose == study.purpose, f"its purpose is not {study.purpose!r}"),
+        (manifest.task in study.tasks, f"its task is {manifest.task!r}"),
+        (manifest.task == "statistics" or manifest.model in study.models, f"its model is {manifest.model!r}"),
+        (manifest.requested_by in study.requested_by, f"a {manifest.requested_by} asks for it"),
+        (manifest.horizontal or manifest.align.visibility in study.visibility, f"its visibility is {manifest.align.visibility!r}"),
+        (privacy.minimum_cohort >= study.minimum_cohort, f"its minimum cohort is below {study.minimum_cohort}"),
+        (privacy.partner_disclosure == "direction" or "partner_disclosure" in study.disclosures, "it shows a validator more of the bins"),
+        (total.runs <= study.runs, f"it would be run {total.runs} of {study.runs}"),
+        (total.reveals <= study.reveals, f"with it {total.reveals:,} score vectors could be shown, and {study.reveals:,} may be"),
+        (total.answers <= study.answers, f"with it {total.answers:,} answers could be given, and {study.answers:,} may be"),
+        (total.epsilon <= study.epsilon + 1e-9, f"with it epsilon comes to {total.epsilon:g}, and {study.epsilon:g} may be spent"),
+    )
+    found += [words for holds, words in checks if not holds]
+    found += [f"it has {name} = true" for name in _SWITCHES if getattr(privacy, name) and name not in study.disclosures]
+    return tuple(found)

@@ -1,0 +1,74 @@
+"""A person's vote on a run or a study, signed with that person's own key, and what the votes come to.
+
+A vote is about a hash (of a manifest or a study), so it holds for just those bytes. The last vote of a person counts: who approved may revoke.
+An approver whose key was revoked has no vote, then or before.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Literal
+
+import msgspec
+
+from federation.kernel import suite
+from federation.kernel.secret import Secret
+from privacy.levels import PersonRole
+
+Verdict = Literal["approve", "refuse", "revoke"]
+
+
+class Approver(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A person who may vote: name, role, public Ed25519 key (hexadecimal), and whether the key was revoked."""
+
+    name: str
+    role: PersonRole
+    key: str
+    revoked: bool = False
+
+
+class Vote(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """about: 32 bytes; time: ISO 8601, UTC; signature: 64 bytes over all of it and the institution's name."""
+
+    approver: str
+    about: bytes
+    verdict: Verdict
+    time: str
+    signature: bytes
+
+
+def _statement(institution: str, approver: str, about: bytes, verdict: str, time: str) -> bytes:
+    return suite.frame("vote", institution, approver, about, verdict, time)
+
+
+def cast(institution: str, approver: str, about: bytes, verdict: Verdict, time: str, key: Secret) -> Vote:
+    """A signed vote."""
+    return Vote(approver, about, verdict, time, suite.sign(key, _statement(institution, approver, about, verdict, time)))
+
+
+def holds(vote: Vote, institution: str, approver: Approver) -> bool:
+    """Whether a vote is this approver's, at this institution, under a key that was not revoked."""
+    if vote.approver != approver.name or approver.revoked:
+        return False
+    statement = _statement(institution, vote.approver, vote.about, vote.verdict, vote.time)
+    return suite.verifies(bytes.fromhex(approver.key), statement, vote.signature)
+
+
+class Standing(msgspec.Struct, frozen=True):
+    """What the votes about one hash come to. approved: names of owners whose last vote approves; against: of whoever refused or revoked."""
+
+    approved: tuple[str, ...] = ()
+    against: tuple[str, ...] = ()
+
+
+def standing(votes: Iterable[Vote], about: bytes, institution: str, approvers: Mapping[str, Approver]) -> Standing:
+    """Count each person's last vote that holds. Only owners approve; an owner or a risk officer may be against, which outweighs all."""
+    last: dict[str, Vote] = {}
+    for vote in votes:
+        approver = approvers.get(vote.approver)
+        if vote.about == about and approver is not None and holds(vote, institution, approver):
+            last[vote.approver] = vote
+    for_it = {name for name, vote in last.items() if vote.verdict == "approve" and approvers[name].role == "owner"}
+    against = {name for name, vote in last.items() if vote.verdict != "approve" and approvers[name].role in ("owner", "risk officer")}
+    keys = {approvers[name].key: name for name in sorted(for_it)}  # two names with one key are one person
+    return Standing(tuple(sorted(keys.values())), tuple(sorted(against)))

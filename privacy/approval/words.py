@@ -1,0 +1,163 @@
+"""A run in plain words, for the person who is asked to approve it: what, on which columns, for what, who learns what, at what cost, until when.
+
+Every field of the manifest is either said in words here or listed under "settings": nothing that is signed is left out. `difference` gives the
+lines that are new since the last approved run, and those that are gone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any, Final
+
+import msgspec
+
+from federation.kernel.manifest import ColumnDeclaration, Manifest, PartyDeclaration
+from federation.kernel.suite import plain_digest
+from privacy.approval.study import Study
+from privacy.contracts import load, names
+
+_PURPOSES: Final = {
+    "acquire": "which of a platform's merchants would qualify for credit", "decide": "whether and on what terms a firm gets credit",
+    "monitor": "loans that are running", "collect": "loans that are not repaid", "research": "a study that decides nothing about a firm",
+}  # fmt: skip
+_TASKS: Final = {"train": "fit a {model} model", "binning": "bins, goods and bads and weights of evidence", "statistics": "statistics"}
+
+
+@dataclass(frozen=True)
+class Section:
+    """A heading and its lines."""
+
+    title: str
+    lines: tuple[str, ...]
+
+
+def fingerprint(key: str) -> str:
+    """A public key (hexadecimal) as people compare it: the first 128 bits of its SHA-256, in groups of four."""
+    digits = plain_digest(bytes.fromhex(key)).hex()[:32]
+    return " ".join(digits[i : i + 4] for i in range(0, 32, 4))
+
+
+def column_words(column: ColumnDeclaration) -> str:
+    """A column in a line."""
+    unit = f", in {column.unit}" if column.unit else ""
+    return f"{column.name} ({column.kind}, level {column.level}, class {column.classification}{unit})"
+
+
+def describe(manifest: Manifest, me: str) -> tuple[Section, ...]:
+    """The whole manifest, as the institution `me` is asked to approve it."""
+    mine = manifest.party(me)
+    others = [party for party in manifest.parties if party.name != me]
+    what = _TASKS[manifest.task].format(model=manifest.model) + (
+        " over many banks' own firms" if manifest.horizontal else " across the parties"
+    )
+    meaning = _PURPOSES.get(manifest.purpose, "not a declared purpose")
+    return (
+        Section("What", (
+            f"run {manifest.run}" + (f", of the study {manifest.study}" if manifest.study else ""), what,
+            f"purpose {manifest.purpose}: {meaning}", f"asked for by a {manifest.requested_by}",
+        )),
+        Section(f"With which columns of {me}", (*(column_words(column) for column in mine.columns), _own(mine))),
+        Section("With whom", (*(_partner(party) for party in others), f"coordinator, key {fingerprint(manifest.coordinator)}")),
+        Section("Who learns what", tuple(_learning(manifest))),
+        Section("What it costs", tuple(_cost(manifest))),
+        Section("Until when", (f"no node takes part after {manifest.expires}",)),
+        Section("Settings", tuple(_settings(manifest))),
+    )  # fmt: skip
+
+
+def describe_study(study: Study) -> tuple[Section, ...]:
+    """A study, as the institution is asked to approve it."""
+    others = tuple(
+        f"{name} = {', '.join(map(str, value)) if isinstance(value, (list, tuple)) else value}"
+        for name, value in msgspec.to_builtins(study).items()
+        if name not in ("name", "parties", "columns", "purpose", "runs", "reveals", "answers", "epsilon", "expires")
+    )
+    return (
+        Section("What", (
+            f"study {study.name}: up to {study.runs} runs, without a vote on each",
+            f"purpose {study.purpose}: {_PURPOSES.get(study.purpose, 'not a declared purpose')}",
+        )),
+        Section("With which columns", study.columns),
+        Section("With whom", study.parties),
+        Section("What it costs in all", (
+            f"at most {study.reveals:,} score vectors and {study.answers:,} encrypted answers", f"epsilon {study.epsilon:g} in total",
+        )),
+        Section("Until when", (study.expires,)),
+        Section("Settings", others),
+    )  # fmt: skip
+
+
+def difference(before: Manifest | None, now: Manifest, me: str) -> tuple[str, ...]:
+    """Lines that are new ("+ ") and gone ("- ") since the last approved run; the run's own name and expiry count as no change."""
+    if before is None:
+        return ("+ the first run that this institution is asked to approve",)
+    neutral = {"run": now.run, "expires": now.expires, "attempt": now.attempt}
+    old, new = _lines(msgspec.structs.replace(before, **neutral), me), _lines(now, me)
+    gone, added = [line for line in old if line not in new], [line for line in new if line not in old]
+    return (*(f"- {line}" for line in gone), *(f"+ {line}" for line in added)) or ("nothing but its name and expiry",)
+
+
+def _lines(manifest: Manifest, me: str) -> list[str]:
+    if me not in manifest.members:
+        return []
+    return [f"{section.title}: {line}" for section in describe(manifest, me) for line in section.lines]
+
+
+def _own(mine: PartyDeclaration) -> str:
+    parts = ["its ids, blinded"] + ["its label"] * mine.label + ["the dates of its rows"] * mine.dated
+    return "besides: " + ", ".join(parts)
+
+
+def _partner(party: PartyDeclaration) -> str:
+    label = ", which has the label" if party.label else ""
+    columns = ", ".join(column.name for column in party.columns) or "no columns"
+    return f"{party.name} ({party.role}{label}), key {fingerprint(party.identity)}, with {columns}"
+
+
+def _learning(manifest: Manifest) -> Iterator[str]:
+    """From the leakage contracts that the manifest names."""
+    for name in manifest.contracts:
+        if name not in names():
+            yield f"contract {name!r}: unknown to this version"
+            continue
+        for learns in load(name).learns:
+            yield f"{name}: {learns.who} learns {learns.what} ({learns.when}). Limit: {learns.limit}"
+
+
+def _cost(manifest: Manifest) -> Iterator[str]:
+    privacy = manifest.privacy
+    if privacy.epsilon is not None:
+        yield f"differential privacy: epsilon {privacy.epsilon:g}, delta {privacy.delta:g}, for the whole run"
+    else:
+        yield "no noise is added: what is released is exact"
+    if privacy.label_noise is not None:
+        yield f"noise on the counts per bin that a partner receives: epsilon {privacy.label_noise:g}"
+    if not manifest.horizontal and manifest.task == "train":
+        yield f"at most {privacy.max_score_reveals} score vectors to {manifest.label_party}, {privacy.max_answers:,} encrypted answers"
+    cap = "a tenth of the bads in training" if privacy.max_released_counts is None else f"{privacy.max_released_counts:,}"
+    if not manifest.horizontal:
+        yield f"at most {cap} label-dependent counts to a partner"
+    yield f"no fewer than {privacy.minimum_cohort} firms stand behind a number"
+    goes = "the run ends" if privacy.withdrawal == "abort" else "the run goes on without the row"
+    yield f"if a consent is withdrawn meanwhile, {goes}"
+
+
+_SAID: Final = frozenset({
+    "run", "task", "model", "purpose", "parties", "contracts", "coordinator", "expires", "requested_by", "study",
+    "privacy.epsilon", "privacy.delta", "privacy.label_noise", "privacy.minimum_cohort", "privacy.withdrawal",
+})  # fmt: skip
+"""What the sections above say in words; all else is a setting."""
+
+
+def _settings(manifest: Manifest) -> Iterator[str]:
+    document: dict[str, Any] = msgspec.to_builtins(manifest)
+    for key, value in document.items():
+        if key in _SAID:
+            continue
+        if isinstance(value, dict):
+            for inner, setting in value.items():
+                if f"{key}.{inner}" not in _SAID:
+                    yield f"{key}.{inner} = {setting}"
+        else:
+            yield f"{key} = {value}"

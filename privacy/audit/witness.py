@@ -1,0 +1,86 @@
+"""What a party's log says of a run while it goes on: who signed, the session, the heads of the others, what passed in each stage, the end.
+
+The same at an institution and at the coordinator, so that `compare` can lay the accounts side by side.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Literal, Protocol
+
+from federation.kernel import suite
+from federation.kernel.errors import CreditfedError
+from federation.kernel.manifest import Manifest, Signature
+from federation.kernel.role import COORDINATOR
+from federation.kernel.session import Hello
+from privacy.audit.entry import Fact, Kind
+
+MOST_PEERS, NEIGHBOURS = 64, 8
+"""Above so many institutions an entry speaks of all of them, and a party keeps the heads of its neighbours alone, each of which has others."""
+
+
+class Log(Protocol):
+    """An audit log that can be written to."""
+
+    def append(self, kind: Kind, run: str, /, **facts: Fact) -> object:
+        """Write an entry."""
+
+    def saw(self, peer: str, identity: bytes, notice: bytes, run: str = "") -> object:
+        """Check and record a peer's head."""
+
+    def head(self) -> object:
+        """Sign the log as it is."""
+
+
+class Witness:
+    """One party's, of one run."""
+
+    def __init__(self, log: Log, manifest: Manifest, me: str) -> None:
+        self._log, self._manifest, self._me = log, manifest, me
+        self._hash = manifest.hash.hex()
+
+    @property
+    def _watched(self) -> frozenset[str]:
+        """Those whose heads and signatures this party keeps one by one."""
+        members = self._manifest.members
+        if len(members) <= MOST_PEERS or self._me == COORDINATOR:
+            return frozenset((*members, COORDINATOR)) - {self._me}
+        place = members.index(self._me)
+        return frozenset((COORDINATOR, *(members[(place + i) % len(members)] for i in range(1, NEIGHBOURS + 1))))
+
+    def approved(self, signatures: Iterable[Signature]) -> None:
+        """The other institutions' signatures, as they came with the opening."""
+        for signed in signatures:
+            if signed.party in self._watched:
+                self._log.append(
+                    "approval", self._manifest.run, manifest=self._hash, party=signed.party, snapshot=signed.snapshot.hex(),
+                    signature=signed.signature.hex(),
+                )  # fmt: skip
+
+    def heard(self, hellos: Mapping[str, Hello], session: bytes) -> None:
+        """Keep the others' heads; one that contradicts what it gave before ends the run. Raises PeerError."""
+        identities = self._manifest.identities()
+        for name in sorted(self._watched):
+            self._log.saw(name, identities[name], hellos[name].notice, self._manifest.run)
+        self._log.append("session", self._manifest.run, manifest=self._hash, session=session.hex())
+
+    def stage(self, session: str, stage: str, counts: Mapping[str, Mapping[str, tuple[int, bytes]]]) -> None:
+        """What was sent and received in a stage: an entry for each peer, or one for all institutions where they are many."""
+        for direction, peers in counts.items():
+            kind: Literal["sent", "received"] = "sent" if direction == "sent" else "received"
+            told = dict(peers)
+            if len(told) > MOST_PEERS:
+                others = {name: told.pop(name) for name in sorted(told) if name != COORDINATOR}
+                digest = suite.digest("all", *(part for name, (_, found) in others.items() for part in (name, found)))
+                told[f"{len(others)} institutions"] = (sum(count for count, _ in others.values()), digest)
+            for peer, (count, digest) in told.items():
+                self._log.append(kind, self._manifest.run, session=session, stage=stage, peer=peer, messages=count, digest=digest.hex())
+
+    def ended(self, failure: CreditfedError | None, **facts: Fact) -> None:
+        """The run is over at this party; the log is signed as it is then."""
+        if failure is None:
+            self._log.append("end", self._manifest.run, manifest=self._hash, **facts)
+        else:
+            code, kind = failure.code.value, type(failure).__name__
+            self._log.append("abort", self._manifest.run, manifest=self._hash, code=code, kind=kind)
+        self._log.head()

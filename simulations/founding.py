@@ -1,0 +1,74 @@
+"""The consortium of a simulation: nodes founded and pinned by the code of a deployment, with keys that go with the folder.
+
+One person plays every owner: a node approves at once with its owners' keys, which lie in its home, unless its section says
+`approval = "people"`. Rows need no consent unless the section names a file of consents.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import tomli_w
+
+from clients.budget_commands import ledger_path
+from clients.consent import audited
+from clients.consortium import Member, write
+from clients.founding import Founded, found
+from clients.gate import utc_now
+from clients.home import Home
+from federation.kernel import suite
+from federation.kernel.secret import Secret
+from privacy.budget.limits import ANY, Limits
+from privacy.store.budget_file import BudgetFile
+from privacy.store.consent_import import import_csv
+from server.run_file import RunFile
+
+SIMULATED = Limits(epsilon=100.0, delta=0.009)
+"""A simulated institution's budget: room for any run that a manifest can state, counted all the same."""
+_NOT_IN_NODE = ("owners", "consents")
+
+
+def node_toml(settings: RunFile, name: str, journal: str) -> dict[str, Any]:
+    """What an institution's node.toml says in a simulation."""
+    section = settings.node_section(name)
+    basis = "simulation" if settings.party(name).consents is None else "consent"
+    own = {"journal": journal, "workers": os.cpu_count() or 1, "legal_basis": basis}
+    return {key: value for key, value in section.items() if key not in _NOT_IN_NODE} | own
+
+
+def found_homes(settings: RunFile, homes: dict[str, Path], coordinator: Secret, journal: str, *, resuming: bool) -> None:
+    """Found and pin every node; where a run goes on, only what may change between two calls is written again."""
+    if resuming:
+        for name, home in homes.items():
+            (home / "node.toml").write_text(tomli_w.dumps(node_toml(settings, name, journal)))
+        return
+    founded: dict[str, Founded] = {}
+    for name, home in homes.items():
+        _clear(home)
+        section = node_toml(settings, name, journal)
+        founded[name] = found(home, section, utc_now, settings.party(name).owners)
+        budget = BudgetFile(ledger_path(home))
+        budget.set_limits(Path(section["source"]).stem, ANY, SIMULATED, "simulation")
+        budget.close()
+        if (consents := settings.party(name).consents) is not None:
+            with closing(audited(Home(home))) as ledger:
+                import_csv(ledger, Path(consents), utc_now())
+    members = [Member(name, settings.party(name).role, there.key) for name, there in founded.items()]
+    for home in homes.values():
+        write(home, suite.signing_public(coordinator).hex(), members)
+
+
+def _clear(home: Path) -> None:
+    """Forget all but the keys: every simulation begins with a node that has released nothing."""
+    if home.exists():
+        for path in home.iterdir():
+            if path.name == "keys":
+                continue
+            if path.is_dir():
+                shutil.rmtree(path)
+            else:
+                path.unlink()
