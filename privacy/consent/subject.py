@@ -40,8 +40,8 @@ class Pseudonyms:
         return [hmac.digest(key, name.encode(), "sha256")[:HASH_BYTES] if name else NOBODY for name in uscc.in_any_kind(ids)]
 
     def mark(self, evidence: str) -> bytes:
-        """The hash by which a reference to evidence is found again, 16 bytes."""
-        return hmac.digest(self._evidence, evidence.encode(), "sha256")[:HASH_BYTES]
+        """The hash by which a reference to evidence is found again, 16 bytes, whatever space is around it."""
+        return hmac.digest(self._evidence, evidence.strip().encode(), "sha256")[:HASH_BYTES]
 
     def seal(self, subject: bytes, evidence: str) -> bytes:
         """A reference to evidence, which may name a person, for this subject's grant alone.

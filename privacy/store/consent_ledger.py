@@ -122,7 +122,7 @@ class ConsentLedger:
 
     def withdraw_evidence(self, references: Sequence[str], when: str) -> int:
         """Withdraw every consent under these references to evidence, for good; returns how many references have one now."""
-        marks = list(dict.fromkeys(self._names.mark(reference.strip()) for reference in references))
+        marks = list(dict.fromkeys(self._names.mark(reference) for reference in references))
         with self._db.changing() as connection:
             self._withdraw(connection, [{"subject": None, "evidence": mark} for mark in marks], moment(when))
             return sum(connection.scalar(sa.select(sa.exists().where(grants.c.evidence == mark))) is True for mark in marks)
