@@ -50,6 +50,11 @@ def run_key(manifest: Manifest) -> str:
     return f"{manifest.run}-{manifest.hash.hex()[:12]}"
 
 
+def _line(text: str) -> str:
+    """A text as an entry of the log takes it."""
+    return " ".join(text.split())[:200]
+
+
 class Gate:
     """One node's. Nothing is read or locked before it is asked for."""
 
@@ -221,7 +226,7 @@ class Gate:
 
     def _note_refusal(self, manifest: Manifest, error: CreditfedError) -> None:
         if isinstance(error, (PolicyRefusal, DataError)):
-            self.log.append("policy", manifest.run, allowed=False, code=error.code.value, where=error.where[:200], what=error.what[:200])
+            self.log.append("policy", manifest.run, allowed=False, code=error.code.value, where=_line(error.where), what=_line(error.what))
             self.log.sync()
 
     # -- a run that is under way ------------------------------------------------------------------------------------------------

@@ -112,6 +112,9 @@ def prepare_homes(settings: RunFile, out: Path, run: str, journal: str) -> dict[
         for party in settings.parties:
             homes[party.name] = out / "parties" / party.name
             homes[party.name].mkdir(parents=True, exist_ok=True)
+            (homes[party.name] / "results" / "failure.json").unlink(
+                missing_ok=True
+            )  # of the last attempt, which may have waited for people
         (out / "coordinator").mkdir(exist_ok=True)
         coordinator = file_key(out / "coordinator" / "keys" / "identity.key")
         if not resuming:

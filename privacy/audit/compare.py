@@ -7,7 +7,7 @@ the run are compared (`compare`): manifest, session, signatures, digests of mess
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import combinations, permutations
 from typing import Literal
 
@@ -72,7 +72,7 @@ def compare(accounts: Sequence[Account]) -> tuple[Difference, ...]:
     for first, second in combinations(there, 2):
         found += _same("manifest", first, second, lambda of: _told(of, ("session",), (), ("manifest",)))
         found += _same("session", first, second, lambda of: _told(of, ("session",), (), ("session",)))
-        found += _same("signature", first, second, lambda of: _told(of, ("approval",), ("party",), ("manifest", "signature")))
+        found += _same("signature", first, second, _signatures)
     for sender, receiver in permutations(there, 2):
         found += _messages(sender, receiver)
         opened = sender.of("session") and receiver.of("session")
@@ -89,6 +89,12 @@ def _told(of: Account, kinds: tuple[str, ...], place: tuple[str, ...], facts: tu
             where = tuple(str(entry.facts.get(name, "")) for name in place)
             told[where] = told.get(where, frozenset()) | {tuple(entry.facts.get(name) for name in facts)}
     return told
+
+
+def _signatures(of: Account) -> _Told:
+    """Who signed what, by institution; votes and approvals that carry no signature of an institution are that one's own affair."""
+    signed = tuple(entry for entry in of.entries if "signature" in entry.facts)
+    return _told(replace(of, entries=signed), ("approval",), ("party",), ("manifest", "signature"))
 
 
 def _same(subject: Subject, first: Account, second: Account, of: Callable[[Account], _Told]) -> list[Difference]:

@@ -49,9 +49,9 @@ class Witness:
         return frozenset((COORDINATOR, *(members[(place + i) % len(members)] for i in range(1, NEIGHBOURS + 1))))
 
     def approved(self, signatures: Iterable[Signature]) -> None:
-        """The other institutions' signatures, as they came with the opening."""
+        """The institutions' signatures, this one's too, as they came with the opening."""
         for signed in signatures:
-            if signed.party in self._watched:
+            if signed.party in self._watched or signed.party == self._me:
                 self._log.append(
                     "approval", self._manifest.run, manifest=self._hash, party=signed.party, snapshot=signed.snapshot.hex(),
                     signature=signed.signature.hex(),
