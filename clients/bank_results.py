@@ -16,6 +16,9 @@ from federation.models.bins_document import generated_digest, to_toml_dict
 from federation.models.encoding import Woe
 from federation.models.horizontal.bin_counts import BinCounts, CountBins, woe_parts
 from federation.models.horizontal.bin_counts import document as bins_found
+from federation.models.horizontal.private_statistics import PrivatelyMeasured, PrivateStatistics
+from federation.models.horizontal.private_statistics import document as private_document
+from federation.models.horizontal.private_train import PrivateTrain
 from federation.models.horizontal.program import Bank, Standing
 from federation.models.horizontal.statistics import Measured, Statistics
 from federation.models.horizontal.statistics_document import document
@@ -31,6 +34,8 @@ def write_bank_results(home: Home, participant: Participant[Standing], program: 
     if isinstance(plan, Train) and isinstance(state, Trained):
         share: dict[str, Any] = share_document(plan, state, program.me)
         share["notes"] = [*table.notes, *share["notes"]]
+        if isinstance(plan, PrivateTrain):
+            share["own"]["shortened"] = plan.shortened(state)
         chosen = share["variant"]
         home.write("metrics.json", json.dumps(share["own"]["figures"].get(chosen, {})))
         home.write("curves.json", json.dumps(share["own"]["curves"].get(chosen, dict.fromkeys(SPLITS))))
@@ -45,6 +50,8 @@ def write_bank_results(home: Home, participant: Participant[Standing], program: 
         _write_bins(home, {part.column: part.bins for part in woe_parts(state)})
     elif isinstance(plan, Statistics) and isinstance(state, Measured):
         share = {"statistics": document(plan, state), "notes": list(table.notes)}
+    elif isinstance(plan, PrivateStatistics) and isinstance(state, PrivatelyMeasured):
+        share = {"statistics": private_document(plan, state), "notes": list(table.notes)}
     home.write("share.json", json.dumps(share | {"party": program.me, "own_rows": table.rows, "left": list(standing.members)}, indent=1))
 
 

@@ -20,6 +20,7 @@ from federation.kernel.manifest import (
     SelectSettings,
     check_manifest,
 )
+from federation.models.horizontal.private_rules import require_private
 from federation.models.horizontal.size import require_room
 from server.run_file import RunFile
 
@@ -83,6 +84,7 @@ def draft_manifest(run_file: RunFile, run: str, descriptions: tuple[Description,
     check_manifest(manifest)
     if manifest.horizontal:
         require_room(manifest)
+        require_private(manifest)
     return manifest
 
 

@@ -51,7 +51,7 @@ def gather_banks(
             "finished": dt.datetime.now(dt.UTC).isoformat(timespec="seconds"),
         },
         "manifest_hash": conduct["manifest_hash"], "model_hash": conduct["model_hash"],
-        "privacy": {"leakage": list(manifest.contracts)},
+        "privacy": _privacy(manifest),
         "cost": {
             "seconds_total": seconds, "seconds": conduct["seconds"], "bytes_sent": conduct["bytes_sent"], "messages": conduct["messages"],
         },
@@ -69,6 +69,13 @@ def gather_banks(
         document["statistics"] = {key: value for key, value in share["statistics"].items() if key != "own"}
     results.write_whole(out / "result.json", json.dumps(document, indent=1).encode())
     return document
+
+
+def _privacy(manifest: Manifest) -> dict[str, Any]:
+    """Contracts, and the noise that the manifest states."""
+    privacy = manifest.privacy
+    stated = {} if privacy.epsilon is None else {"epsilon": privacy.epsilon, "delta": privacy.delta}
+    return {"leakage": list(manifest.contracts)} | stated
 
 
 def _copy(out: Path, home: Path, name: str) -> None:

@@ -12,7 +12,13 @@ from federation.kernel.manifest import MOST_WITH_LEVELS, Manifest
 from federation.models.binned import BinningRules
 from federation.models.horizontal.bin_counts import BinCounts, CountBins
 from federation.models.horizontal.bin_counts import share_lines as bin_lines
+from federation.models.horizontal.noise import Noise
 from federation.models.horizontal.plan import Plan
+from federation.models.horizontal.private_binning import CountPrivateBins
+from federation.models.horizontal.private_rules import require_private
+from federation.models.horizontal.private_statistics import PrivatelyMeasured, PrivateStatistics
+from federation.models.horizontal.private_statistics import share_lines as private_lines
+from federation.models.horizontal.private_train import PrivateTrain
 from federation.models.horizontal.program import Bank
 from federation.models.horizontal.size import require_room
 from federation.models.horizontal.statistics import Measured, Statistics, StatisticsSettings
@@ -28,26 +34,33 @@ Levels = dict[str, tuple[str, ...]]
 def bank_of(manifest: Manifest, me: str, local: Local) -> Bank[Any]:
     """The program of one bank."""
     require_room(manifest)
-    table = local.table
+    require_private(manifest)
+    table, noise = local.table, Noise.of(manifest)
 
     def train(levels: Levels) -> Plan[Trained]:
-        return Train(table, draw_sample(table, manifest.sample), TrainSettings.of(manifest, levels, local.bins))
+        sample, settings = draw_sample(table, manifest.sample), TrainSettings.of(manifest, levels, local.bins)
+        return Train(table, sample, settings) if noise is None else PrivateTrain(table, sample, settings, noise=noise)
 
-    def statistics(levels: Levels) -> Plan[Measured]:
-        return Statistics(table, StatisticsSettings.of(manifest, levels))
+    def statistics(levels: Levels) -> Plan[Measured] | Plan[PrivatelyMeasured]:
+        settings = StatisticsSettings.of(manifest, levels)
+        return Statistics(table, settings) if noise is None else PrivateStatistics(table, settings, noise)
 
     def binning(levels: Levels) -> Plan[BinCounts]:
-        return CountBins(table, draw_sample(table, manifest.sample), levels, BinningRules.of(manifest), local.bins)
+        sample, rules = draw_sample(table, manifest.sample), BinningRules.of(manifest)
+        if noise is None:
+            return CountBins(table, sample, levels, rules, local.bins)
+        return CountPrivateBins(table, sample, {}, rules, local.bins, noise)
 
     if local.bins and len(manifest.members) > MOST_WITH_LEVELS:
         action = "Leave [[party]] bins out: so many banks do not tell each other that their bins are the same."
         raise ConfigurationError(me, f"bins were given by hand in a run of more than {MOST_WITH_LEVELS} banks", action)
     given = suite.digest("bins", msgspec.json.encode(local.bins, order="sorted"))
     if manifest.task == "statistics":
-        return Bank(manifest, me, table, statistics, statistics_lines)  # type: ignore[arg-type]  # the plan is the one that was made
+        lines = statistics_lines if noise is None else private_lines
+        return Bank(manifest, me, table, statistics, lines, noise=noise)  # type: ignore[arg-type]  # the plan is the one that was made
     if manifest.task == "binning":
-        return Bank(manifest, me, table, binning, bin_lines, given=given)  # type: ignore[arg-type]  # the plan is the one that was made
-    return Bank(manifest, me, table, train, share_lines, _figures, given)  # type: ignore[arg-type]  # the plan is the one that was made
+        return Bank(manifest, me, table, binning, bin_lines, given=given, noise=noise)  # type: ignore[arg-type]  # the plan is the one that was made
+    return Bank(manifest, me, table, train, share_lines, _figures, given, noise)  # type: ignore[arg-type]  # the plan is the one that was made
 
 
 def _figures(state: Trained) -> dict[str, float | str]:

@@ -30,8 +30,9 @@ from federation.kernel.program import Stage
 from federation.kernel.role import COORDINATOR, Role, Run
 from federation.kernel.state import State
 from federation.masked_sum import wide
-from federation.masked_sum.bonawitz import COMPLETE, Circle, least_threshold, sum_coordinator, sum_member
+from federation.masked_sum.bonawitz import COMPLETE, Circle, sum_coordinator, sum_member
 from federation.masked_sum.graph import ring
+from federation.models.horizontal.noise import Noise, threshold_of, with_noise
 from federation.models.horizontal.plan import Plan
 from federation.models.horizontal.size import LONGEST
 from federation.models.table import Table
@@ -105,8 +106,7 @@ def circle_of(manifest: Manifest, members: tuple[str, ...], lots: bytes) -> Circ
     """
     started = len(manifest.members)
     graph = ring(manifest.members, lots) if started > COMPLETE else None
-    threshold = started if manifest.banks.drop_outs == "stop" else manifest.banks.threshold or max(3, least_threshold(started))
-    return Circle(members, threshold, started, graph)
+    return Circle(members, threshold_of(manifest), started, graph)
 
 
 def _require_room(vector: NDArray[np.float64] | None, me: str, step: object) -> None:
@@ -141,7 +141,7 @@ def frequent_levels(table: Table, minimum_cohort: int) -> dict[str, tuple[str, .
 @dataclass
 class Bank(Generic[S]):
     """A bank's program. table: its rows; make: the plan, once levels are agreed; alike: what of the plan's last state all banks have alike,
-    as lines; figures: for this bank's own screen; given: digest of its hand-edited bins.
+    as lines; figures: for this bank's own screen; given: digest of its hand-edited bins; noise: on every sum, where the manifest asks for it.
     """
 
     manifest: Manifest
@@ -151,6 +151,7 @@ class Bank(Generic[S]):
     alike: Callable[[Plan[S], S], list[str]]
     figures: Callable[[S], dict[str, float | str]] = lambda _state: {}
     given: bytes = b""
+    noise: Noise | None = None
     kind: type[Standing] = field(default=Standing, init=False)
     _plan: Plan[S] | None = field(default=None, init=False)
 
@@ -176,7 +177,8 @@ class Bank(Generic[S]):
         return None if state.model_hash else Stage(f"sum {state.number}", partial(self._stage, state=state))
 
     def _levels(self, run: Run, state: Standing) -> Role[Standing]:
-        mine = Levels(frequent_levels(self.table, self.manifest.privacy.minimum_cohort), self.given)
+        levels = frequent_levels(self.table, self.manifest.privacy.minimum_cohort)
+        mine = Levels(levels if self.noise is None else dict.fromkeys(levels, ()), self.given)  # levels would be told without noise
         _require_short(mine, self.me)
         sent: dict[str, Message] = dict.fromkeys(run.peers, mine)
         received = yield from run.step("levels", sent | {COORDINATOR: Onwards(more=True)}, {COORDINATOR: Present})
@@ -204,6 +206,8 @@ class Bank(Generic[S]):
         yield from run.step("onwards", {COORDINATOR: Onwards(vector is not None)})
         if vector is None:
             return (yield from self._finish(run, state, before))
+        if self.noise is not None:
+            vector = with_noise(run, self.noise, plan, before, vector, state.number)
         circle, limbs = circle_of(self.manifest, state.members, run.lots), wide.limbs(len(self.manifest.members))
         total, survivors = yield from sum_member(run.within("sum"), wide.encode(vector, self.me), limbs, circle)
         after = plan.take(before, wide.decode(total), len(survivors))

@@ -47,7 +47,7 @@ Phase: TypeAlias = Literal["levels", "bins", "design", "fit", "compare", "cells"
 
 class TrainSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """What of the manifest training needs. levels: of each categorical column, common to all banks; bins: edited by hand, the same at all
-    banks; personal_C: see `FitSettings`.
+    banks; personal_C: see `FitSettings`; single: nothing stands beside the run's model but what a bank finds alone.
     """
 
     model: Literal["logistic", "scorecard"] = "logistic"
@@ -66,6 +66,7 @@ class TrainSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_
     scorecard: ScorecardSettings = ScorecardSettings()
     minimum_cohort: int = 10
     seed: int = 0
+    single: bool = False
 
     def __post_init__(self) -> None:
         if self.select.iv_min is not None and self.model != "scorecard":
@@ -79,7 +80,7 @@ class TrainSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_
             model=manifest.model, C=own.C, standardize=own.standardize, missing="mean" if own.missing == "bin" else own.missing,
             tolerance=own.tolerance, max_iterations=own.max_iterations, signs=own.signs, intercept=banks.intercept, personal_C=banks.personal_C,
             levels=dict(levels), bins=dict(bins), select=manifest.select, binning=manifest.binning, scorecard=manifest.scorecard,
-            minimum_cohort=manifest.privacy.minimum_cohort, seed=manifest.seed,
+            minimum_cohort=manifest.privacy.minimum_cohort, seed=manifest.seed, single=manifest.privacy.epsilon is not None,
         )  # fmt: skip
 
     @property
@@ -95,6 +96,8 @@ class TrainSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_
     @property
     def variants(self) -> tuple[Variant, ...]:
         """All that are fitted, in this order: the one that selects, then the others."""
+        if self.single:
+            return (self.selecting,)
         others: tuple[Variant, ...] = ("global", "per bank") if self.personal_C is None else ("global", "per bank", "personal")
         return (self.selecting, *(name for name in others if name != self.selecting))
 
@@ -247,7 +250,7 @@ class Train:
 
     def _local(self) -> Model:
         """What this bank finds alone."""
-        settings = msgspec.structs.replace(self.settings, intercept="common", personal_C=None)
+        settings = msgspec.structs.replace(self.settings, intercept="common", personal_C=None, single=False)
         try:
             (state,) = add_up([Train(self.table, self.sample, settings, alone=True)])
         except (DataError, PolicyRefusal) as error:
