@@ -123,11 +123,14 @@ class Alignment(Part, frozen=True, kw_only=True, omit_defaults=True):
 
 
 class Privacy(Part, frozen=True, kw_only=True, omit_defaults=True):
-    """leakage: names of contracts that applied; score_reveals: score vectors the label party saw; partner_columns: all partners'."""
+    """epsilon, delta: of all sums together, for each row; label_noise: epsilon of each label that partners' counts are taken of, for this run
+    alone; leakage: names of contracts that applied; score_reveals: score vectors the label party saw; partner_columns: all partners'.
+    """
 
     releases: int | None = None
     epsilon: float | None = None
     delta: float | None = None
+    label_noise: float | None = None
     leakage: list[str] | None = None
     score_reveals: int | None = None
     max_score_reveals: int | None = None

@@ -244,6 +244,7 @@ def load(path: Path) -> RunFile:
         _check_banks(file, select, align, privacy, binned=_binned(run))
     else:
         _check_across(file, run, model, select, privacy)
+        _check_label_noise(file, run, sample, privacy)
     return RunFile(
         path=path.resolve(), digest=hashlib.sha256(path.read_bytes()).hexdigest(), run=run, model=model, sample=sample, select=select,
         binning=binning, scorecard=scorecard, align=align, privacy=privacy, parties=parties,
@@ -406,6 +407,17 @@ def _check_banks(file: str, select: SelectTable, align: AlignSettings, privacy: 
         )
     if select.iv_min is not None and not binned:
         raise ConfigurationError(f"{file}: [select] iv_min", "needs bins, and this model has none", 'Use [run] model = "scorecard".')
+
+
+def _check_label_noise(file: str, run: RunSettings, sample: SampleTable, privacy: PrivacyTable) -> None:
+    """Label noise is on the labels that counts per bin are taken of."""
+    if privacy.label_noise is None:
+        return
+    where = f"{file}: [privacy] label_noise"
+    if not _binned(run):
+        raise ConfigurationError(where, "a model on plain columns takes no counts per bin", 'Leave it out, or use model = "scorecard".')
+    if sample.weight is not None:
+        raise ConfigurationError(where, "weights are told without noise, and may tell the label", "Leave out [sample] weight, or label_noise.")
 
 
 def _check_across(file: str, run: RunSettings, model: ModelTable, select: SelectTable, privacy: PrivacyTable) -> None:

@@ -126,6 +126,7 @@ def _privacy(manifest: Manifest, shares: dict[str, Any]) -> dict[str, Any]:
     partners = [share for name, share in shares.items() if name != manifest.label_party]
     return {
         "releases": sum(share["released_counts"] for share in partners), "leakage": list(manifest.contracts),
+        "label_noise": manifest.privacy.label_noise,
         "score_reveals": shares[manifest.label_party].get("reveals"), "max_score_reveals": manifest.privacy.max_score_reveals,
         "partner_columns": sum(len(share.get("coefficients", {})) for share in partners),
     }  # fmt: skip

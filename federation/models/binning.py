@@ -16,13 +16,15 @@ absent rows are a cohort. Otherwise it is neutral (WOE 0) and its goods and bads
 Caps, at the label party: label-dependent counts released to one holder, at most a tenth of the bads in training; sizes, at most a tenth of
 the training rows (they tell of membership what counts tell of labels). `label_disclosure = true` lifts both to `max_answers`.
 
+With label noise the bads are of labels some of which were turned over (`label_noise`), for every holder the same.
+
 Who learns what: privacy/contracts/binning.toml.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -30,11 +32,12 @@ from numpy.typing import NDArray
 from federation.encrypted_linear.packing import Columns as Packed
 from federation.encrypted_linear.protocol import hold, own
 from federation.kernel.codec import Message
-from federation.kernel.errors import ConfigurationError, DataError, PeerError
+from federation.kernel.errors import ConfigurationError, DataError, PeerError, PolicyRefusal
 from federation.kernel.role import Role, Run
 from federation.models.bin_merging import Counts, merge_small
 from federation.models.binned import WEIGHT_BITS, Binned, BinningRules, Cap, WeightCode, cut_columns, finish, require_cohort
 from federation.models.bins import Bins
+from federation.models.label_noise import turned, unbiased
 from federation.models.table import Column
 
 Columns = Mapping[str, Column]
@@ -78,11 +81,14 @@ class Totals(Message, frozen=True, tag="binning/totals"):
 
 @dataclass(frozen=True)
 class Outcomes:
-    """The label party's secrets: y (n,) 1 = bad; train (n,) bool; weight (n,) or None for one each."""
+    """The label party's secrets: y (n,) 1 = bad; train (n,) bool; weight (n,) or None for one each; told (n,) bool: the bads that partners are
+    told counts of where they were turned over before, None where that is to be done here if the rules say so.
+    """
 
     y: NDArray[np.int8]
     train: Mask
     weight: NDArray[np.float64] | None = None
+    told: Mask | None = None
 
 
 def bin_label(
@@ -101,9 +107,11 @@ def bin_label(
     require_cohort(run.me, int(counted.sum()), rules, "training rows")
     if not 0 < vectors.bads.sum() < vectors.weight.sum():
         raise DataError(run.me, "the training rows have one class only", "Bring goods and bads, or another seed or holdout.")
+    _require_noise(run.me, rules, code)
     cap = Cap.of(int(counted.sum()), int((counted & vectors.bad).sum()), rules.privacy)
     asked = yield from _answer_sizes(run, holders, vectors, code, cap)
-    released = yield from _answer_outcomes(run, holders, vectors, code, cap)
+    told = turned(run, vectors.bad, rules.privacy.label_noise) if outcomes.told is None else outcomes.told
+    released = yield from _answer_outcomes(run, holders, replace(vectors, bad=told), code, cap)
     plan = cut_columns(columns, rules, given or {})
     own_counts = {name: _own_counts(bins, columns[name], vectors, rules) for name, bins in plan.items()}
     encoding, tables = finish(own_counts, rules, code.exponent)
@@ -164,6 +172,13 @@ def _answer_outcomes(run: Run, holders: tuple[str, ...], vectors: _Vectors, code
     for holder, answers in released.items():
         run.report(phase="binning", holder=holder, released_counts=answers, allowed_counts=cap.counts)
     return released
+
+
+def _require_noise(me: str, rules: BinningRules, code: WeightCode) -> None:
+    """Raises PolicyRefusal for label noise in a weighted run: weights are told without noise, and may be a function of the label."""
+    if rules.privacy.label_noise is not None and code.weighted:
+        what = "label noise in a weighted run, whose weights may tell the label without any"
+        raise PolicyRefusal(me, what, "Nothing that depends on a label was sent. Leave out [sample] weight, or label_noise.")
 
 
 def _own_counts(bins: Bins, column: Column, vectors: _Vectors, rules: BinningRules) -> tuple[Bins, Counts]:
@@ -277,8 +292,9 @@ def _ask_outcomes(
         out[name][1][place, 1:] = weight - bad, bad
     if len({tuple(counts[:, 1:].sum(axis=0).tolist()) for _, counts in out.values()}) > 1:
         raise PeerError(label_party, "goods and bads that contradict each other", "the same goods and bads in every column")
-    for _, counts in out.values():
+    for name, (bins, counts) in out.items():
         counts[-1, 1:] = _absent(label_party, request, totals, counts, terms)
+        out[name] = bins, unbiased(counts, rules.privacy.label_noise)
     return out, len(places) * (2 if terms.weighted else 1)
 
 

@@ -27,6 +27,7 @@ from federation.models.binned import Binned, BinningRules
 from federation.models.binning import Outcomes, bin_holder, bin_label
 from federation.models.bins import Bins
 from federation.models.encoding import Encoding, plain
+from federation.models.label_noise import turned, unbiased_share
 from federation.models.prepare import Encoded, design_columns, training_labels
 from federation.models.sample import Sample
 from federation.models.table import Table
@@ -37,7 +38,7 @@ Positions = NDArray[np.int64]
 
 
 class Training(Message, frozen=True, tag="training/scale"):
-    """From the label party: the training weight W, the share of bads, and the exponent of its weights' grid."""
+    """From the label party: the training weight W, the share of bads (with label noise, estimated), and the exponent of its weights' grid."""
 
     total: float
     base: float
@@ -263,10 +264,13 @@ def encode_label(
     place = Place.of(positions, universe)
     labels = training_labels(table, sample, place.rows)
     grid = WeightGrid.of(manifest, universe, float(labels.w.max()))
-    yield from run.step("scale", dict.fromkeys(manifest.feature_parties, Training(labels.total, labels.base, grid.exponent)))
+    noise = manifest.privacy.label_noise
+    told = turned(run, table.label == 1, noise)
+    share = labels.base if noise is None else unbiased_share(float(told[sample.train].mean()), int(sample.train.sum()), noise)
+    yield from run.step("scale", dict.fromkeys(manifest.feature_parties, Training(labels.total, share, grid.exponent)))
     done = Encoded(Encoding(()), labels.total, labels.base, grid.exponent, matched=int((labels.w > 0).sum()))
     if binned_run(manifest):
-        outcomes = Outcomes(table.label, sample.train, table.weight if manifest.sample.weighted else None)
+        outcomes = Outcomes(table.label, sample.train, table.weight if manifest.sample.weighted else None, told)
         binned = yield from bin_label(
             run.within("binning"), manifest.feature_parties, table.columns, positions, universe, outcomes, BinningRules.of(manifest), given
         )

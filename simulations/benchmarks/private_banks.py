@@ -1,7 +1,7 @@
 """What noise costs: AUC of a scorecard over eight banks of real loans at several epsilons: `python -m simulations.benchmarks.private_banks`.
 
-Needs ../shared/data (sba_horizontal, 40,024 loans). Every figure is of a run through `simulate`, with masks, on held-out rows (30 % of the firms);
-each epsilon is run with several sessions, whose noise differs. delta = 1e-6. Bins of the two coded columns are given by hand: one for each
+Needs ../shared/data (sba_horizontal, 40,024 loans). Every figure is of a run through `simulate`, with masks, on held-out rows (30 % of the
+firms); each epsilon is run in several sessions, whose noise differs. delta = 1e-6. Bins of the two coded columns are given by hand: one for each
 two-digit sector and each state, codes that are public.
 """
 
@@ -22,11 +22,11 @@ from simulations.simulate import simulate
 DATA = Path(__file__).parents[3] / "shared" / "data" / "sba_horizontal"
 EPSILONS = (None, 8.0, 4.0, 2.0, 1.0, 0.5)
 DELTA = 1e-6
-SECTORS = ("11 21 22 23 31-33 42 44-45 48-49 51 52 53 54 55 56 61 62 71 72 81 92").split()
+SECTORS = ("11 21 22 23 31-33 42 44-45 48-49 51 52 53 54 55 56 61 62 71 72 81 92").split()  # noqa: SIM905  # as codes are listed
 STATES = (
     "AK AL AR AZ CA CO CT DC DE FL GA HI IA ID IL IN KS KY LA MA MD ME MI MN MO MS MT NC ND NE NH NJ NM NV NY OH OK OR PA RI SC SD TN TX UT VA "
     "VT WA WI WV WY"
-).split()
+).split()  # noqa: SIM905  # as codes are listed
 
 
 def coded_bins(levels: dict[str, list[str]]) -> dict[str, Bins]:
@@ -70,7 +70,8 @@ def main() -> None:
             found = [measured(epsilon, coded=coded) for _ in range(1 if epsilon is None else runs)]
             auc, ks, seen = (statistics.mean(column) for column in zip(*found, strict=True))
             low, high = min(f[0] for f in found), max(f[0] for f in found)
-            print(f"  epsilon {epsilon or 'none':>5}   AUC {auc:.4f} [{low:.4f}, {high:.4f}]   KS {ks:.4f}   AUC through noise {seen:.4f}", flush=True)
+            span = f"{auc:.4f} [{low:.4f}, {high:.4f}]"
+            print(f"  epsilon {epsilon or 'none':>5}   AUC {span}   KS {ks:.4f}   AUC through noise {seen:.4f}", flush=True)
 
 
 if __name__ == "__main__":

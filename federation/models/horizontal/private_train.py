@@ -188,7 +188,7 @@ class PrivateTrain(Train):
         return np.asarray(fit.theta[0] + deviation * ndtri(np.arange(1, _CELLS) / _CELLS))
 
     def _cells_of(self, state: Trained, total: Reals, banks: int) -> Cells:
-        """As score cells, none below zero; of the bank's own model, and of a split that noise drowns, there are none."""
+        """As score cells, none below zero; the bank's own model has none, nor has a split that noise drowns."""
         out = np.zeros((len(state.models), len(SPLITS), MOST_CELLS, 4))
         counts = np.maximum(np.rint(total), 0.0).reshape(len(SPLITS), _CELLS, 2)
         counts[total.reshape(len(SPLITS), -1).sum(axis=1) < DROWNED * math.sqrt(2 * _CELLS) * self.release(state).spread(banks)] = 0.0
