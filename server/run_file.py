@@ -417,7 +417,9 @@ def _check_label_noise(file: str, run: RunSettings, sample: SampleTable, privacy
     if not _binned(run):
         raise ConfigurationError(where, "a model on plain columns takes no counts per bin", 'Leave it out, or use model = "scorecard".')
     if sample.weight is not None:
-        raise ConfigurationError(where, "weights are told without noise, and may tell the label", "Leave out [sample] weight, or label_noise.")
+        raise ConfigurationError(
+            where, "weights are told without noise, and may tell the label", "Leave out [sample] weight, or label_noise."
+        )
 
 
 def _check_across(file: str, run: RunSettings, model: ModelTable, select: SelectTable, privacy: PrivacyTable) -> None:

@@ -1,6 +1,6 @@
-"""Label noise: the label party turns each label over with a stated chance before any partner's count is taken (randomised response, Warner 1965).
+"""Label noise: the label party turns each label over with a stated chance before any partner's count is taken (Warner 1965).
 
-    p = 1 / (1 + exp(epsilon))     each label is told as the other class with chance p, drawn once a run and kept as an effect
+    p = 1 / (1 + exp(epsilon))     randomised response: each label is told as the other class with chance p, drawn once a run, an effect
 
 Whatever a partner asks for, honest bins or columns made to read labels off, it has a function of the turned labels alone: what it learns of any
 one label is at most exp(epsilon) times as likely with one class as with the other, however many answers, columns and partners there are (they

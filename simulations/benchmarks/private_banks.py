@@ -22,24 +22,25 @@ from simulations.simulate import simulate
 DATA = Path(__file__).parents[3] / "shared" / "data" / "sba_horizontal"
 EPSILONS = (None, 8.0, 4.0, 2.0, 1.0, 0.5)
 DELTA = 1e-6
-SECTORS = ("11 21 22 23 31-33 42 44-45 48-49 51 52 53 54 55 56 61 62 71 72 81 92").split()  # noqa: SIM905  # as codes are listed
-STATES = (
-    "AK AL AR AZ CA CO CT DC DE FL GA HI IA ID IL IN KS KY LA MA MD ME MI MN MO MS MT NC ND NE NH NJ NM NV NY OH OK OR PA RI SC SD TN TX UT VA "
-    "VT WA WI WV WY"
-).split()  # noqa: SIM905  # as codes are listed
+CODES = {
+    "naics_sector": "11 21 22 23 31-33 42 44-45 48-49 51 52 53 54 55 56 61 62 71 72 81 92",
+    "state": "AK AL AR AZ CA CO CT DC DE FL GA HI IA ID IL IN KS KY LA MA MD ME MI MN MO MS MT NC ND NE NH NJ NM NV NY OH OK OR PA RI SC SD TN "
+    "TX UT VA VT WA WI WV WY",
+}
+"""Public lists: two-digit sectors of NAICS, and the states."""
 
 
-def coded_bins(levels: dict[str, list[str]]) -> dict[str, Bins]:
+def coded_bins() -> dict[str, Bins]:
     """A bin for each code, and one for all others."""
     return {
-        name: Bins(column=name, kind="categorical", groups=(*((code,) for code in codes), ()), other=len(codes))
-        for name, codes in levels.items()
+        name: Bins(column=name, kind="categorical", groups=(*((code,) for code in codes.split()), ()), other=len(codes.split()))
+        for name, codes in CODES.items()
     }
 
 
 def run_file(folder: Path, epsilon: float | None, *, coded: bool) -> Path:
     """A run file over the eight banks."""
-    (folder / "bins.toml").write_text(tomli_w.dumps(to_toml_dict(coded_bins({"naics_sector": SECTORS, "state": STATES}))))
+    (folder / "bins.toml").write_text(tomli_w.dumps(to_toml_dict(coded_bins())))
     own: dict[str, Any] = {"bins": str(folder / "bins.toml")} if coded else {"exclude": ["naics_sector", "state"]}
     parties = [
         {"name": path.stem.replace("_", "-"), "role": "bank", "source": str(path), "id": "id", "label": "label", **own}
@@ -65,7 +66,9 @@ def main() -> None:
         sys.exit(f"the real loans are not here: {DATA}")
     runs = int(sys.argv[1]) if len(sys.argv) > 1 else 5
     for coded in (False, True):
-        print(f"\n{'15 columns, two of them codes' if coded else '13 numeric columns'}: AUC and KS on held-out rows, mean of {runs} sessions")
+        print(
+            f"\n{'15 columns, two of them codes' if coded else '13 numeric columns'}: AUC and KS on held-out rows, mean of {runs} sessions"
+        )
         for epsilon in EPSILONS:
             found = [measured(epsilon, coded=coded) for _ in range(1 if epsilon is None else runs)]
             auc, ks, seen = (statistics.mean(column) for column in zip(*found, strict=True))

@@ -128,7 +128,8 @@ class PrivateTrain(Train):
         encoding = Encoding(tuple(part for part in moments.encoding.columns if part.column in names))
         places = [place for feature in kept for place in feature.places]
         moments = msgspec.structs.replace(
-            moments, encoding=encoding, correlation=np.eye(len(places) + 1), mean=_chosen(moments.mean, places), unit=_chosen(moments.unit, places)
+            moments, encoding=encoding, correlation=np.eye(len(places) + 1), mean=_chosen(moments.mean, places),
+            unit=_chosen(moments.unit, places),
         )  # fmt: skip
         blank = NewtonFit(np.zeros(0), np.zeros(0, bool), np.zeros(0))
         state = msgspec.structs.replace(
