@@ -11,7 +11,7 @@ import pytest
 from federation.kernel.errors import AbortCode, ConfigurationError, LocalError, PolicyRefusal
 from federation.kernel.manifest import BankSettings, BinningSettings, PrivacySettings, SampleSettings, SelectSettings
 from federation.models.horizontal.bank import bank_of
-from federation.models.horizontal.noise import Noise, Release, clipped, costs, threshold_of, with_noise
+from federation.models.horizontal.noise import Noise, Release, clipped, costs, honest_of, threshold_of, with_noise
 from federation.models.horizontal.plan import add_up
 from federation.models.horizontal.private_binning import SCHEDULE as BINNING
 from federation.models.horizontal.private_rules import require_private
@@ -181,6 +181,13 @@ def test_the_threshold_of_noise_is_the_threshold_of_sums() -> None:
     found = Noise.of(stated())
     assert found is not None and found.honest == 3
     assert Noise.of(stated(None)) is None
+
+
+def test_above_64_banks_only_the_honest_of_a_stretch_of_the_ring_count() -> None:
+    table = bank_table(0, 20, categorical=False)
+    many = {f"b{place}": table for place in range(100)}
+    assert honest_of(bank_manifest(many)) == 12  # as the contract of masked sums says; 67 - 10 would be too many
+    assert honest_of(bank_manifest(many, banks=BankSettings(drop_outs="stop"))) == 90
 
 
 # -- figures ------------------------------------------------------------------------------------------------------------------------

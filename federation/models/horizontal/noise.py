@@ -4,7 +4,8 @@ A run with epsilon and delta has one allowance, rho (`privacy.noise.accounting`)
 are and which part of rho each may cost. A sum is prepared in whole steps of a grid: what one row adds is rounded first and then clipped to an L2
 norm (`clipped`), so the norm is exact. Then each bank adds a discrete Gaussian of variance s / (t - c) to every number (t: how many banks must
 stay; c: how many may be in league, each reader counting as one), and only then are numbers cut into limbs and masked. With all n banks there
-the total has n / (t - c) times the noise that is promised; with the fewest, and c of them in league, just it.
+the total has n / (t - c) times the noise that is promised; with the fewest, and c of them in league, just it. Above 64 banks fewer than t - c
+count (`honest_of`).
 
 Noise is an effect of the run: stored before it is used, so that a bank that begins again sends the same bytes, and never a second draw.
 """
@@ -23,6 +24,7 @@ from federation.kernel.errors import AbortCode, LocalError, PolicyRefusal
 from federation.kernel.manifest import Manifest
 from federation.kernel.role import Run
 from federation.masked_sum.bonawitz import COMPLETE, least_threshold
+from federation.masked_sum.graph import degree
 from privacy.noise import accounting
 from privacy.noise.stream import Stream
 from privacy.noise.table import draw
@@ -68,8 +70,7 @@ class Noise:
         epsilon, delta = manifest.privacy.epsilon, manifest.privacy.delta
         if epsilon is None or delta is None:
             return None
-        honest = accounting.honest_noise(len(manifest.members), threshold_of(manifest), COMPLETE)
-        return cls(epsilon, delta, accounting.rho_of(epsilon, delta), honest)
+        return cls(epsilon, delta, accounting.rho_of(epsilon, delta), honest_of(manifest))
 
     def counts(self, share: float, square: int) -> Release:
         """Whole numbers, of which one row changes several by one each: square of them at most. The grid is one, or finer for little noise."""
@@ -102,6 +103,18 @@ def threshold_of(manifest: Manifest) -> int:
     """How many banks must stay."""
     started = len(manifest.members)
     return started if manifest.banks.drop_outs == "stop" else manifest.banks.threshold or max(3, least_threshold(started))
+
+
+def honest_of(manifest: Manifest) -> int:
+    """How many honest banks are in every sum that anyone can open: t - c. Above 64 banks a coordinator with a tenth in league can open the sum
+    over a stretch of the ring alone, with fewer of them (`masked_sum.graph`); not where all banks must stay.
+    """
+    started, threshold = len(manifest.members), threshold_of(manifest)
+    honest = accounting.honest_noise(started, threshold, COMPLETE)
+    if started <= COMPLETE or threshold == started:
+        return honest
+    k, near = degree(started)
+    return min(honest, k + 2 - near)
 
 
 def with_noise(run: Run, noise: Noise, plan: object, state: Any, vector: Reals, number: int) -> Reals:
