@@ -1,0 +1,64 @@
+"""Runs with epsilon, and with label noise, by the command: what they cost stands in the result and the report, and what cannot be had is refused."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.end_to_end.bank_scene import BANKS, make_banks, run_file
+from tests.end_to_end.scene import creditfed, simulated
+
+NOISE = {"epsilon": 8.0, "delta": 1e-5}
+COLUMNS = ["utilisation", "overdraft_days"]
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Five banks."""
+    return make_banks(tmp_path_factory.mktemp("private"))
+
+
+def private(folder: Path, name: str, run: dict[str, Any], **changes: Any) -> Path:
+    """A run file with epsilon over the columns that are numbers."""
+    path = run_file(folder, name, run=run, privacy=NOISE, **changes)
+    text = path.read_text().replace(', "officer_grade"', "")
+    text = text.replace('\n    "officer_grade",', "")
+    path.write_text(text)
+    return path
+
+
+@pytest.mark.parametrize(
+    "run", [{"task": "statistics"}, {"task": "binning"}, {"task": "train", "model": "scorecard"}], ids=lambda run: run["task"]
+)  # fmt: skip
+def test_a_run_with_epsilon_says_what_it_costs(folder: Path, tmp_path: Path, run: dict[str, Any]) -> None:
+    found = simulated(private(folder, run["task"], run), tmp_path / "out")
+    assert {key: found["privacy"][key] for key in NOISE} == NOISE
+    report = (tmp_path / "out" / "report.html").read_text()
+    assert "ε 8" in report
+    assert "for adding or removing any one row of any one bank" in report
+    shares = [json.loads((tmp_path / "out" / "models" / f"{name}.json").read_text()) for name in BANKS]
+    if run["task"] == "train":
+        assert found["converged"]
+        assert found["metrics"]["test"]["auc"] > 0.6
+        assert {tuple(share["fits"]["global"]["standardized"].items()) for share in shares} == {
+            tuple(shares[0]["fits"]["global"]["standardized"].items())
+        }
+        assert all(value is None for value in shares[0]["fits"]["global"]["p"].values())
+        assert all(share["own"]["shortened"] >= 0 for share in shares)
+
+
+def test_a_plain_model_with_epsilon_is_refused_with_what_to_do(folder: Path, tmp_path: Path) -> None:
+    answer = creditfed("simulate", private(folder, "plain", {"model": "logistic"}), "--out", tmp_path / "out")
+    assert answer.code == 2
+    assert "plain columns have no bound on what one row adds to a gradient" in answer.err + answer.out
+    assert 'model = "scorecard"' in answer.err + answer.out
+
+
+def test_a_column_of_text_without_bins_by_hand_is_refused_with_what_to_do(folder: Path, tmp_path: Path) -> None:
+    path = run_file(folder, "text", run={"model": "scorecard"}, privacy=NOISE)
+    answer = creditfed("simulate", path, "--out", tmp_path / "out")
+    assert answer.code == 2
+    assert "levels are told without noise" in answer.err + answer.out
