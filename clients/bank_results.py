@@ -6,6 +6,7 @@ import io
 import json
 from typing import Any
 
+import msgspec
 import pandas as pd
 import tomli_w
 
@@ -29,7 +30,8 @@ from federation.models.sample import SPLITS
 
 def write_bank_results(home: Home, participant: Participant[Standing], program: Bank[Any]) -> None:
     """share.json always; of a trained model metrics.json and curves.json by split, and scores.parquet."""
-    standing, table = participant.state, program.table
+    standing = participant.state
+    table = program.present(standing)
     plan, state = program.plan(standing), program.state_of(standing)
     if isinstance(plan, Train) and isinstance(state, Trained):
         share: dict[str, Any] = share_document(plan, state, program.me)
@@ -52,7 +54,10 @@ def write_bank_results(home: Home, participant: Participant[Standing], program: 
         share = {"statistics": document(plan, state), "notes": list(table.notes)}
     elif isinstance(plan, PrivateStatistics) and isinstance(state, PrivatelyMeasured):
         share = {"statistics": private_document(plan, state), "notes": list(table.notes)}
-    home.write("share.json", json.dumps(share | {"party": program.me, "own_rows": table.rows, "left": list(standing.members)}, indent=1))
+    share["withdrawals"] = [msgspec.to_builtins(entry) for entry in participant.withdrawals]
+    home.write(
+        "share.json", json.dumps(share | {"party": program.me, "own_rows": program.table.rows, "left": list(standing.members)}, indent=1)
+    )
 
 
 def _write_bins(home: Home, bins: dict[str, Bins]) -> None:

@@ -7,6 +7,7 @@ import json
 import tomllib
 from pathlib import Path
 
+import msgspec
 import numpy as np
 import pandas as pd
 import tomli_w
@@ -31,15 +32,19 @@ def key_fingerprint(table: Table) -> str:
 
 def write_results(home: Home, participant: Participant[Progress], program: LabelParty | FeatureParty) -> None:
     """share.json and alignment.npz always; metrics.json, curves.json and scores.parquet at the label party; bins.toml after binning."""
-    state, table = participant.state, program.local.table
-    assert state.positions is not None, "a finished run is aligned"
+    state = participant.state
+    table, positions = program.present(state)
     buffer = io.BytesIO()
     np.savez_compressed(
-        buffer, universe=np.array([state.universe]), positions=state.positions, keys=np.array([key_fingerprint(table)]),
+        buffer, universe=np.array([state.universe]), positions=positions, keys=np.array([key_fingerprint(table)]),
         manifest=np.array([participant.manifest.hash.hex()]),
     )  # fmt: skip
     home.write("alignment.npz", buffer.getvalue())
-    share = share_document(program, state) | {"rows": table.rows, "notes": [*table.notes, *(state.encoded.notes if state.encoded else ())]}
+    share = share_document(program, state) | {
+        "rows": program.local.table.rows,
+        "notes": [*table.notes, *(state.encoded.notes if state.encoded else ())],
+    }
+    share["withdrawals"] = [msgspec.to_builtins(entry) for entry in participant.withdrawals]
     if isinstance(program, LabelParty):
         share["dropped_out_of_time"] = program.sample().dropped
     home.write("share.json", json.dumps(share, indent=1))

@@ -122,9 +122,18 @@ class Alignment(Part, frozen=True, kw_only=True, omit_defaults=True):
     universe: int | None = None
 
 
+class Withdrawn(Part, frozen=True, kw_only=True, omit_defaults=True):
+    """At one party: the stages from which rows were left out, and how many in all, as "fewer than 10" or "at least 10"."""
+
+    party: str = ""
+    stages: list[str] | None = None
+    rows: str = ""
+
+
 class Privacy(Part, frozen=True, kw_only=True, omit_defaults=True):
     """epsilon, delta: of all sums together, for each row; label_noise: epsilon of each label that partners' counts are taken of, for this run
-    alone; leakage: names of contracts that applied; score_reveals: score vectors the label party saw; partner_columns: all partners'.
+    alone; leakage: names of contracts that applied; score_reveals: score vectors the label party saw; partner_columns: all partners';
+    withdrawals: rows that were withdrawn during the run.
     """
 
     releases: int | None = None
@@ -133,6 +142,7 @@ class Privacy(Part, frozen=True, kw_only=True, omit_defaults=True):
     label_noise: float | None = None
     leakage: list[str] | None = None
     score_reveals: int | None = None
+    withdrawals: list[Withdrawn] | None = None
     max_score_reveals: int | None = None
     partner_columns: int | None = None
 

@@ -15,8 +15,11 @@ from federation.kernel.role import COORDINATOR
 from server import result as results
 from server.draft import code_version
 from server.run_file import RunFile
+from server.withdrawals import notes as withdrawal_notes
+from server.withdrawals import withdrawals
 
 TOGETHER = "All parties' coefficients stand together here because this is a simulation; in a deployment each party has its own share only."
+NO_REFERENCE = "no pooled fit stands beside this one: rows were withdrawn at different stages, which one fit of one table does not have"
 
 
 def gather(
@@ -37,8 +40,9 @@ def gather(
     metrics_file = homes[label] / "results" / "metrics.json"
     metrics = json.loads(metrics_file.read_text()) if metrics_file.exists() else None
     _copy(out, homes, label)
+    gone = withdrawals(shares, manifest.privacy.minimum_cohort)
     reference = None
-    if pooled and manifest.task == "train":
+    if pooled and manifest.task == "train" and not gone:
         from simulations.reference import reference_document
 
         reference = reference_document(manifest, homes, shares, out)
@@ -52,12 +56,12 @@ def gather(
         "manifest_hash": conduct["manifest_hash"], "model_hash": conduct["model_hash"] or None,
         "model": _model(manifest, shares), "metrics": metrics, "parties": [_party(manifest, name, share) for name, share in shares.items()],
         "alignment": {"visibility": manifest.align.visibility, "universe": conduct["universe"]},
-        "privacy": _privacy(manifest, shares),
+        "privacy": _privacy(manifest, shares) | ({"withdrawals": gone} if gone else {}),
         "cost": {
             "seconds_total": seconds, "seconds": conduct["seconds"], "bytes_sent": conduct["bytes_sent"], "messages": conduct["messages"],
             "iterations": shares[label].get("iterations"), "history": history,
         },
-        "pooled": reference, "notes": _notes(manifest, shares),
+        "pooled": reference, "notes": [*_notes(manifest, shares), *withdrawal_notes(gone), *([NO_REFERENCE] if pooled and gone else [])],
     }  # fmt: skip
     if manifest.task == "train":
         document |= {"converged": shares[label]["converged"], "stop_reason": shares[label]["reason"] or None}

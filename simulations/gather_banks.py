@@ -18,11 +18,14 @@ from clients.residents import resident
 from federation.kernel.manifest import Manifest
 from federation.models import metrics
 from federation.models.sample import SPLITS, draw_sample
+from federation.models.table import Table
 from server import result as results
 from server.draft import code_version
 from server.run_file import RunFile
+from server.withdrawals import notes as withdrawal_notes
+from server.withdrawals import withdrawals
 from simulations import pooled
-from simulations.gather import copy_audit
+from simulations.gather import NO_REFERENCE, copy_audit
 from simulations.reference import frame, rule
 
 RESAMPLES = 200
@@ -43,6 +46,7 @@ def gather_banks(
         _copy(out, homes[name], name)
     copy_audit(out, homes)
     share = next(iter(shares.values()))
+    gone = withdrawals(shares, manifest.privacy.minimum_cohort)
     document: dict[str, Any] = {
         "schema_version": results.SCHEMA_VERSION,
         "run": {
@@ -51,16 +55,16 @@ def gather_banks(
             "finished": dt.datetime.now(dt.UTC).isoformat(timespec="seconds"),
         },
         "manifest_hash": conduct["manifest_hash"], "model_hash": conduct["model_hash"],
-        "privacy": _privacy(manifest),
+        "privacy": _privacy(manifest) | ({"withdrawals": gone} if gone else {}),
         "cost": {
             "seconds_total": seconds, "seconds": conduct["seconds"], "bytes_sent": conduct["bytes_sent"], "messages": conduct["messages"],
         },
         "parties": [_party(manifest, name, shares.get(name)) for name in homes],
-        "notes": [TOGETHER, *_notes(homes, shares)],
+        "notes": [TOGETHER, *_notes(homes, shares), *withdrawal_notes(gone), *([NO_REFERENCE] if with_pooled and gone else [])],
     }  # fmt: skip
     if manifest.task == "train":
         document |= _trained(manifest, out, shares, share)
-        if with_pooled:
+        if with_pooled and not gone:
             document["pooled"] = pooled_document(manifest, {name: homes[name] for name in shares}, share, out)
     elif manifest.task == "binning":
         document["model"] = {"type": "binning", "bins": {"all banks": {table["column"]: _bins(table) for table in share["tables"]}}}
@@ -127,9 +131,15 @@ def _bins(table: dict[str, Any]) -> list[dict[str, Any]]:
 
 def _labels(manifest: Manifest, out: Path, names: tuple[str, ...]) -> tuple[Any, Any]:
     """Labels and weights of all banks' rows, in the order of their files of scores."""
-    tables = [resident(out / "parties" / name).table(manifest) for name in names]
+    tables = [_scored(out, name, resident(out / "parties" / name).table(manifest)) for name in names]
     labels = np.concatenate([table.label for table in tables if table.label is not None])
     return labels, np.concatenate([np.ones(table.rows) if table.weight is None else table.weight for table in tables])
+
+
+def _scored(out: Path, name: str, table: Table) -> Table:
+    """The rows that have a score: all but those that were withdrawn."""
+    scored = pd.read_parquet(out / "scores" / f"{name}.parquet", columns=["id"])["id"]
+    return table if len(scored) == table.rows else table.kept(np.isin(np.array(table.firms, object), scored.to_numpy(object)))
 
 
 def _party(manifest: Manifest, name: str, share: dict[str, Any] | None) -> dict[str, Any]:

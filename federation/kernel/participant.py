@@ -15,6 +15,8 @@ from collections.abc import Callable, Generator, Mapping
 from typing import Any, Generic, TypeVar
 
 import msgspec
+import numpy as np
+from numpy.typing import NDArray
 
 from federation.kernel import state as states
 from federation.kernel import suite
@@ -42,6 +44,7 @@ from federation.kernel.session import (
 )
 from federation.kernel.snapshot import Snapshot, failed, read_snapshot
 from federation.kernel.tally import Tally, Witness
+from federation.kernel.withdrawal import RESULTS, Forgetting, Withdrawal, Withdrawals, packed, refusal
 
 S = TypeVar("S", bound=states.State)
 T = TypeVar("T")
@@ -63,7 +66,9 @@ class Participant(Generic[S]):
     once for the session's root; observer: takes progress figures for the party's own screen; approved: the snapshot that each institution
     signed the manifest for, which its hello must repeat (None: not looked at); notice: of this party's audit log, for its hello; heard: takes
     the hellos of all, and the session, before it is used, and may raise; witness: takes what was sent and received in each stage that ends,
-    before anything of the next leaves (a stage that ends again after a crash is told again).
+    before anything of the next leaves (a stage that ends again after a crash is told again); withdrawn: which rows of this party's table, as
+    the program has it, have lost their consent since it was opened, (n,) bool, True = gone (None or all False: nobody's); asked when a stage
+    of the program begins, and once more when the last has ended.
     """
 
     def __init__(
@@ -81,11 +86,13 @@ class Participant(Generic[S]):
         notice: bytes = b"",
         heard: Callable[[Mapping[str, Hello], bytes], None] = _ignore,
         witness: Witness = _ignore,
+        withdrawn: Callable[[], NDArray[np.bool_] | None] | None = None,
     ) -> None:
         self.manifest, self.me = manifest, me
         self._identity, self._program, self._journal = identity, program, journal
         self._entropy, self._commitment, self._observer = entropy, commitment, observer
         self._approved, self._notice, self._heard, self._witness = approved, notice, heard, witness
+        self._withdrawn, self._withdrawals = withdrawn, Withdrawals()
         self._tally = Tally()
         self.failure: CreditfedError | None = None
         self.finished = False
@@ -175,6 +182,11 @@ class Participant(Generic[S]):
         """The stage under way, for progress."""
         return self._stage
 
+    @property
+    def withdrawals(self) -> tuple[Withdrawal, ...]:
+        """How many rows were withdrawn, and from which stage on the run went on without them."""
+        return self._withdrawals.log
+
     # -- stages -----------------------------------------------------------------------------------------------------------------
 
     def _fresh(self) -> None:
@@ -212,6 +224,7 @@ class Participant(Generic[S]):
         self._channel.sent, self._channel.received = dict(image.sent), dict(image.received)
         self._effects, self._missing = dict(record.effects), frozenset(image.missing)
         self._tally = Tally(image.tally)
+        self._withdrawals = image.withdrawals
         self._begin()
         discarded: list[Envelope] = []
         if record.number >= 0:
@@ -239,7 +252,7 @@ class Participant(Generic[S]):
         channel = self._channel
         return Snapshot(
             self._phase, self._keys, states.dump(self._state), channel.sent, channel.received, self._view, early,
-            missing=tuple(sorted(self._missing)), tally=self._tally.counts(),
+            missing=tuple(sorted(self._missing)), tally=self._tally.counts(), withdrawals=self._withdrawals,
         ).encoded()  # fmt: skip
 
     def _begin(self) -> None:
@@ -306,9 +319,33 @@ class Participant(Generic[S]):
         else:
             self._state = value
         self._witness(self._channel.session.hex(), ended, self._tally.take(ended))
+        if self._phase == _PROGRAM:
+            self._hear_withdrawals()
         self._image = self._snapshot()
         self._changed = True
         self._begin()
+
+    def _hear_withdrawals(self) -> None:
+        """Raises PolicyRefusal (code CONSENT) where rows are gone and the run may not go on, or its program cannot go on, without them.
+
+        When the last stage has ended there is nothing to end: the rows are then left out of what this party writes for itself.
+        """
+        ask = self._withdrawn
+        if ask is None:
+            return
+        stage = self._program.stage(self._state)
+        name = stage.name if stage else RESULTS
+        answer = self.effect(f"{name}: withdrawn", lambda: packed(ask(), self.me))
+        found = self._withdrawals.heard(answer, name, self.me)
+        if found is self._withdrawals:
+            return
+        if stage is not None and self.manifest.privacy.withdrawal == "abort":
+            raise refusal(self.me, 'withdrawal = "abort"')
+        if isinstance(self._program, Forgetting):
+            self._state = self._program.without(self._state, found.gone)
+        elif stage is not None:
+            raise refusal(self.me, "this program cannot go on without a row")
+        self._withdrawals = found
 
     def _require_approved(self, hellos: Mapping[str, Hello]) -> None:
         """Raises PeerError where an institution brings other data than it signed for."""

@@ -24,6 +24,7 @@ from federation.kernel.errors import (
 from federation.kernel.known import known
 from federation.kernel.session import Keys
 from federation.kernel.tally import Counts
+from federation.kernel.withdrawal import Withdrawals
 
 _KINDS: dict[str, type[CreditfedError]] = {
     kind.__name__: kind for kind in (ConfigurationError, DataError, LocalError, LostParty, PeerAborted, PeerError, PolicyRefusal)
@@ -55,7 +56,7 @@ class Failure(msgspec.Struct, frozen=True):
 class Snapshot(msgspec.Struct, frozen=True):
     """phase: of the session; state: of the program; sent, received: next sequence numbers; view: digest of broadcasts;
     early: letters that came before they were awaited, as (sender, step, kind, body); missing: parties that the coordinator gave up; tally: of
-    messages of stages that have not ended.
+    messages of stages that have not ended; withdrawals: rows without which the stage begins.
     """
 
     phase: str
@@ -68,6 +69,7 @@ class Snapshot(msgspec.Struct, frozen=True):
     failure: Failure | None = None
     missing: tuple[str, ...] = ()
     tally: Counts = {}
+    withdrawals: Withdrawals = Withdrawals()
 
     def encoded(self) -> bytes:
         """For the journal."""

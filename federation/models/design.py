@@ -55,7 +55,8 @@ class Block:
     """One party's columns in standardised units.
 
     x: (n, d) its rows in the universe; absent: (d,) the row of a firm it does not have; penalty, signs: (d,); curvature: (d, d)
-    w0 X'X / W of its own rows; positions: (n,) within [0, universe).
+    w0 X'X / W of its own rows; positions: (n,) within [0, universe); routed: at a label party whose rows have become fewer, the positions whose
+    scores the coordinator still forwards, ascending: those of rows that are gone are dropped unread.
     """
 
     x: Reals
@@ -65,6 +66,7 @@ class Block:
     curvature: Reals
     positions: Positions
     universe: int
+    routed: Positions | None = None
 
     def inverse(self, free: NDArray[np.bool_]) -> Reals:
         """(curvature + penalty)^-1 over the free coefficients, zero elsewhere, (d, d). A tiny ridge keeps it defined."""

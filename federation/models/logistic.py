@@ -87,20 +87,20 @@ class Fit(State, frozen=True):
 
 @dataclass(frozen=True)
 class Labels:
-    """What only the label party has: y (n,) in {0, 1} and w (n,) the weight, 0 outside training; limit: when to stop."""
+    """What only the label party has: y (n,) in {0, 1} and w (n,) the weight, 0 outside training.
+
+    total: W as all parties were told it, which is the sum of w unless rows have gone since; it scales loss and ridge alike, so the minimum is
+    that of the rows that are left.
+    """
 
     y: Reals
     w: Reals
-
-    @property
-    def total(self) -> float:
-        """The training weight W."""
-        return float(self.w.sum())
+    total: float
 
     @property
     def base(self) -> float:
         """The weighted share of bads in training."""
-        return float(self.w @ self.y) / self.total
+        return float(self.w @ self.y) / float(self.w.sum())
 
 
 @dataclass(frozen=True)
@@ -219,7 +219,9 @@ def _penalties(block: Block, fit: Fit, direction: Reals) -> Reals:
 
 def score_change(run: Run, parties: Consortium, block: Block, fit: Fit, direction: Reals) -> Role[tuple[Fit, Reals, Penalty, float]]:
     """At the label party: the change of every own row's score along the direction, the ridge along it, and the direction's length."""
-    partners, extra = yield from partners_scores(run.within("scores"), parties, block.positions, block.universe, PENALTY_SCALARS)
+    partners, extra = yield from partners_scores(
+        run.within("scores"), parties, block.positions, block.universe, PENALTY_SCALARS, block.routed
+    )
     total = extra + _penalties(block, fit, direction)
     penalty = Penalty(total[0], total[1] * fit.scale, total[2] * fit.scale**2)
     change = block.x @ direction + fit.scale * partners

@@ -74,9 +74,10 @@ def table_document(table: Any, encoding: Any) -> dict[str, Any]:
 
 def label_outcome(program: LabelParty, state: Progress) -> LabelOutcome:
     """Metrics with bootstrap intervals, curves, and scores of the label party's rows in the universe, in the order of its keys."""
-    table, sample = program.local.table, program.sample()
-    assert state.final is not None and state.positions is not None and table.label is not None
-    rows = np.flatnonzero(state.positions >= 0)
+    table, positions = program.present(state)
+    sample = program.sample(state)
+    assert state.final is not None and table.label is not None
+    rows = np.flatnonzero(positions >= 0)
     names = sample.split_names()[rows]
     probability = expit(state.final)
     weight = np.ones(len(rows)) if table.weight is None else table.weight[rows]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import msgspec
 import numpy as np
@@ -88,18 +88,20 @@ def _limits(manifest: Manifest) -> Limits:
     )
 
 
-def prepare_label(manifest: Manifest, table: Table, universe: int, positions: Positions, encoded: Encoded, sample: Sample) -> Prepared:
-    """The label party's block: the intercept first, then its own columns."""
+def prepare_label(
+    manifest: Manifest, table: Table, universe: int, positions: Positions, encoded: Encoded, sample: Sample, routed: Positions | None = None
+) -> Prepared:
+    """The label party's block: the intercept first, then its own columns. routed: as in `Block`."""
     rows = np.flatnonzero(positions >= 0)
     x = np.column_stack([np.ones(len(rows)), encoded.encoding.design(table.columns)[rows]])
-    labels = training_labels(table, sample, rows)
+    labels = replace(training_labels(table, sample, rows), total=encoded.total)
     if manifest.settings.C is None:
         require_full_rank(manifest.label_party, x[labels.w > 0][:, 1:], encoded.encoding.names)
     w0 = encoded.base * (1 - encoded.base)
     curvature = w0 * (x * labels.w[:, None]).T @ x / labels.total
     penalty = np.concatenate([[0.0], _penalty(manifest, encoded.encoding, labels.total)])
     signs = np.concatenate([np.zeros(1, np.int8), _signs(manifest, encoded.encoding)])
-    block = Block(x, np.zeros(x.shape[1]), penalty, signs, curvature, positions[rows], universe)
+    block = Block(x, np.zeros(x.shape[1]), penalty, signs, curvature, positions[rows], universe, routed)
     return Prepared(block, x, _limits(manifest), labels=labels)
 
 
@@ -107,11 +109,14 @@ def training_labels(table: Table, sample: Sample, rows: Positions) -> Labels:
     """Y and w of the rows in the universe; weights are zero outside training."""
     assert table.label is not None, "only a label party has labels"
     weight = np.ones(table.rows) if table.weight is None else table.weight
-    return Labels(table.label[rows].astype(np.float64), np.where(sample.train, weight, 0.0)[rows])
+    w = np.where(sample.train, weight, 0.0)[rows]
+    return Labels(table.label[rows].astype(np.float64), w, float(w.sum()))
 
 
-def prepare_holder(manifest: Manifest, me: str, table: Table, universe: int, positions: Positions, encoded: Encoded) -> Prepared:
-    """A feature party's block and its integer columns."""
+def prepare_holder(
+    manifest: Manifest, me: str, table: Table, universe: int, positions: Positions, encoded: Encoded, label: str = "design"
+) -> Prepared:
+    """A feature party's block and its integer columns. label: another for every other set of rows."""
     rows = np.flatnonzero(positions >= 0)
     exact = encoded.encoding.design(table.columns)[rows]
     absent = encoded.encoding.absent_row
@@ -129,5 +134,5 @@ def prepare_holder(manifest: Manifest, me: str, table: Table, universe: int, pos
         x, absent, _penalty(manifest, encoded.encoding, encoded.total), _signs(manifest, encoded.encoding), curvature, positions[rows],
         universe,
     )  # fmt: skip
-    held = Held(columns, positions[rows], universe, encoded.total, "design")
+    held = Held(columns, positions[rows], universe, encoded.total, label)
     return Prepared(block, exact, _limits(manifest), held=held)

@@ -33,6 +33,10 @@ class Sample:
         """The split of each row, (n,), "" for rows in none."""
         return np.select([self.train, self.test, self.out_of_time], SPLITS, "")
 
+    def kept(self, rows: Mask) -> Sample:
+        """The split of these rows alone, (n,) bool: nobody changes sides because another row is gone."""
+        return Sample(self.train[rows], self.test[rows], self.out_of_time[rows], self.dropped)
+
 
 def draw_sample(table: Table, settings: SampleSettings) -> Sample:
     """The split of the label party's rows. Raises DataError where a split leaves nothing to train on."""

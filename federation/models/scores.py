@@ -50,20 +50,20 @@ class Consortium:
 
 
 def partners_scores(
-    run: Run, parties: Consortium, positions: NDArray[np.int64], universe: int, extras: int = 0
-) -> Role[tuple[NDArray[np.float64], NDArray[np.float64]]]:
+    run: Run, parties: Consortium, positions: NDArray[np.int64], universe: int, extras: int = 0,
+    routed: NDArray[np.int64] | None = None,
+) -> Role[tuple[NDArray[np.float64], NDArray[np.float64]]]:  # fmt: skip
     """At the label party: the sum of the feature parties' scores of its rows, (n,) in the order of `positions`, and the extras, (k,).
 
-    What travels by position travels in ascending order, since the coordinator does not know the order of anyone's rows.
+    What travels by position travels in ascending order, since the coordinator does not know the order of anyone's rows. routed: the positions
+    that it forwards, where they are more than these: the others' scores go no further.
     """
-    order = np.argsort(positions)
+    forwarded = np.sort(positions) if routed is None else routed
     ascending, extra = yield from receive_scores(
-        run, parties.feature_parties, positions[order], universe, parties.scores, extras,
+        run, parties.feature_parties, forwarded, universe, parties.scores, extras,
         extra_encoding=parties.scalars if extras else None, single_partner=parties.single_partner,
     )  # fmt: skip
-    out = np.empty(len(positions))
-    out[order] = ascending
-    return out, extra
+    return ascending[np.searchsorted(forwarded, positions)], extra
 
 
 def on_score_grid(scores: NDArray[np.float64]) -> NDArray[np.float64]:

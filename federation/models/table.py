@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 import numpy as np
@@ -51,3 +51,13 @@ class Table:
     def rows(self) -> int:
         """How many rows the party has."""
         return len(self.keys)
+
+    def kept(self, rows: NDArray[np.bool_]) -> Table:
+        """These rows alone, (n,) bool, in their order; the commitment stays that of the whole table, which the run was approved for."""
+        chosen = np.flatnonzero(rows).tolist()
+        return replace(
+            self, keys=tuple(self.keys[row] for row in chosen), firms=tuple(self.firms[row] for row in chosen),
+            columns={name: replace(column, values=column.values[rows]) for name, column in self.columns.items()},
+            as_of=None if self.as_of is None else self.as_of[rows], label=None if self.label is None else self.label[rows],
+            weight=None if self.weight is None else self.weight[rows],
+        )  # fmt: skip

@@ -1,13 +1,13 @@
 """The whole run of one party as a chain of stages: align -> encode -> fit, iteration by iteration -> finish.
 
-Each class is one kind of party's program for `kernel.participant`; what they do in a stage is in the files named after it. The coordinator's
-program mirrors the institutions' stage for stage and learns from the label party only what comes next.
+Each class is one kind of party's program for `kernel.participant` (what institutions have in common is in `institution`); what they do in a
+stage is in the files named after it. The coordinator's program mirrors the institutions' stage for stage and learns from the label party only
+what comes next.
 """
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import partial
 
@@ -15,199 +15,76 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from federation.align.chain import align_coordinator, align_member
-from federation.align.universe import Universe
+from federation.align.chain import align_coordinator
 from federation.kernel import suite
-from federation.kernel.codec import Array, Message
-from federation.kernel.errors import PolicyRefusal
+from federation.kernel.errors import DataError
 from federation.kernel.manifest import Manifest
 from federation.kernel.program import Stage
-from federation.kernel.role import COORDINATOR, Role, Run
-from federation.kernel.state import State
+from federation.kernel.role import Role, Run
 from federation.masked_sum.partial_scores import route_scores, send_scores
-from federation.models.bins import Bins
 from federation.models.encode import encode_holder, encode_label
-from federation.models.logistic import Fit, Mode, begin, iterate_coordinator, iterate_holder, iterate_label, require_reveals
-from federation.models.prepare import Encoded, Prepared, prepare_holder, prepare_label
+from federation.models.institution import Institution, Local, Placed, Progress, ShareHash, rounded, share_lines
+from federation.models.logistic import Fit, Next, begin, iterate_coordinator, iterate_holder, iterate_label, require_reveals
+from federation.models.prepare import Prepared, prepare_holder, prepare_label
 from federation.models.restarts import HolderSide, LabelSide, restart_coordinator
 from federation.models.sample import Sample, check_sample, draw_sample
-from federation.models.scorecard import PointsTable, Scaling, points_table
 from federation.models.scores import Consortium, on_score_grid, partners_scores
-from federation.models.table import Table
+from federation.models.withdrawal import Withdrawn, require_left, restart_holder, restart_label, tell_withdrawn
+from federation.models.withdrawal import restart_coordinator as restart_coordinator_without
 
 _PLACES = 1 << 29
-
-
-class ShareHash(Message, frozen=True, tag="training/share-hash"):
-    """The hash of a party's share of the model, 32 bytes."""
-
-    digest: bytes
-
-
-class Placed(Message, frozen=True, tag="training/placed"):
-    """From the label party, where a former alignment is used again: the universe's size and the positions of its rows, (m,) int64."""
-
-    universe: int
-    positions: Array
-
-
-class Progress(State, frozen=True):
-    """One party between two stages. phase: the next stage; positions: (n,) of its rows, -1 outside the universe; pairs: the coordinator's
-    count of history pairs; final, points: (n,) the label party's final scores and, of a
-    scorecard, points.
-    """
-
-    phase: str = "align"
-    universe: int = 0
-    positions: NDArray[np.int64] | None = None
-    encoded: Encoded | None = None
-    fit: Fit | None = None
-    mode: Mode = "descend"
-    pairs: int = 0
-    iteration: int = 0
-    final: NDArray[np.float64] | None = None
-    points: NDArray[np.int64] | None = None
-    model_hash: bytes = b""
-
-
-@dataclass(frozen=True)
-class Local:
-    """What a node gives its program: the table, threads for alignment, and former positions or hand-edited bins where the run names them."""
-
-    table: Table
-    workers: int = 1
-    former: Universe | None = None
-    bins: Mapping[str, Bins] = field(default_factory=dict)
-
-
-@dataclass
-class Institution(ABC):
-    """What label and feature parties have in common."""
-
-    manifest: Manifest
-    me: str
-    local: Local
-    kind: type[Progress] = field(default=Progress, init=False)
-
-    def __post_init__(self) -> None:
-        self.parties = Consortium.of(self.manifest)
-        self._prepared: Prepared | None = None
-
-    def begin(self) -> Progress:
-        """Before alignment, or right after it where a former alignment is used again."""
-        if self.manifest.align.former is None:
-            return Progress()
-        former = self.local.former
-        if former is None:
-            raise PolicyRefusal(self.me, "this node does not have the former run's alignment", "Leave out [align] from.")
-        return Progress(phase="place", universe=former.size, positions=former.positions)
-
-    def stage(self, state: Progress) -> Stage[Progress] | None:
-        """The stage that follows a state."""
-        if state.phase == "align":
-            return Stage("align", partial(self._align, state=state))
-        if state.phase == "place":
-            return Stage("place", partial(self._place, state=state))
-        if state.phase == "encode":
-            return Stage("encode", partial(self._encode, state=state))
-        if state.phase == "fit":
-            return Stage(f"fit {state.iteration}", partial(self._fit, state=state))
-        if state.phase == "finish":
-            return Stage("finish", partial(self._finish, state=state))
-        return None
-
-    def _align(self, run: Run, state: Progress) -> Role[Progress]:
-        universe = yield from align_member(
-            run.within("align"), self.local.table.keys, self.manifest.align.visibility, (self.manifest.label_party,), self.local.workers,
-            self.manifest.privacy.max_rows, self.manifest.privacy.minimum_cohort,
-        )  # fmt: skip
-        return msgspec.structs.replace(state, phase="encode", universe=universe.size, positions=universe.positions)
-
-    def _place(self, run: Run, state: Progress) -> Role[Progress]:
-        """Nothing to align: only the coordinator has to be told, by the label party, where that party's rows lie."""
-        if self.me == self.manifest.label_party:
-            assert state.positions is not None
-            mine = Placed(state.universe, Array.of(np.sort(state.positions[state.positions >= 0])))
-            yield from run.step("place", {COORDINATOR: mine})
-        else:
-            yield from ()
-        return msgspec.structs.replace(state, phase="encode")
-
-    @abstractmethod
-    def _encode(self, run: Run, state: Progress) -> Role[Progress]:
-        """From aligned rows to an encoding of the columns."""
-
-    @abstractmethod
-    def _fit(self, run: Run, state: Progress) -> Role[Progress]:
-        """One iteration."""
-
-    @abstractmethod
-    def _finish(self, run: Run, state: Progress) -> Role[Progress]:
-        """Final scores, and the hashes of all shares."""
-
-    def after_encoding(self, state: Progress, encoded: Encoded) -> Progress:
-        """To the fit, or to the end when only bins were asked for."""
-        return msgspec.structs.replace(state, encoded=encoded, phase="fit" if self.manifest.task == "train" else "done")
-
-    def after_fit(self, state: Progress, fit: Fit) -> Progress:
-        """To the next iteration, or to the final scores with coefficients rounded to the declared ten digits."""
-        done = fit.mode == "done"
-        if done:
-            fit = msgspec.structs.replace(fit, theta=rounded(fit.theta), steps=fit.steps[:0], changes=fit.changes[:0])
-        return msgspec.structs.replace(state, fit=fit, phase="finish" if done else "fit", mode=fit.mode, iteration=state.iteration + 1)
-
-    def points(self, state: Progress) -> PointsTable:
-        """This party's share of a scorecard."""
-        assert state.fit is not None and state.encoded is not None
-        theta = state.fit.theta
-        is_label = self.me == self.manifest.label_party
-        return points_table(
-            self.me, state.encoded.encoding, theta[1:] if is_label else theta, Scaling.of(self.manifest.scorecard),
-            float(theta[0]) if is_label else None,
-        )  # fmt: skip
-
-    def share_hash(self, state: Progress) -> bytes:
-        """The hash of this party's share."""
-        return suite.digest("share", self.me, *share_lines(state))
-
-    def exchange_hashes(self, run: Run, state: Progress) -> Role[Progress]:
-        """Every institution's share hash to everyone: the model hash binds them all."""
-        mine = ShareHash(self.share_hash(state))
-        others = (COORDINATOR, *run.peers)
-        received = yield from run.step("share hash", dict.fromkeys(others, mine), dict.fromkeys(run.peers, ShareHash))
-        hashes = {name: received.of(name, ShareHash).digest for name in run.peers} | {self.me: mine.digest}
-        return msgspec.structs.replace(state, phase="done", model_hash=suite.digest("model", *(hashes[name] for name in run.members)))
 
 
 class LabelParty(Institution):
     """The program of the party that has the label."""
 
-    def sample(self) -> Sample:
-        """Train, test and out of time over all of its rows."""
-        return draw_sample(self.local.table, self.manifest.sample)
+    def sample(self, state: Progress | None = None) -> Sample:
+        """Train, test and out of time over all of its rows, or those that are still there."""
+        whole = draw_sample(self.local.table, self.manifest.sample)
+        return whole if state is None or state.gone is None else whole.kept(~state.gone)
+
+    def _counts(self, rows: NDArray[np.bool_]) -> bool:
+        return bool((rows & self.sample().train).any())
+
+    def _require_left(self, state: Progress) -> None:
+        label = self.local.table.label
+        assert label is not None
+        training = label[self._inside(state) & self.sample().train]
+        require_left(self.me, len(training), self.manifest.privacy.minimum_cohort, "training rows")
+        if training.min() == training.max():
+            what = "after withdrawals of consent the training rows have one class only"
+            raise DataError(self.me, what, "Start a new run with goods and bads.")
 
     def _encode(self, run: Run, state: Progress) -> Role[Progress]:
-        table, sample = self.local.table, self.sample()
-        assert table.label is not None and state.positions is not None
+        table, positions = self.present(state)
+        sample = self.sample(state)
+        assert table.label is not None
         check_sample(
-            Sample(sample.train & (state.positions >= 0), sample.test, sample.out_of_time),
-            table.label,
-            self.manifest.privacy.minimum_cohort,
+            Sample(sample.train & (positions >= 0), sample.test, sample.out_of_time), table.label, self.manifest.privacy.minimum_cohort
         )
-        encoded = yield from encode_label(run, self.manifest, table, state.universe, state.positions, sample, self.local.bins)
+        encoded = yield from encode_label(run, self.manifest, table, state.universe, positions, sample, self.local.bins)
         return self.after_encoding(state, encoded)
 
-    def prepared(self, state: Progress) -> Prepared:
-        """The block and everything else that a restart can build again."""
+    def _prepare(self, state: Progress) -> Prepared:
         assert state.encoded is not None and state.positions is not None
-        if self._prepared is None:
-            self._prepared = prepare_label(self.manifest, self.local.table, state.universe, state.positions, state.encoded, self.sample())
-        return self._prepared
+        table, positions = self.present(state)
+        routed = None if state.gone is None else np.sort(state.positions[state.positions >= 0])
+        return prepare_label(self.manifest, table, state.universe, positions, state.encoded, self.sample(state), routed)
 
     def _fit(self, run: Run, state: Progress) -> Role[Progress]:
         ready = self.prepared(state)
         assert state.encoded is not None and ready.labels is not None
         fit = state.fit or begin(ready.block, ready.labels)
+        if self.manifest.privacy.withdrawal == "continue":
+            place = run.within("withdrawal")
+            lost = yield from tell_withdrawn(place, self.manifest, Withdrawn(state.changed))
+            answers = state.encoded.answers | {name: told.answers for name, told in lost.items() if name != self.me}
+            state = msgspec.structs.replace(state, encoded=msgspec.structs.replace(state.encoded, answers=answers))
+            if lost and state.fit is not None:
+                fit = yield from restart_label(place, self.parties, ready.block, ready.limits, fit, scores=bool({*lost} - {self.me}))
+            if fit.mode == "done":
+                return self.after_fit(state, fit)
+        assert state.encoded is not None
         side = LabelSide(self.parties, ready.block, ready.limits, ready.labels, state.encoded.answers)
         if fit.mode == "descend":
             fit = yield from iterate_label(run, self.parties, ready.block, ready.labels, ready.limits, fit, state.encoded.answers)
@@ -217,14 +94,15 @@ class LabelParty(Institution):
 
     def _finish(self, run: Run, state: Progress) -> Role[Progress]:
         ready = self.prepared(state)
+        block = ready.block
         assert state.fit is not None
-        partners, _ = yield from partners_scores(run.within("final"), self.parties, ready.block.positions, state.universe)
+        partners, _ = yield from partners_scores(run.within("final"), self.parties, block.positions, state.universe, routed=block.routed)
         final = on_score_grid(ready.exact @ state.fit.theta) + partners
         state = msgspec.structs.replace(state, final=final)
         if self.manifest.model == "scorecard":
-            others, _ = yield from partners_scores(run.within("points"), self.parties, ready.block.positions, state.universe)
-            assert state.positions is not None
-            own = self.points(state).points(self.local.table.columns)[state.positions >= 0]
+            others, _ = yield from partners_scores(run.within("points"), self.parties, block.positions, state.universe, routed=block.routed)
+            table, positions = self.present(state)
+            own = self.points(state).points(table.columns)[positions >= 0]
             state = msgspec.structs.replace(state, points=own + others.astype(np.int64))
         return (yield from self.exchange_hashes(run, state))
 
@@ -233,21 +111,36 @@ class FeatureParty(Institution):
     """The program of a party that has columns only."""
 
     def _encode(self, run: Run, state: Progress) -> Role[Progress]:
-        assert state.positions is not None
-        encoded = yield from encode_holder(run, self.manifest, self.local.table, state.universe, state.positions, self.local.bins)
+        table, positions = self.present(state)
+        encoded = yield from encode_holder(run, self.manifest, table, state.universe, positions, self.local.bins)
         return self.after_encoding(state, encoded)
 
-    def prepared(self, state: Progress) -> Prepared:
-        """The block and everything else that a restart can build again."""
-        assert state.encoded is not None and state.positions is not None
-        if self._prepared is None:
-            self._prepared = prepare_holder(self.manifest, self.me, self.local.table, state.universe, state.positions, state.encoded)
-        return self._prepared
+    def _require_left(self, state: Progress) -> None:
+        """Which of its rows train it does not know: each that it has lost may have been one of them."""
+        minimum = self.manifest.privacy.minimum_cohort
+        require_left(self.me, int(self._inside(state).sum()), minimum, "of its firms in the universe")
+        if state.encoded is not None:
+            require_left(self.me, state.encoded.matched - state.lost, minimum, "of its firms in training, or so few,")
+
+    def _prepare(self, state: Progress) -> Prepared:
+        assert state.encoded is not None
+        table, positions = self.present(state)
+        label = f"design without {state.lost}" if state.lost else "design"
+        return prepare_holder(self.manifest, self.me, table, state.universe, positions, state.encoded, label)
 
     def _fit(self, run: Run, state: Progress) -> Role[Progress]:
         ready = self.prepared(state)
         assert ready.held is not None
         fit = state.fit or begin(ready.block)
+        if self.manifest.privacy.withdrawal == "continue":
+            place = run.within("withdrawal")
+            answers = ready.held.columns.answers if state.changed else 0
+            lost = yield from tell_withdrawn(place, self.manifest, Withdrawn(state.changed, answers))
+            if lost and state.fit is not None:
+                scores = bool({*lost} - {self.manifest.label_party})
+                fit = yield from restart_holder(place, self.parties, ready.block, ready.held, ready.limits, fit, scores=scores)
+            if fit.mode == "done":
+                return self.after_fit(state, fit)
         if fit.mode == "descend":
             fit = yield from iterate_holder(run, self.parties, ready.block, ready.held, ready.limits, fit)
         else:
@@ -264,11 +157,11 @@ class FeatureParty(Institution):
             single_partner=self.parties.single_partner,
         )  # fmt: skip
         if self.manifest.model == "scorecard":
-            assert state.positions is not None
-            table = self.points(state)
-            own = table.points(self.local.table.columns)[state.positions >= 0].astype(np.float64)
+            points = self.points(state)
+            table, positions = self.present(state)
+            own = points.points(table.columns)[positions >= 0].astype(np.float64)
             yield from send_scores(
-                run.within("points"), self.parties.label_party, ready.held.spread(own, float(table.absent)), self.parties.scores,
+                run.within("points"), self.parties.label_party, ready.held.spread(own, float(points.absent)), self.parties.scores,
                 self.parties.feature_parties, single_partner=self.parties.single_partner,
             )  # fmt: skip
         return (yield from self.exchange_hashes(run, state))
@@ -320,11 +213,19 @@ class Coordinator:
         return msgspec.structs.replace(state, phase="fit" if self.manifest.task == "train" else "done")
 
     def _fit(self, run: Run, state: Progress) -> Role[Progress]:
-        assert state.positions is not None
-        if state.mode == "descend":
-            following = yield from iterate_coordinator(run, self.parties, state.positions, state.universe, state.pairs)
+        positions = state.positions
+        assert positions is not None
+        if self.manifest.privacy.withdrawal == "continue":
+            place = run.within("withdrawal")
+            anew = yield from restart_coordinator_without(place, self.parties, positions, state.universe, begun=state.iteration > 0)
+            if anew is not None:
+                state = msgspec.structs.replace(state, mode=anew.mode, pairs=0)
+        if state.mode == "done":
+            following = Next("done")
+        elif state.mode == "descend":
+            following = yield from iterate_coordinator(run, self.parties, positions, state.universe, state.pairs)
         else:
-            following = yield from restart_coordinator(run, self.parties, state.mode, state.positions, state.universe)
+            following = yield from restart_coordinator(run, self.parties, state.mode, positions, state.universe)
         phase = "finish" if following.mode == "done" else "fit"
         return msgspec.structs.replace(state, phase=phase, mode=following.mode, pairs=following.pairs, iteration=state.iteration + 1)
 
@@ -347,20 +248,9 @@ def restart(side: LabelSide | HolderSide, run: Run, fit: Fit) -> Role[Fit]:
     return (yield from side.compare(run, fit))
 
 
-def rounded(values: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Each number to ten significant digits: the grid on which a share is published and hashed."""
-    return np.array([float(f"{value:.9e}") for value in values.tolist()])
-
-
-def share_lines(state: Progress) -> list[str]:
-    """A share as lines of text on that grid, in the order of its design columns."""
-    assert state.encoded is not None
-    encoding = state.encoded.encoding
-    lines = [f"{name} {s.centre:.9e} {s.scale:.9e} {s.absent:.9e}" for name, s in zip(encoding.names, encoding.standard, strict=True)]
-    theta = [] if state.fit is None else [f"{value:.9e}" for value in state.fit.theta.tolist()]
-    return lines + theta
-
-
 def program_of(manifest: Manifest, me: str, local: Local) -> LabelParty | FeatureParty:
     """The program of an institution."""
     return LabelParty(manifest, me, local) if manifest.party(me).label else FeatureParty(manifest, me, local)
+
+
+__all__ = ["Coordinator", "FeatureParty", "LabelParty", "Local", "Progress", "program_of", "rounded", "share_lines"]

@@ -5,6 +5,9 @@ has. A column's common levels are the union, in the order of their text; every o
 
 A bank's stage: ask the plan for a vector, add it by `masked_sum.bonawitz` in limbs (`masked_sum.wide`), take the total. Banks that are lost
 leave the circle for the rest of the run, and no sum is taken twice: doing one over again without a bank would show what that bank had put in.
+A bank whose rows become fewer, since consent was withdrawn, goes on with the others (`fewer_rows`). So that a minimum cohort stays a minimum,
+every sum then has one number more: the rows it is over (`[privacy] withdrawal = "continue"`, without noise).
+
 At the end the banks compare the hash of what they all must have alike. The coordinator's program knows no model: it adds what is sent to it,
 as often as the banks go on.
 """
@@ -32,10 +35,12 @@ from federation.kernel.state import State
 from federation.masked_sum import wide
 from federation.masked_sum.bonawitz import COMPLETE, Circle, sum_coordinator, sum_member
 from federation.masked_sum.graph import ring
+from federation.models.horizontal.fewer_rows import over, rows_of
 from federation.models.horizontal.noise import Noise, threshold_of, with_noise
 from federation.models.horizontal.plan import Plan
 from federation.models.horizontal.size import LONGEST
 from federation.models.table import Table
+from federation.models.withdrawal import require_left
 
 S = TypeVar("S", bound=State)
 
@@ -79,7 +84,7 @@ class Same(Message, frozen=True, tag="banks/same"):
 
 class Standing(State, frozen=True):
     """One party between two sums. members: who is left; levels: None until they are agreed; number: of the next sum; plan: the plan's
-    state, as bytes (none at the coordinator); model_hash: at the end.
+    state, as bytes (none at the coordinator); model_hash: at the end; gone: (n,) rows of this bank that were withdrawn on the way.
     """
 
     members: tuple[str, ...]
@@ -87,6 +92,7 @@ class Standing(State, frozen=True):
     number: int = 0
     plan: bytes = b""
     model_hash: bytes = b""
+    gone: NDArray[np.bool_] | None = None
 
     @property
     def universe(self) -> int | None:
@@ -153,17 +159,33 @@ class Bank(Generic[S]):
     given: bytes = b""
     noise: Noise | None = None
     kind: type[Standing] = field(default=Standing, init=False)
-    _plan: Plan[S] | None = field(default=None, init=False)
+    _plan: tuple[int, Plan[S]] | None = field(default=None, init=False)
 
     def begin(self) -> Standing:
         """Before levels are agreed; many banks have none to agree on."""
         return beginning(self.manifest)
 
     def plan(self, standing: Standing) -> Plan[S]:
-        """The plan, made once a process."""
-        if self._plan is None:
-            self._plan = self.make(standing.levels or {})
-        return self._plan
+        """The plan over the rows that are there, made once a process."""
+        gone = 0 if standing.gone is None else int(standing.gone.sum())
+        if self._plan is None or self._plan[0] != gone:
+            plan = self.make(standing.levels or {})
+            self._plan = gone, plan if standing.gone is None else over(plan, ~standing.gone, self.me)
+        return self._plan[1]
+
+    def present(self, standing: Standing) -> Table:
+        """The rows that are there."""
+        return self.table if standing.gone is None else self.table.kept(~standing.gone)
+
+    def without(self, state: Standing, gone: NDArray[np.bool_]) -> Standing:
+        """A state whose later sums have nothing of these rows. Raises PolicyRefusal (code COHORT) where none is left."""
+        if not state.model_hash:
+            require_left(self.me, int((~gone).sum()), 1, "of its rows")
+        return msgspec.structs.replace(state, gone=gone)
+
+    @property
+    def _counts_rows(self) -> bool:
+        return self.manifest.privacy.withdrawal == "continue" and self.noise is None
 
     def state_of(self, standing: Standing) -> S:
         """The plan's state."""
@@ -177,7 +199,7 @@ class Bank(Generic[S]):
         return None if state.model_hash else Stage(f"sum {state.number}", partial(self._stage, state=state))
 
     def _levels(self, run: Run, state: Standing) -> Role[Standing]:
-        levels = frequent_levels(self.table, self.manifest.privacy.minimum_cohort)
+        levels = frequent_levels(self.present(state), self.manifest.privacy.minimum_cohort)
         mine = Levels(levels if self.noise is None else dict.fromkeys(levels, ()), self.given)  # levels would be told without noise
         _require_short(mine, self.me)
         sent: dict[str, Message] = dict.fromkeys(run.peers, mine)
@@ -202,6 +224,8 @@ class Bank(Generic[S]):
         figures = self.figures(before)
         run.report(phase="sum", number=state.number, banks=len(state.members), **figures)
         vector = plan.ask(before)
+        if vector is not None and self._counts_rows:
+            vector = np.append(vector, float(rows_of(plan)))
         _require_room(vector, self.me, figures.get("step"))
         yield from run.step("onwards", {COORDINATOR: Onwards(vector is not None)})
         if vector is None:
@@ -210,7 +234,11 @@ class Bank(Generic[S]):
             vector = with_noise(run, self.noise, plan, before, vector, state.number)
         circle, limbs = circle_of(self.manifest, state.members, run.lots), wide.limbs(len(self.manifest.members))
         total, survivors = yield from sum_member(run.within("sum"), wide.encode(vector, self.me), limbs, circle)
-        after = plan.take(before, wide.decode(total), len(survivors))
+        opened = wide.decode(total)
+        if self._counts_rows:
+            require_left("banks", round(float(opened[-1])), self.manifest.privacy.minimum_cohort, "rows over all banks")
+            opened = opened[:-1]
+        after = plan.take(before, opened, len(survivors))
         return msgspec.structs.replace(state, members=survivors, number=state.number + 1, plan=states.dump(after))
 
     def _finish(self, run: Run, state: Standing, last: S) -> Role[Standing]:
