@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -14,9 +15,11 @@ from federation.models.binned import BinningRules
 from federation.models.label_noise import chance, turned, unbiased, unbiased_share
 from privacy.attacks import binning as attack
 from privacy.attacks.noise import right_at_most
+from server.run_file import load
 from tests.adversary.test_binning import Market, right
 from tests.rooms import Room
 from tests.unit.test_binning import World, hold, own
+from tests.unit.test_run_file import document, refused, write
 
 SEED = 20_240_612
 
@@ -84,6 +87,15 @@ def test_a_weighted_run_cannot_have_label_noise() -> None:
     world = World(weighted=True)
     with pytest.raises(PolicyRefusal, match="label noise in a weighted run"):
         world.play(BinningRules(BinningSettings(max_bins=3), PrivacySettings(label_disclosure=True, label_noise=1.0)))
+
+
+def test_label_noise_where_there_are_no_counts_or_weights_is_refused_with_what_to_do(tmp_path: Path) -> None:
+    noise = {"privacy": {"label_noise": 1.0}}
+    assert 'Leave it out, or use model = "scorecard"' in refused(tmp_path, document() | noise)
+    scorecard = document() | noise
+    scorecard["run"] = scorecard["run"] | {"model": "scorecard"}
+    assert "Leave out [sample] weight, or label_noise." in refused(tmp_path, scorecard | {"sample": {"weight": "w"}})
+    assert load(write(tmp_path, scorecard)).privacy.label_noise == 1.0
 
 
 def test_counts_stay_between_nothing_and_everything() -> None:

@@ -14,6 +14,7 @@ from federation.models.horizontal.bank import bank_of
 from federation.models.horizontal.noise import Noise, Release, clipped, costs, honest_of, threshold_of, with_noise
 from federation.models.horizontal.plan import add_up
 from federation.models.horizontal.private_binning import SCHEDULE as BINNING
+from federation.models.horizontal.private_losses import loss_of, losses
 from federation.models.horizontal.private_rules import require_private
 from federation.models.horizontal.private_statistics import SCHEDULE as STATISTICS
 from federation.models.horizontal.private_statistics import PrivateStatistics, common
@@ -21,8 +22,11 @@ from federation.models.horizontal.private_train import SCHEDULE as TRAINING
 from federation.models.horizontal.statistics import Statistics, StatisticsSettings
 from federation.models.horizontal.statistics_document import common as exactly
 from federation.models.training import Local
+from privacy.budget import account
+from privacy.budget.loss import Stated, tally
 from privacy.noise import accounting
 from tests.bank_case import bank_manifest, bank_table
+from tests.post import manifest
 from tests.rooms import Room
 
 NAMES = tuple(f"bank{place}" for place in range(5))
@@ -169,9 +173,9 @@ def test_what_cannot_have_noise_is_refused_with_what_to_do(changes: dict[str, An
 @pytest.mark.parametrize(("task", "model"), [("statistics", "logistic"), ("binning", "scorecard"), ("train", "scorecard")])
 def test_levels_of_categorical_columns_are_not_told(task: str, model: str) -> None:
     tables = banks(categorical=True)
-    manifest = bank_manifest(tables, task=task, model=model, privacy=PrivacySettings(epsilon=1.0, delta=1e-6))
+    stated_ = bank_manifest(tables, task=task, model=model, privacy=PrivacySettings(epsilon=1.0, delta=1e-6))
     with pytest.raises(ConfigurationError, match="'region': is categorical, and levels are told without noise"):
-        bank_of(manifest, "bank0", Local(tables["bank0"])).make({"region": ()}).begin()
+        bank_of(stated_, "bank0", Local(tables["bank0"])).make({"region": ()}).begin()
 
 
 def test_the_threshold_of_noise_is_the_threshold_of_sums() -> None:
@@ -188,6 +192,31 @@ def test_above_64_banks_only_the_honest_of_a_stretch_of_the_ring_count() -> None
     many = {f"b{place}": table for place in range(100)}
     assert honest_of(bank_manifest(many)) == 12  # as the contract of masked sums says; 67 - 10 would be too many
     assert honest_of(bank_manifest(many, banks=BankSettings(drop_outs="stop"))) == 90
+
+
+# -- what a ledger books ------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("task", "model"), [("statistics", "logistic"), ("binning", "scorecard"), ("train", "scorecard")])
+@pytest.mark.parametrize("epsilon", [0.5, 2.0, 8.0])
+def test_a_ledger_finds_no_more_than_the_manifest_states(task: str, model: str, epsilon: float) -> None:
+    found = [loss for _, loss in losses(stated(epsilon, task=task, model=model))]
+    assert account.by_renyi(tally(found), 1e-6) == pytest.approx(epsilon, rel=0.01)
+    assert 0.8 * epsilon < account.epsilon(found, 1e-6) <= epsilon * 1.0001
+
+
+def test_a_sum_as_taken_costs_no_more_than_was_reserved_for_it() -> None:
+    (_, reserved), *_ = losses(stated())
+    noise = Noise.of(stated())
+    assert noise is not None
+    taken = loss_of(noise.counts(STATISTICS[0][1], 4), noise, 8_197)
+    assert account.by_renyi(tally([taken]), 1e-6) <= account.by_renyi(tally([reserved]), 1e-6) * (1 + 1e-6)
+
+
+def test_runs_without_noise_book_none_and_turned_labels_their_epsilon() -> None:
+    assert losses(stated(None)) == ()
+    parties = manifest("bank", "platform", "tax", privacy=PrivacySettings(label_noise=2.0))
+    assert losses(parties) == (("labels turned over", Stated(2.0)),)
 
 
 # -- figures ------------------------------------------------------------------------------------------------------------------------
@@ -210,12 +239,12 @@ def test_statistics_with_little_noise_are_close_to_those_without() -> None:
 def test_the_number_of_sums_says_nothing_of_the_rows() -> None:
     for rows in (60, 3_000):
         tables = banks(rows)
-        manifest = bank_manifest(
+        stated_ = bank_manifest(
             tables,
             task="binning",
             model="scorecard",
             privacy=PrivacySettings(epsilon=50.0, delta=1e-3),
             binning=BinningSettings(max_bins=3),
         )
-        plans = [bank_of(manifest, name, Local(table)).make({}) for name, table in tables.items()]
+        plans = [bank_of(stated_, name, Local(table)).make({}) for name, table in tables.items()]
         assert len(add_up(plans)[0].banks) == len(BINNING)
