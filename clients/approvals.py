@@ -172,7 +172,7 @@ class Approvals:
     def partners(self) -> frozenset[str]:
         """Institutions with which this node has finished a run."""
         signed = (self.signed(event.manifest) for event in self.events() if event.event == "finished")
-        return frozenset(party for manifest in signed if manifest is not None for party in manifest.members)
+        return frozenset(party for manifest in signed if manifest is not None for party in manifest.signers)
 
     # -- studies ----------------------------------------------------------------------------------------------------------------
 

@@ -14,7 +14,7 @@ Roles = frozenset[PersonRole]
 
 def run_ask(manifest: Manifest, me: str, partners: Iterable[str], approved_by: Roles, approval: Approval) -> RunAsk:
     """May the run be done here? partners: institutions that have been in a finished run with this one."""
-    others = frozenset(manifest.members) - {me}
+    others = frozenset(manifest.signers) - {me}
     return RunAsk(
         model=manifest.model, task=manifest.task, purpose=_purpose(manifest), requester=_requester(manifest),
         highest_level=highest(manifest, me),
@@ -23,15 +23,15 @@ def run_ask(manifest: Manifest, me: str, partners: Iterable[str], approved_by: R
 
 
 def column_asks(manifest: Manifest, me: str, approved_by: Roles) -> tuple[ColumnAsk, ...]:
-    """May each of this institution's columns be used: a question for each."""
-    mine = manifest.party(me)
+    """May each of this institution's columns be used: a question for each, none at an agency."""
+    mine = manifest.declared(me)
     return tuple(
         ColumnAsk(
             column=column.name, level=cast("Level", column.level), classification=column.classification,
             institution=cast("InstitutionRole", mine.role), purpose=_purpose(manifest), requester=_requester(manifest), approved_by=approved_by,
             task=manifest.task,
         )
-        for column in mine.columns
+        for column in manifest.columns_of(me)
     )  # fmt: skip
 
 
@@ -62,7 +62,7 @@ def release_asks(manifest: Manifest, me: str, rows: int, approved_by: Roles) -> 
 
 def highest(manifest: Manifest, me: str) -> Level:
     """The highest level of this institution's columns in the run; 1 where it brings none."""
-    return cast("Level", max((column.level for column in manifest.party(me).columns), default=1))
+    return cast("Level", max((column.level for column in manifest.columns_of(me)), default=1))
 
 
 def _purpose(manifest: Manifest) -> Purpose:

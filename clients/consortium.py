@@ -45,11 +45,11 @@ class Consortium(msgspec.Struct, frozen=True, forbid_unknown_fields=True, rename
     coordinator_revoked: bool = False
 
     def require(self, manifest: Manifest) -> None:
-        """Every party of the manifest, and its coordinator, is the one that is pinned here. Raises PolicyRefusal, and names who is not."""
+        """Every party and agency of the manifest, and its coordinator, is the one pinned here. Raises PolicyRefusal, and names who is not."""
         if manifest.coordinator != self.coordinator or self.coordinator_revoked:
             raise _refusal("the coordinator", "has another key than the one pinned here, or a revoked one")
         pinned = {member.name: member for member in self.members}
-        for party in manifest.parties:
+        for party in (*manifest.parties, *manifest.agencies):
             member = pinned.get(party.name)
             if member is None:
                 raise _refusal(party.name, "is not a member that this node knows")

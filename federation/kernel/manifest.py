@@ -19,6 +19,8 @@ from federation.kernel.known import known
 from federation.kernel.role import COORDINATOR
 from federation.kernel.secret import Secret
 
+AGENCY = "agency"
+"""The role of an agency, and the name of its leakage contract."""
 FEWEST_REVEALS = 3
 FEWEST_BANKS, MOST_BANKS = 3, 2048
 MOST_WITH_LEVELS = 64
@@ -49,7 +51,9 @@ class ColumnDeclaration(_Part, frozen=True, kw_only=True):
 
 
 class PartyDeclaration(_Part, frozen=True, kw_only=True):
-    """An institution. identity: its Ed25519 identity key, hexadecimal; dated: its rows carry their own as-of date."""
+    """An institution. identity: its Ed25519 identity key, hexadecimal; dated: its rows carry their own as-of date; through: the agency that
+    relays whatever it sends and receives, "" for none.
+    """
 
     name: str
     role: str
@@ -57,6 +61,17 @@ class PartyDeclaration(_Part, frozen=True, kw_only=True):
     label: bool = False
     dated: bool = False
     columns: tuple[ColumnDeclaration, ...] = ()
+    through: str = ""
+
+
+class AgencyDeclaration(_Part, frozen=True, kw_only=True):
+    """A licensed credit agency: it stands between parties and all others, has no columns, rows or label, and no part in any sum. identity: its
+    Ed25519 identity key, hexadecimal.
+    """
+
+    name: str
+    identity: str
+    role: Literal["agency"] = "agency"
 
 
 class SampleSettings(_Part, frozen=True, kw_only=True):
@@ -180,6 +195,7 @@ class Manifest(_Part, frozen=True, kw_only=True):
     requested_by: str = "modeller"
     study: str = ""
     expires: str = "9999-12-31T23:59:59Z"
+    agencies: tuple[AgencyDeclaration, ...] = ()
 
     def canonical(self) -> bytes:
         """The bytes that are hashed and signed: JSON with sorted keys."""
@@ -194,6 +210,11 @@ class Manifest(_Part, frozen=True, kw_only=True):
     def members(self) -> tuple[str, ...]:
         """The institutions' names, in order."""
         return tuple(party.name for party in self.parties)
+
+    @property
+    def signers(self) -> tuple[str, ...]:
+        """All who sign the manifest: the parties and the agencies."""
+        return (*self.members, *(agency.name for agency in self.agencies))
 
     @property
     def horizontal(self) -> bool:
@@ -214,9 +235,23 @@ class Manifest(_Part, frozen=True, kw_only=True):
         """One party's declaration."""
         return next(party for party in self.parties if party.name == name)
 
+    def declared(self, name: str) -> PartyDeclaration | AgencyDeclaration:
+        """A party's declaration, or an agency's."""
+        found: list[PartyDeclaration | AgencyDeclaration] = [*self.parties, *self.agencies]
+        return next(one for one in found if one.name == name)
+
+    def columns_of(self, name: str) -> tuple[ColumnDeclaration, ...]:
+        """The columns that an institution brings; an agency brings none."""
+        return self.party(name).columns if name in self.members else ()
+
+    def through(self, name: str) -> str:
+        """The agency that stands between one party and the others; "" where none does."""
+        return next((party.through for party in self.parties if party.name == name), "")
+
     def identities(self) -> dict[str, bytes]:
-        """Identity keys of all parties and the coordinator."""
-        return {COORDINATOR: bytes.fromhex(self.coordinator)} | {p.name: bytes.fromhex(p.identity) for p in self.parties}
+        """Identity keys of all parties, agencies and the coordinator."""
+        agencies = {agency.name: bytes.fromhex(agency.identity) for agency in self.agencies}
+        return {COORDINATOR: bytes.fromhex(self.coordinator)} | {p.name: bytes.fromhex(p.identity) for p in self.parties} | agencies
 
 
 @lru_cache(maxsize=4)
@@ -243,12 +278,12 @@ def require_run_name(name: str) -> None:
 def check_manifest(manifest: Manifest) -> None:
     """What every node requires of any manifest, whoever wrote it. Raises ConfigurationError."""
     require_run_name(manifest.run)
-    names = manifest.members
+    names = manifest.signers
     if not all(_PARTY.fullmatch(name) for name in names):
         raise ConfigurationError("manifest", "a party's name is not made of a-z, 0-9 and -, up to 32 characters", "Rename the party.")
     if len(set(names)) != len(names) or COORDINATOR in names:
         raise ConfigurationError("manifest", "two parties have one name", "Give every [[party]] its own name.")
-    keys = [manifest.coordinator, *(party.identity for party in manifest.parties)]
+    keys = [manifest.coordinator, *(party.identity for party in manifest.parties), *(agency.identity for agency in manifest.agencies)]
     if not all(_KEY.fullmatch(key) and suite.is_signing_public(bytes.fromhex(key)) for key in keys) or len(set(keys)) != len(keys):
         raise ConfigurationError(
             "manifest", "two parties have one identity key, or a key is malformed", "Every party and the coordinator needs a key of its own."
@@ -259,6 +294,7 @@ def check_manifest(manifest: Manifest) -> None:
         what = "its expiry is not a time such as 2027-01-31T00:00:00Z, or its study's name is not made of letters, digits, '.', '_' and '-'"
         raise ConfigurationError("manifest", what, "Correct [run] study, or draft the manifest again.")
     _check_noise(manifest)
+    _check_agencies(manifest)
     (_check_banks if manifest.horizontal else _check_partners)(manifest)
 
 
@@ -277,6 +313,22 @@ def _check_noise(manifest: Manifest) -> None:
     if privacy.label_noise is not None and not (0 < privacy.label_noise <= 100 and not manifest.horizontal):
         action = "label_noise is an epsilon above 0, to 100, of a run across parties."
         raise ConfigurationError("manifest", "its label noise cannot be had", action)
+
+
+def _check_agencies(manifest: Manifest) -> None:
+    """An agency is one that a party goes through, and nothing else; whoever goes through one has no label; its contract is named."""
+    agencies, asked = {agency.name for agency in manifest.agencies}, {party.through for party in manifest.parties} - {""}
+    if any(party.role == AGENCY for party in manifest.parties):
+        raise ConfigurationError("manifest", "an agency is declared as a party", "Declare it with [[agency]]: it brings no columns.")
+    if asked - agencies:
+        raise ConfigurationError("manifest", "a party goes through an agency that is not declared", "Add an [[agency]] of that name.")
+    if agencies - asked:
+        raise ConfigurationError("manifest", "an agency is declared that no party goes through", "Name it in `through`, or leave it out.")
+    if any(party.through and party.label for party in manifest.parties):
+        what = "a party with a label goes through an agency"
+        raise ConfigurationError("manifest", what, "An agency stands before platforms: leave `through` out at the bank.")
+    if agencies and AGENCY not in manifest.contracts:
+        raise ConfigurationError("manifest", "it has an agency and does not name the contract 'agency'", "Draft the manifest again.")
 
 
 def _check_partners(manifest: Manifest) -> None:
@@ -340,7 +392,7 @@ def _unlike(first: Mapping[str, str], theirs: Mapping[str, str]) -> str:
 class Signature(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """One institution's signature of a manifest and of the snapshot of its data that it approves it for, with its identity key.
 
-    snapshot: the commitment to the rows that may be used, 32 bytes, which the party's hello must repeat.
+    snapshot: the commitment to the rows that may be used, 32 bytes (zeros of an agency, which has none), which the party's hello must repeat.
     """
 
     party: str
@@ -358,9 +410,9 @@ def sign_manifest(manifest: Manifest, party: str, snapshot: bytes, identity: Sec
 
 
 def check_signatures(manifest: Manifest, signatures: tuple[Signature, ...]) -> dict[str, bytes]:
-    """Every party signed just this manifest, once; returns the snapshots that they signed. Raises PeerError."""
+    """Every party and agency signed just this manifest, once; returns the snapshots that they signed. Raises PeerError."""
     identities = manifest.identities()
-    if sorted(s.party for s in signatures) != sorted(manifest.members):
+    if sorted(s.party for s in signatures) != sorted(manifest.signers):
         raise PeerError(COORDINATOR, "signatures of other parties", "one signature of each party of the manifest")
     approved = manifest.hash  # once: among many banks the hash is the larger work
     for signature in signatures:

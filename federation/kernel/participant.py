@@ -178,6 +178,11 @@ class Participant(Generic[S]):
         return self._channel.session
 
     @property
+    def run_keys(self) -> dict[str, bytes]:
+        """Everyone's public run keys, once the session is open; empty before."""
+        return {} if self._phase == _OPEN else {name: hello.run_key for name, hello in self._keys.hellos.items()}
+
+    @property
     def stage(self) -> str:
         """The stage under way, for progress."""
         return self._stage
@@ -264,10 +269,10 @@ class Participant(Generic[S]):
             certificate = certify(self.manifest, self.me, hello, self._identity)
             self._role = introduce(self._run(_OPEN), hello, certificate, self.manifest)
         elif self._phase == _OPEN:
-            self._role = greet(self._run(_OPEN), hello)
+            self._role = greet(self._run(_OPEN), hello, tuple(agency.name for agency in self.manifest.agencies))
         elif self._phase == _LOTS:
             self._role = draw_lots(self._run(_LOTS), self._keys.lot, self._keys.hellos)
-        elif self._phase == _GROUP and self.me != COORDINATOR:
+        elif self._phase == _GROUP and self.me in self.manifest.members:
             self._role = agree_on_group_key(self._run(_GROUP))
         elif self._phase == _PROGRAM:
             stage = self._program.stage(self._state)
@@ -374,7 +379,7 @@ class Participant(Generic[S]):
         del outgoing[:]
         self._channel.sent = dict(self._sent_before) if self._channel.session == self._session_before else {}
         if not isinstance(error, PeerAborted):
-            others = [name for name in (COORDINATOR, *self.manifest.members) if name != self.me]
+            others = [name for name in (COORDINATOR, *self.manifest.signers) if name != self.me]
             outgoing += [self._channel.wrap(name, "abort", Abort(error.code)) for name in others]
 
     def _accept(self, envelope: Envelope) -> None:
@@ -397,7 +402,7 @@ class Participant(Generic[S]):
     def _pump(self, outgoing: list[Envelope]) -> None:
         """Feed the role as long as what it waits for has arrived."""
         while self.failure is None and not self.finished:
-            if self._role is None:  # the coordinator's empty part in agreeing on a group key
+            if self._role is None:  # the empty part of coordinator and agencies in agreeing on a group key
                 self._ended(None)
                 self._advance(None, outgoing)
                 continue

@@ -17,6 +17,7 @@ from federation.kernel.codec import Message, encode
 from federation.kernel.envelope import Channel
 from federation.kernel.errors import PeerError
 from federation.kernel.manifest import Manifest
+from federation.kernel.passage import Passage
 from federation.kernel.role import COORDINATOR, Received, Role, Run
 from federation.kernel.secret import Secret
 
@@ -120,12 +121,17 @@ class Keys(msgspec.Struct, frozen=True):
 
     def session(self, manifest: Manifest) -> bytes:
         """The session identifier, 32 bytes."""
-        ordered = [encode(self.hellos[name]) for name in (COORDINATOR, *manifest.members)]
+        ordered = [encode(self.hellos[name]) for name in (COORDINATOR, *manifest.signers)]
         return suite.digest("session", manifest.hash, manifest.attempt, *ordered)
 
     def pairs(self, manifest: Manifest, me: str) -> Pairs:
-        """The secret shared with each other institution. Raises PeerError for a low-order key."""
-        return Pairs(self._part("agreement key"), self.hellos, () if me == COORDINATOR else tuple(n for n in manifest.members if n != me))
+        """The secret shared with each other institution, and between the coordinator and a party that goes through an agency, which must not
+        read what they say to each other; an agency shares none. Raises PeerError for a low-order key.
+        """
+        relayed = tuple(name for name in manifest.members if manifest.through(name))
+        others: tuple[str, ...] = tuple(name for name in manifest.members if name != me) if me in manifest.members else ()
+        others += (relayed if me == COORDINATOR else ()) + ((COORDINATOR,) if me in relayed else ())
+        return Pairs(self._part("agreement key"), self.hellos, others)
 
 
 class Pairs(Mapping[str, Secret]):
@@ -162,18 +168,18 @@ def opening_session(manifest: Manifest) -> bytes:
 
 def opening_channel(manifest: Manifest, me: str, identity: Secret) -> Channel:
     """Envelopes signed with identity keys and not encrypted: hellos are public."""
-    return Channel(me, opening_session(manifest), identity, manifest.identities())
+    return Channel(me, opening_session(manifest), identity, manifest.identities(), passed=Passage.of(manifest).require)
 
 
 def session_channel(manifest: Manifest, me: str, keys: Keys) -> Channel:
     """Envelopes signed with run keys and, between institutions, encrypted."""
     publics = {name: hello.run_key for name, hello in keys.hellos.items()}
-    return Channel(me, keys.session(manifest), keys.signing, publics, keys.pairs(manifest, me))
+    return Channel(me, keys.session(manifest), keys.signing, publics, keys.pairs(manifest, me), Passage.of(manifest).require)
 
 
-def greet(run: Run, mine: Hello) -> Role[dict[str, Hello]]:
-    """Exchange hellos with everyone; returns all of them by party."""
-    others = [name for name in (COORDINATOR, *run.members) if name != run.me]
+def greet(run: Run, mine: Hello, agencies: tuple[str, ...] = ()) -> Role[dict[str, Hello]]:
+    """Exchange hellos with everyone, agencies too; returns all of them by party."""
+    others = [name for name in (COORDINATOR, *run.members, *agencies) if name != run.me]
     received: Received = yield from run.step("hello", dict.fromkeys(others, mine), dict.fromkeys(others, Hello))
     return _checked({name: received.of(name, Hello) for name in others} | {run.me: mine})
 

@@ -71,15 +71,15 @@ _SWITCHES = ("single_partner_disclosure", "two_member_disclosure", "label_disclo
 
 def outside(study: Study, manifest: Manifest, me: str, used: Used, now: str) -> tuple[str, ...]:
     """In what a run goes beyond a study that this institution approved, in words; nothing where it is inside. now: ISO 8601, UTC."""
-    mine, found = manifest.party(me), []
-    others = tuple(name for name in manifest.members if name != me)
+    columns, found = manifest.columns_of(me), []
+    others = tuple(name for name in manifest.signers if name != me)
     total, privacy = used.plus(manifest), manifest.privacy
     checks = (
         (manifest.study == study.name, "it is not of this study"),
         (now < study.expires and manifest.expires <= study.expires, f"the study ends on {study.expires}, and the run could go on after it"),
         (set(others) <= set(study.parties), "other institutions take part"),
-        ({column.name for column in mine.columns} <= set(study.columns), "it uses columns that the study does not have"),
-        (all(column.level <= study.highest_level for column in mine.columns), f"it uses columns above level {study.highest_level}"),
+        ({column.name for column in columns} <= set(study.columns), "it uses columns that the study does not have"),
+        (all(column.level <= study.highest_level for column in columns), f"it uses columns above level {study.highest_level}"),
         (manifest.purpose == study.purpose, f"its purpose is not {study.purpose!r}"),
         (manifest.task in study.tasks, f"its task is {manifest.task!r}"),
         (manifest.task == "statistics" or manifest.model in study.models, f"its model is {manifest.model!r}"),

@@ -12,7 +12,7 @@ from typing import Any, Final
 
 import msgspec
 
-from federation.kernel.manifest import ColumnDeclaration, Manifest, PartyDeclaration
+from federation.kernel.manifest import AgencyDeclaration, ColumnDeclaration, Manifest, PartyDeclaration
 from federation.kernel.suite import plain_digest
 from privacy.approval.study import Study
 from privacy.contracts import load, names
@@ -46,8 +46,9 @@ def column_words(column: ColumnDeclaration) -> str:
 
 def describe(manifest: Manifest, me: str) -> tuple[Section, ...]:
     """The whole manifest, as the institution `me` is asked to approve it."""
-    mine = manifest.party(me)
+    mine = manifest.declared(me)
     others = [party for party in manifest.parties if party.name != me]
+    agencies = [agency for agency in manifest.agencies if agency.name != me]
     what = _TASKS[manifest.task].format(model=manifest.model) + (
         " over many banks' own firms" if manifest.horizontal else " across the parties"
     )
@@ -57,8 +58,11 @@ def describe(manifest: Manifest, me: str) -> tuple[Section, ...]:
             f"run {manifest.run}" + (f", of the study {manifest.study}" if manifest.study else ""), what,
             f"purpose {manifest.purpose}: {meaning}", f"asked for by a {manifest.requested_by}",
         )),
-        Section(f"With which columns of {me}", (*(column_words(column) for column in mine.columns), _own(mine))),
-        Section("With whom", (*(_partner(party) for party in others), f"coordinator, key {fingerprint(manifest.coordinator)}")),
+        Section(f"With which columns of {me}", (*(column_words(column) for column in manifest.columns_of(me)), _own(manifest, mine))),
+        Section("With whom", (
+            *(_partner(party) for party in others), *(_between(manifest, agency) for agency in agencies),
+            f"coordinator, key {fingerprint(manifest.coordinator)}",
+        )),
         Section("Who learns what", tuple(_learning(manifest))),
         Section("What it costs", tuple(_cost(manifest))),
         Section("Until when", (f"no node takes part after {manifest.expires}",)),
@@ -99,20 +103,32 @@ def difference(before: Manifest | None, now: Manifest, me: str) -> tuple[str, ..
 
 
 def _lines(manifest: Manifest, me: str) -> list[str]:
-    if me not in manifest.members:
+    if me not in manifest.signers:
         return []
     return [f"{section.title}: {line}" for section in describe(manifest, me) for line in section.lines]
 
 
-def _own(mine: PartyDeclaration) -> str:
+def _own(manifest: Manifest, mine: PartyDeclaration | AgencyDeclaration) -> str:
+    if isinstance(mine, AgencyDeclaration):
+        return f"none: it relays what {_stands_for(manifest, mine)} sends and receives, signs that it did, and can read none of it"
     parts = ["its ids, blinded"] + ["its label"] * mine.label + ["the dates of its rows"] * mine.dated
-    return "besides: " + ", ".join(parts)
+    through = f"; all it sends and receives goes through {mine.through}" if mine.through else ""
+    return "besides: " + ", ".join(parts) + through
+
+
+def _between(manifest: Manifest, agency: AgencyDeclaration) -> str:
+    return f"{agency.name} (agency), key {fingerprint(agency.identity)}, which relays for {_stands_for(manifest, agency)}"
+
+
+def _stands_for(manifest: Manifest, agency: AgencyDeclaration) -> str:
+    return ", ".join(party.name for party in manifest.parties if party.through == agency.name)
 
 
 def _partner(party: PartyDeclaration) -> str:
     label = ", which has the label" if party.label else ""
     columns = ", ".join(column.name for column in party.columns) or "no columns"
-    return f"{party.name} ({party.role}{label}), key {fingerprint(party.identity)}, with {columns}"
+    through = f", through {party.through}" if party.through else ""
+    return f"{party.name} ({party.role}{label}{through}), key {fingerprint(party.identity)}, with {columns}"
 
 
 def _learning(manifest: Manifest) -> Iterator[str]:
@@ -144,7 +160,7 @@ def _cost(manifest: Manifest) -> Iterator[str]:
 
 
 _SAID: Final = frozenset({
-    "run", "task", "model", "purpose", "parties", "contracts", "coordinator", "expires", "requested_by", "study",
+    "run", "task", "model", "purpose", "parties", "agencies", "contracts", "coordinator", "expires", "requested_by", "study",
     "privacy.epsilon", "privacy.delta", "privacy.label_noise", "privacy.minimum_cohort", "privacy.withdrawal",
 })  # fmt: skip
 """What the sections above say in words; all else is a setting."""

@@ -44,7 +44,7 @@ class Witness:
         """Those whose heads and signatures this party keeps one by one."""
         members = self._manifest.members
         if len(members) <= MOST_PEERS or self._me == COORDINATOR:
-            return frozenset((*members, COORDINATOR)) - {self._me}
+            return frozenset((*self._manifest.signers, COORDINATOR)) - {self._me}
         place = members.index(self._me)
         return frozenset((COORDINATOR, *(members[(place + i) % len(members)] for i in range(1, NEIGHBOURS + 1))))
 
