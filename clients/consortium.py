@@ -49,7 +49,7 @@ class Consortium(msgspec.Struct, frozen=True, forbid_unknown_fields=True, rename
         if manifest.coordinator != self.coordinator or self.coordinator_revoked:
             raise _refusal("the coordinator", "has another key than the one pinned here, or a revoked one")
         pinned = {member.name: member for member in self.members}
-        for party in (*manifest.parties, *manifest.agencies):
+        for party in manifest.institutions:
             member = pinned.get(party.name)
             if member is None:
                 raise _refusal(party.name, "is not a member that this node knows")

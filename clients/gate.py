@@ -20,7 +20,7 @@ from clients.consented import Consents
 from clients.home import Home
 from clients.party_config import PartyConfig
 from federation.kernel.errors import AbortCode, CreditfedError, DataError, PolicyRefusal
-from federation.kernel.manifest import Manifest, Signature
+from federation.kernel.manifest import AGENCY, Manifest, Signature
 from federation.kernel.secret import Secret
 from federation.models.table import Table
 from privacy.approval.study import Study, outside
@@ -89,7 +89,7 @@ class Gate:
     def admit(self, manifest: Manifest, open_rows: Callable[[], Table]) -> Table:
         """Everything, in the order above; returns the rows that may be used. Raises PolicyRefusal, DataError, ConfigurationError."""
         try:
-            by, roles = self._decide(manifest)
+            by, roles = self.decide(manifest)
             table = open_rows()
             self.log.append(
                 "vault",
@@ -107,15 +107,27 @@ class Gate:
         except CreditfedError as error:
             self._note_refusal(manifest, error)
             raise
+        self._note_approval(manifest, by, table.commitment)
+        return table
+
+    def admit_relay(self, manifest: Manifest, snapshot: bytes) -> None:
+        """At an agency: everything that can be decided without data, of which it has none. Raises PolicyRefusal, ConfigurationError."""
+        try:
+            by, _ = self.decide(manifest)
+        except CreditfedError as error:
+            self._note_refusal(manifest, error)
+            raise
+        self._note_approval(manifest, by, snapshot)
+
+    def _note_approval(self, manifest: Manifest, by: tuple[str, ...], snapshot: bytes) -> None:
         self.approvals.note(manifest, "approved", self._clock(), by)
         self.log.append(
             "approval", manifest.run, manifest=manifest.hash.hex(), party=self._config.name, by=", ".join(by), purpose=manifest.purpose,
-            study=manifest.study, expires=manifest.expires, snapshot=table.commitment.hex(),
+            study=manifest.study, expires=manifest.expires, snapshot=snapshot.hex(),
         )  # fmt: skip
         self.log.sync()
-        return table
 
-    def _decide(self, manifest: Manifest) -> tuple[tuple[str, ...], Roles]:
+    def decide(self, manifest: Manifest) -> tuple[tuple[str, ...], Roles]:
         """All that can be decided without the data; returns who approved, and as what."""
         consortium.read(self._home.root).require(manifest)
         self.require_current(manifest)
@@ -245,6 +257,12 @@ class Gate:
         )
         self.log.sync()
 
+    def opened_relay(self, manifest: Manifest, signatures: Iterable[Signature]) -> None:
+        """At an agency, before anything of the run leaves."""
+        self.approvals.note(manifest, "opened", self._clock())
+        self.witness(manifest).approved(signatures)
+        self.log.sync()
+
     def notice(self) -> bytes:
         """The head of this node's log, for its hello."""
         return self.log.notice()
@@ -255,6 +273,10 @@ class Gate:
 
     def ended(self, manifest: Manifest, failure: CreditfedError | None, **facts: str | int) -> None:
         """A run is over at this node."""
+        if self._config.role == AGENCY:
+            self.approvals.note(manifest, "finished" if failure is None else "failed", self._clock())
+            self.witness(manifest).ended(failure, **facts)
+            return
         self.budget.settle(run_key(manifest))
         if failure is None:
             self.consents.finished(manifest, str(facts.get("model", "")))

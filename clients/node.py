@@ -99,6 +99,9 @@ class Node:
             return self._reply(parcel, self.open(parcel.run, parcel.payload))
         if parcel.operation == "deliver":
             return self._reply(parcel, self.deliver(parcel.run, parcel.payload))
+        return self._answer_other(parcel)
+
+    def _answer_other(self, parcel: Parcel) -> Parcel:  # noqa: ARG002  # an agency's node knows more
         raise PeerError(COORDINATOR, "an unknown operation", "describe, propose, open or deliver")
 
     def close(self) -> None:
@@ -138,7 +141,7 @@ class Node:
         facts = describe_table(self.config)
         party = PartyDeclaration(
             name=self.name, role=self.config.role, identity=suite.signing_public(self.identity).hex(), label=self.config.label is not None,
-            dated=facts.dated, columns=facts.columns,
+            dated=facts.dated, columns=facts.columns, through=self.config.through,
         )  # fmt: skip
         return Description(party, facts.id_kind, facts.several_rows_per_firm, facts.periods)
 
@@ -175,11 +178,14 @@ class Node:
         if self._current(run) is None:
             journal = self._journal(run, opened=open_already is not None)
             if open_already is None:
-                self.gate.opened(manifest, self.table(manifest), opening.signatures)
+                self._note_opening(manifest, opening)
             self._participants[run] = self._participant(opening, journal)
         if self.config.journal != "memory" and open_already is None:
             self.home.keep(self._opening_file(run), msgspec.json.encode(opening))
         return manifest.hash
+
+    def _note_opening(self, manifest: Manifest, opening: Opening) -> None:
+        self.gate.opened(manifest, self.table(manifest), opening.signatures)
 
     def deliver(self, run: str, payload: bytes) -> bytes:
         """One batch in, one batch out; nothing more of a run that has expired or was revoked."""
@@ -249,14 +255,18 @@ class Node:
         local = Local(table, self.config.workers, former, self._bins(manifest.run))
         program = bank_of(manifest, self.name, local) if manifest.horizontal else program_of(manifest, self.name, local)
         self._programs[manifest.run] = program
+        return self._in_session(opening, program, journal, table.commitment)
 
+    def _in_session(self, opening: Opening, program: Any, journal: Journal, commitment: bytes) -> Participant[Any]:
+        """A participant whose log and screen are this node's."""
+        manifest = read_manifest(opening.manifest)
         witness = self.gate.witness(manifest)
 
         def observe(figures: dict[str, float | str]) -> None:
             self.observer(self.name, figures)
 
         return Participant[Any](
-            manifest, self.name, self.identity, program, journal, entropy=os.urandom, commitment=table.commitment, observer=observe,
+            manifest, self.name, self.identity, program, journal, entropy=os.urandom, commitment=commitment, observer=observe,
             approved={signature.party: signature.snapshot for signature in opening.signatures}, notice=self.gate.notice(),
             heard=witness.heard, witness=witness.stage,
         )  # fmt: skip

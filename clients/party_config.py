@@ -10,8 +10,10 @@ import msgspec
 
 from federation.kernel.errors import ConfigurationError
 from federation.kernel.known import known
+from federation.kernel.manifest import AGENCY
 from privacy.levels import Classification
 
+_OF_AN_AGENCY = {"name", "role", "journal", "approval", "approvals_needed", "consent"}
 Level = Annotated[int, msgspec.Meta(ge=1, le=5)]
 
 
@@ -26,7 +28,8 @@ class PartyConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_on
     who approves runs that the policy leaves to people, "at once" in simulations alone, where one person is every owner; approvals_needed: how
     many owners, 2 for four-eyes; legal_basis: why the rows may be used, with "consent" the ledger decides row by row; consent: URL of the
     ledger, where it is not the file consent/ledger.db; dataset: the name under which the budget keeps the source, its file's
-    name where not given.
+    name where not given; through: the agency that relays all that this institution sends and receives. An agency's own node has neither
+    source nor any key that speaks of records.
     """
 
     name: str
@@ -51,6 +54,7 @@ class PartyConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_on
     legal_basis: Literal["consent", "contract", "statute", "simulation"] = "consent"
     consent: str | None = None
     dataset: str | None = None
+    through: str = ""
 
     @classmethod
     def from_dict(cls, raw: Mapping[str, Any], root: Path) -> Self:
@@ -59,6 +63,11 @@ class PartyConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_on
         def path(kind: type, value: Any) -> Any:
             return root / value if kind is Path and isinstance(value, str) else value
 
+        if raw.get("role") == AGENCY:
+            excess = sorted(raw.keys() - _OF_AN_AGENCY)
+            if excess:
+                raise ConfigurationError("node.toml", f"an agency brings no records, and {excess[0]!r} speaks of them", "Leave it out.")
+            raw = {**raw, "source": ""}
         try:
             return msgspec.convert(dict(raw), known(cls), strict=True, dec_hook=path)
         except msgspec.ValidationError as error:

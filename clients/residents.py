@@ -11,9 +11,17 @@ import os
 from collections.abc import Callable
 from pathlib import Path
 
+from clients.agency import AgencyNode
+from clients.home import Home
 from clients.node import Node
+from federation.kernel.manifest import AGENCY
 
 _STATM = Path("/proc/self/statm")
+
+
+def node_of(root: Path) -> Node:
+    """The node of a home folder, an agency's where its configuration says so."""
+    return (AgencyNode if Home(root).config().get("role") == AGENCY else Node)(root)
 
 
 class Residents:
@@ -21,7 +29,7 @@ class Residents:
     elsewhere `most` alone holds); make: what makes a node.
     """
 
-    def __init__(self, make: Callable[[Path], Node] = Node) -> None:
+    def __init__(self, make: Callable[[Path], Node] = node_of) -> None:
         self._nodes: dict[Path, Node] = {}
         self.most: int | None = None
         self.megabytes: float | None = None

@@ -30,6 +30,7 @@ from federation.kernel.journal import Journal, MemoryJournal
 from federation.kernel.known import known
 from federation.kernel.manifest import Description, Manifest, Opening, Signature, check_signatures
 from federation.kernel.participant import Participant
+from federation.kernel.passage import Passage
 from federation.kernel.role import COORDINATOR
 from federation.kernel.secret import Secret
 from federation.models.horizontal.program import Adder, Standing
@@ -116,11 +117,11 @@ def conduct(grid: Grid, run_file: RunFile, run: str, identity: Secret, journal: 
     courier = Courier(grid, {descriptions[name].party.name: node for name, node in courier.nodes.items()})
     said, now, me = tuple(descriptions.values()), clock(), suite.signing_public(identity).hex()
     manifest = kept.drafts.manifest(run_file, run, said, now, lambda: draft_manifest(run_file, run, said, me, now))
-    proposals = courier.exchange({name: Parcel("propose", run, manifest.canonical()) for name in manifest.members})
+    proposals = courier.exchange({name: Parcel("propose", run, manifest.canonical()) for name in manifest.signers})
     signatures = tuple(_stated(answer, Signature, name) for name, answer in proposals.items())
     approved = check_signatures(manifest, signatures)
     opening = msgspec.json.encode(Opening(manifest.canonical(), signatures))
-    courier.exchange({name: Parcel("open", run, opening) for name in manifest.members})
+    courier.exchange({name: Parcel("open", run, opening) for name in manifest.signers})
     program: Any = Adder(manifest) if manifest.horizontal else Coordinator(manifest)
     witness = Witness(kept.log, manifest, COORDINATOR)
     witness.approved(signatures)
@@ -131,6 +132,7 @@ def conduct(grid: Grid, run_file: RunFile, run: str, identity: Secret, journal: 
     manifest_seconds = {"manifest": time.monotonic() - started}
     courier.patience = run_file.run.patience
     cost = _carry(courier, participant, run, outbox, manifest_seconds)
+    courier.ask({agency.name: Parcel("close", run, b"") for agency in manifest.agencies})
     witness.ended(participant.failure, session=participant.session.hex(), model=participant.state.model_hash.hex())
     return Conduct(manifest, participant.session, cost, participant.failure, participant.state)
 
@@ -153,13 +155,14 @@ def _carry(courier: Courier, participant: Participant[Any], run: str, outbox: Ou
         exchange = Exchange.first((COORDINATOR, *courier.nodes))
     seconds = exchange.cost.seconds | seconds
     courier.count(exchange.cost.bytes_sent, exchange.cost.messages)
+    passage = Passage.of(participant.manifest)
     while not exchange.over:
         outbox.store(exchange)
         clock, phase = time.monotonic(), participant.stage.split(" ", maxsplit=1)[0]
         replies, lost = _exchange(courier, participant, run, exchange.batches)
         seconds = seconds | {phase: seconds.get(phase, 0.0) + time.monotonic() - clock}
         cost = Cost(seconds, dict(courier.bytes_sent), dict(courier.messages), exchange.cost.exchanges + 1)
-        exchange = exchange.following(replies, cost, lost)
+        exchange = exchange.following(replies, cost, lost, passage.next_stop)
         for watch in watchers:
             watch(participant.stage, cost.exchanges)
     if exchange.stuck and exchange.lost:

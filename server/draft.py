@@ -8,6 +8,8 @@ from importlib.metadata import PackageNotFoundError, version
 
 from federation.kernel.errors import ConfigurationError
 from federation.kernel.manifest import (
+    AGENCY,
+    AgencyDeclaration,
     AlignSettings,
     BankSettings,
     BinningSettings,
@@ -39,10 +41,13 @@ def code_version() -> str:
 def draft_manifest(run_file: RunFile, run: str, descriptions: tuple[Description, ...], coordinator: str, now: dt.datetime) -> Manifest:
     """The manifest, checked; it expires `valid_days` from now. Raises ConfigurationError where nodes and run file do not fit together."""
     by_name = {description.party.name: description for description in descriptions}
-    wanted = [party.name for party in run_file.parties]
+    wanted = run_file.nodes
     if sorted(by_name) != sorted(wanted) or len(descriptions) != len(wanted):
-        raise ConfigurationError("run file", f"it names {wanted}, the connected nodes are {sorted(by_name)}", "Connect just those nodes.")
-    ordered = [by_name[name] for name in wanted]
+        raise ConfigurationError("run file", f"it names {list(wanted)}, the connected nodes are {sorted(by_name)}", "Connect just those nodes.")
+    ordered = [by_name[party.name] for party in run_file.parties]
+    between = [by_name[agency.name].party for agency in run_file.agencies]
+    if any(party.role != AGENCY for party in between):
+        raise ConfigurationError("run file", "an [[agency]] names a node that is none", 'Its node.toml must say role = "agency".')
     label = next(description for description in ordered if description.party.label)
     over_banks = all(description.party.label for description in ordered)
     several = any(description.rows_per_firm for description in ordered if description.party.label)
@@ -55,6 +60,7 @@ def draft_manifest(run_file: RunFile, run: str, descriptions: tuple[Description,
         run=run, task=run_file.run.task, model=run_file.run.model, purpose=run_file.run.purpose, seed=run_file.run.seed,
         coordinator=coordinator, parties=tuple(description.party for description in ordered),
         contracts=_contracts(run_file, over_banks=over_banks),
+        agencies=tuple(AgencyDeclaration(name=party.name, identity=party.identity) for party in between),
         sample=SampleSettings(
             holdout=run_file.run.holdout,
             split_seed=run_file.run.seed if run_file.sample.split_seed is None else run_file.sample.split_seed,
@@ -93,4 +99,5 @@ def _contracts(run_file: RunFile, *, over_banks: bool) -> tuple[str, ...]:
     if over_banks:
         return OVER_BANKS
     binned = run_file.run.model == "scorecard" or run_file.run.task == "binning"
-    return (*SPINE, *(("binning",) if binned else ()), *(("logistic",) if run_file.run.task == "train" else ()))
+    trained, between = run_file.run.task == "train", bool(run_file.agencies)
+    return (*SPINE, *(("binning",) * binned), *(("logistic",) * trained), *((AGENCY,) * between))

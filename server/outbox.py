@@ -6,7 +6,7 @@ nothing, and after it the coordinator knows again what every party sent.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Self
 
 import msgspec
@@ -16,6 +16,14 @@ from federation.kernel.batch import Batch
 from federation.kernel.envelope import Envelope
 from federation.kernel.known import known
 from federation.kernel.role import COORDINATOR
+
+NextStop = Callable[[str, Envelope], str | None]
+"""Takes who gave out an envelope; None where it was not theirs to give out."""
+
+
+def straight(at: str, envelope: Envelope) -> str | None:
+    """To its recipient, where no agency stands between."""
+    return envelope.recipient if envelope.sender == at else None
 
 
 class Cost(msgspec.Struct, frozen=True):
@@ -53,15 +61,17 @@ class Exchange(msgspec.Struct, frozen=True):
         """Nobody has anything to send, and nobody who is left has finished or failed."""
         return not any(over for name, over in self.done.items() if name not in self.lost)
 
-    def following(self, replies: Mapping[str, Batch], cost: Cost, lost: tuple[str, ...] = ()) -> Exchange:
-        """The exchange that delivers what these replies send. lost: who gave no reply; the coordinator's participant is told so."""
+    def following(self, replies: Mapping[str, Batch], cost: Cost, lost: tuple[str, ...] = (), next_stop: NextStop = straight) -> Exchange:
+        """The exchange that delivers what these replies send. lost: who gave no reply; the coordinator's participant is told so; next_stop: to
+        whom an envelope goes that a party has given out.
+        """
         gone = (*self.lost, *lost)
         waiting: dict[str, list[Envelope]] = {}
         for name, reply in replies.items():
             for envelope in reply.envelopes:
-                known = envelope.recipient in self.numbers and envelope.recipient not in gone
-                if envelope.sender == name and known:  # no party speaks, or is blamed, for another
-                    waiting.setdefault(envelope.recipient, []).append(envelope)
+                to = next_stop(name, envelope)  # no party speaks, or is blamed, for another
+                if to is not None and to in self.numbers and to not in gone:
+                    waiting.setdefault(to, []).append(envelope)
         batches = {name: Batch(self.numbers[name] + 1, tuple(waiting[name])) for name in self.numbers if name in waiting}
         if lost:
             told = batches.get(COORDINATOR, Batch(self.numbers[COORDINATOR] + 1))

@@ -115,6 +115,14 @@ class PartyFacts(Part, frozen=True, kw_only=True, omit_defaults=True):
     columns: list[ColumnFacts] | None = None
 
 
+class AgencyFacts(Part, frozen=True, kw_only=True, omit_defaults=True):
+    """A licensed credit agency. parties: those that it stood before; messages: how many it let pass, to them and from them."""
+
+    name: str = ""
+    parties: list[str] | None = None
+    messages: int | None = None
+
+
 class Alignment(Part, frozen=True, kw_only=True, omit_defaults=True):
     """visibility: hidden, book or intersection; universe: positions, counting padding."""
 
@@ -209,6 +217,7 @@ class Result(Part, frozen=True, kw_only=True, omit_defaults=True):
     model: Model | None = None
     metrics: Metrics | None = None
     parties: list[PartyFacts] | None = None
+    agencies: list[AgencyFacts] | None = None
     alignment: Alignment | None = None
     privacy: Privacy | None = None
     cost: Cost | None = None

@@ -10,7 +10,8 @@
     [privacy]     single_partner_disclosure two_member_disclosure label_disclosure max_score_reveals minimum_cohort max_released_counts
                   partner_disclosure threshold drop_outs withdrawal epsilon delta label_noise
     [[party]]     name role source id label include exclude levels classes types bins id_kind approval approvals_needed
-                  owners consents
+                  owners consents through
+    [[agency]]    name approval approvals_needed owners
 
 Paths are relative to the file. Keys of features that this version does not have yet are refused by name.
 """
@@ -44,7 +45,7 @@ Text = Annotated[str, Meta(min_length=1)]
 LATER_TASKS = ("score", "acquire", "monitor", "portfolio")
 LATER_MODELS = ("boosting", "network", "expert")
 LATER_SAMPLE = ("segment",)
-TABLES = ("run", "model", "sample", "binning", "select", "scorecard", "align", "privacy", "party")
+TABLES = ("run", "model", "sample", "binning", "select", "scorecard", "align", "privacy", "party", "agency")
 _PARTY_NAME = re.compile(r"[a-z][a-z0-9-]{0,31}")
 _FEWEST_PARTIES, _MOST_PARTIES = 2, 8
 _PARTNERS = (
@@ -167,7 +168,7 @@ class PrivacyTable(_Table, frozen=True):
 class Party(_Table, frozen=True):
     """[[party]]. source, bins: absolute paths; id, label: columns; levels: JR/T 0197-2020 level of a column; classes:
     JR/T 0171-2020 class of a column; types: of a column; approval, approvals_needed, owners: how the simulated institution approves; consents:
-    a CSV file of consents, None where the rows need none.
+    a CSV file of consents, None where the rows need none; through: the [[agency]] that relays all that it sends and receives.
     """
 
     name: str
@@ -186,6 +187,16 @@ class Party(_Table, frozen=True):
     approvals_needed: Annotated[int, Meta(ge=1, le=5)] = 1
     owners: tuple[Text, ...] = ("owner-1", "owner-2")
     consents: Text | None = None
+    through: str = ""
+
+
+class Agency(_Table, frozen=True):
+    """[[agency]]: a licensed credit agency that a [[party]] goes through. approval, approvals_needed, owners: as of a [[party]]."""
+
+    name: str
+    approval: Literal["at once", "people"] = "at once"
+    approvals_needed: Annotated[int, Meta(ge=1, le=5)] = 1
+    owners: tuple[Text, ...] = ("owner-1", "owner-2")
 
 
 class RunFile(msgspec.Struct, frozen=True, kw_only=True):
@@ -202,10 +213,20 @@ class RunFile(msgspec.Struct, frozen=True, kw_only=True):
     align: AlignSettings
     privacy: PrivacyTable
     parties: tuple[Party, ...]
+    agencies: tuple[Agency, ...] = ()
 
     def party(self, name: str) -> Party:
         """One party's section."""
         return next(party for party in self.parties if party.name == name)
+
+    @property
+    def nodes(self) -> tuple[str, ...]:
+        """Names of all who have a node: the parties, then the agencies."""
+        return (*(party.name for party in self.parties), *(agency.name for agency in self.agencies))
+
+    def owners(self, name: str) -> tuple[str, ...]:
+        """Who approves at a node."""
+        return next((agency.owners for agency in self.agencies if agency.name == name), None) or self.party(name).owners
 
     def node_section(self, name: str) -> dict[str, Any]:
         """What one institution's node.toml says: its own section and the names of its date and weight columns; nothing of the others."""
@@ -213,6 +234,8 @@ class RunFile(msgspec.Struct, frozen=True, kw_only=True):
         section = {key: value for key, value in msgspec.to_builtins(party).items() if value is not None}
         if self.sample.as_of is not None:
             section["as_of"] = self.sample.as_of
+        if not party.through:
+            del section["through"]
         if self.sample.weight is not None and party.label is not None:
             section["weight"] = self.sample.weight
         if self.align.folder is not None:
@@ -237,6 +260,7 @@ def load(path: Path) -> RunFile:
     scorecard = strict_toml.table(f"{file}: [scorecard]", raw.get("scorecard", {}), ScorecardTable)
     align = _align(path, raw.get("align", {}))
     parties = _parties(path, raw.get("party", []), binned=_binned(run))
+    agencies = _agencies(file, raw.get("agency", []), parties)
     select = strict_toml.table(f"{file}: [select]", raw.get("select", {}), SelectTable)
     _refuse_unused(file, raw, run, over_banks=all(party.label is not None for party in parties))
     _check_consortium(file, parties, run, privacy)
@@ -248,6 +272,7 @@ def load(path: Path) -> RunFile:
     return RunFile(
         path=path.resolve(), digest=hashlib.sha256(path.read_bytes()).hexdigest(), run=run, model=model, sample=sample, select=select,
         binning=binning, scorecard=scorecard, align=align, privacy=privacy, parties=parties,
+        agencies=agencies,
     )  # fmt: skip
 
 
@@ -350,6 +375,28 @@ def _party(path: Path, number: int, raw: Any, *, binned: bool) -> Party:
         bins=None if party.bins is None else _existing(where, "bins", path.parent, party.bins),
         consents=None if party.consents is None else _existing(where, "consents", path.parent, party.consents),
     )  # fmt: skip
+
+
+def _agencies(file: str, raw: Any, parties: tuple[Party, ...]) -> tuple[Agency, ...]:
+    """Each is named by a party without a label, and each name that a party gives is one of theirs."""
+    if not isinstance(raw, list):
+        where = f"{file}: [agency]"
+        raise ConfigurationError(where, "is not a list of agencies", "Write [[agency]], with two brackets, once for each agency.")
+    agencies = tuple(strict_toml.table(f"{file}: [[agency]] number {number}", entry, Agency) for number, entry in enumerate(raw, 1))
+    names = [agency.name for agency in agencies]
+    for name in names:
+        if not _PARTY_NAME.fullmatch(name) or names.count(name) > 1 or name in (COORDINATOR, *(party.name for party in parties)):
+            what = "is no name of its own of a-z, 0-9 and -, starting with a letter, up to 32 characters"
+            raise ConfigurationError(f"{file}: [[agency]] name", what, "Choose another name, such as agency-a.")
+        if all(party.through != name for party in parties):
+            raise ConfigurationError(f"{file}: [[agency]] {name}", "no party goes through it", f'Write through = "{name}" in a [[party]].')
+    for party in parties:
+        where = f"{file}: [[party]] {party.name} through"
+        if party.through and party.label is not None:
+            raise ConfigurationError(where, "a party with a label goes through an agency", "Leave it out: an agency stands before platforms.")
+        if party.through:
+            require_known(where, [party.through], names, "agency")
+    return agencies
 
 
 def _mapping(raw: Any, key: str) -> Mapping[str, Any]:

@@ -21,6 +21,7 @@ from clients.founding import Founded, found
 from clients.gate import utc_now
 from clients.home import Home
 from federation.kernel import suite
+from federation.kernel.manifest import AGENCY
 from federation.kernel.secret import Secret
 from privacy.budget.limits import ANY, Limits
 from privacy.store.budget_file import BudgetFile
@@ -33,7 +34,12 @@ _NOT_IN_NODE = ("owners", "consents")
 
 
 def node_toml(settings: RunFile, name: str, journal: str) -> dict[str, Any]:
-    """What an institution's node.toml says in a simulation."""
+    """What an institution's node.toml says in a simulation, or an agency's."""
+    for agency in settings.agencies:
+        if agency.name == name:
+            return {
+                "name": name, "role": AGENCY, "journal": journal, "approval": agency.approval, "approvals_needed": agency.approvals_needed,
+            }  # fmt: skip
     section = settings.node_section(name)
     basis = "simulation" if settings.party(name).consents is None else "consent"
     own = {"journal": journal, "workers": os.cpu_count() or 1, "legal_basis": basis}
@@ -47,17 +53,21 @@ def found_homes(settings: RunFile, homes: dict[str, Path], coordinator: Secret, 
             (home / "node.toml").write_text(tomli_w.dumps(node_toml(settings, name, journal)))
         return
     founded: dict[str, Founded] = {}
+    roles: dict[str, Any] = {}
     for name, home in homes.items():
         _clear(home)
         section = node_toml(settings, name, journal)
-        founded[name] = found(home, section, utc_now, settings.party(name).owners)
+        founded[name] = found(home, section, utc_now, settings.owners(name))
+        roles[name] = section["role"]
+        if section["role"] == AGENCY:
+            continue
         budget = BudgetFile(ledger_path(home))
         budget.set_limits(Path(section["source"]).stem, ANY, SIMULATED, "simulation")
         budget.close()
         if (consents := settings.party(name).consents) is not None:
             with closing(audited(Home(home))) as ledger:
                 import_csv(ledger, Path(consents), utc_now())
-    members = [Member(name, settings.party(name).role, there.key) for name, there in founded.items()]
+    members = [Member(name, roles[name], there.key) for name, there in founded.items()]
     for home in homes.values():
         write(home, suite.signing_public(coordinator).hex(), members)
 

@@ -29,6 +29,7 @@ def gather(
     conduct: dict[str, Any],
     seconds: float,
     history: list[dict[str, float | int]],
+    agencies: dict[str, Path] | None = None,
     *,
     backend: str,
     pooled: bool,
@@ -41,6 +42,7 @@ def gather(
     metrics = json.loads(metrics_file.read_text()) if metrics_file.exists() else None
     _copy(out, homes, label)
     gone = withdrawals(shares, manifest.privacy.minimum_cohort)
+    copy_audit(out, homes | (agencies or {}))
     reference = None
     if pooled and manifest.task == "train" and not gone:
         from simulations.reference import reference_document
@@ -63,6 +65,8 @@ def gather(
         },
         "pooled": reference, "notes": [*_notes(manifest, shares), *withdrawal_notes(gone), *([NO_REFERENCE] if pooled and gone else [])],
     }  # fmt: skip
+    if agencies:
+        document["agencies"] = [_agency(manifest, name, home) for name, home in agencies.items()]
     if manifest.task == "train":
         document |= {"converged": shares[label]["converged"], "stop_reason": shares[label]["reason"] or None}
     document = {key: value for key, value in document.items() if value is not None}
@@ -124,6 +128,12 @@ def _party(manifest: Manifest, name: str, share: dict[str, Any]) -> dict[str, An
         "name": name, "role": declared.role, "rows": share["rows"], "matched": share["matched"], "columns": columns,
         "undated": any("undated snapshot" in note for note in share["notes"]),
     }  # fmt: skip
+
+
+def _agency(manifest: Manifest, name: str, home: Path) -> dict[str, Any]:
+    """What an agency stood between, and how many messages it let pass."""
+    parties = [party.name for party in manifest.parties if party.through == name]
+    return {"name": name, "parties": parties, **json.loads((home / "results" / "relayed.json").read_text())}
 
 
 def _privacy(manifest: Manifest, shares: dict[str, Any]) -> dict[str, Any]:

@@ -24,6 +24,7 @@ from typing import Any
 from threadpoolctl import threadpool_limits
 
 from federation.kernel.errors import AbortCode, ConfigurationError, CreditfedError
+from federation.kernel.manifest import AGENCY
 from server.keys import file_key
 from server.run_file import RunFile, load
 from simulations.founding import found_homes
@@ -70,10 +71,11 @@ def simulate(
             erase_journals(out)
         raise failure
     seconds = time.monotonic() - started
+    agencies = {agency.name: homes.pop(agency.name) for agency in settings.agencies}
     if all(party.label for party in settings.parties):
         result = gather_banks(settings, out, homes, conduct, seconds, backend=backend, with_pooled=pooled)
     else:
-        result = gather(settings, out, homes, conduct, seconds, screen.history, backend=backend, pooled=pooled)
+        result = gather(settings, out, homes, conduct, seconds, screen.history, agencies, backend=backend, pooled=pooled)
     write_report(out)
     erase_journals(out)
     screen.summary(result, out, pooled=pooled)
@@ -109,12 +111,10 @@ def prepare_homes(settings: RunFile, out: Path, run: str, journal: str) -> dict[
             for name in ("result.json", "report.html", "curves.json"):
                 (out / name).unlink(missing_ok=True)
         homes = {}
-        for party in settings.parties:
-            homes[party.name] = out / "parties" / party.name
-            homes[party.name].mkdir(parents=True, exist_ok=True)
-            (homes[party.name] / "results" / "failure.json").unlink(
-                missing_ok=True
-            )  # of the last attempt, which may have waited for people
+        for name in settings.nodes:
+            homes[name] = out / "parties" / name
+            homes[name].mkdir(parents=True, exist_ok=True)
+            (homes[name] / "results" / "failure.json").unlink(missing_ok=True)  # of the last attempt, which may have waited for people
         (out / "coordinator").mkdir(exist_ok=True)
         coordinator = file_key(out / "coordinator" / "keys" / "identity.key")
         if not resuming:
@@ -152,7 +152,7 @@ def run_apps(
     for home in homes.values():
         dismiss(home)
         resident(home).observer = screen.party
-    configs = {name: resident(home).config for name, home in homes.items()}
+    configs = {name: config for name, home in homes.items() if (config := resident(home).config).role != AGENCY}
     screen.estimate(configs)
     folder = out / "coordinator"
     context = Context(

@@ -214,7 +214,13 @@ class Manifest(_Part, frozen=True, kw_only=True):
     @property
     def signers(self) -> tuple[str, ...]:
         """All who sign the manifest: the parties and the agencies."""
-        return (*self.members, *(agency.name for agency in self.agencies))
+        return tuple(one.name for one in self.institutions)
+
+    @property
+    def institutions(self) -> tuple[PartyDeclaration | AgencyDeclaration, ...]:
+        """The parties, then the agencies."""
+        found: list[PartyDeclaration | AgencyDeclaration] = [*self.parties, *self.agencies]
+        return tuple(found)
 
     @property
     def horizontal(self) -> bool:
@@ -237,8 +243,7 @@ class Manifest(_Part, frozen=True, kw_only=True):
 
     def declared(self, name: str) -> PartyDeclaration | AgencyDeclaration:
         """A party's declaration, or an agency's."""
-        found: list[PartyDeclaration | AgencyDeclaration] = [*self.parties, *self.agencies]
-        return next(one for one in found if one.name == name)
+        return next(one for one in self.institutions if one.name == name)
 
     def columns_of(self, name: str) -> tuple[ColumnDeclaration, ...]:
         """The columns that an institution brings; an agency brings none."""
@@ -250,8 +255,7 @@ class Manifest(_Part, frozen=True, kw_only=True):
 
     def identities(self) -> dict[str, bytes]:
         """Identity keys of all parties, agencies and the coordinator."""
-        agencies = {agency.name: bytes.fromhex(agency.identity) for agency in self.agencies}
-        return {COORDINATOR: bytes.fromhex(self.coordinator)} | {p.name: bytes.fromhex(p.identity) for p in self.parties} | agencies
+        return {COORDINATOR: bytes.fromhex(self.coordinator)} | {one.name: bytes.fromhex(one.identity) for one in self.institutions}
 
 
 @lru_cache(maxsize=4)
@@ -283,7 +287,7 @@ def check_manifest(manifest: Manifest) -> None:
         raise ConfigurationError("manifest", "a party's name is not made of a-z, 0-9 and -, up to 32 characters", "Rename the party.")
     if len(set(names)) != len(names) or COORDINATOR in names:
         raise ConfigurationError("manifest", "two parties have one name", "Give every [[party]] its own name.")
-    keys = [manifest.coordinator, *(party.identity for party in manifest.parties), *(agency.identity for agency in manifest.agencies)]
+    keys = [manifest.coordinator, *(one.identity for one in manifest.institutions)]
     if not all(_KEY.fullmatch(key) and suite.is_signing_public(bytes.fromhex(key)) for key in keys) or len(set(keys)) != len(keys):
         raise ConfigurationError(
             "manifest", "two parties have one identity key, or a key is malformed", "Every party and the coordinator needs a key of its own."

@@ -75,6 +75,7 @@ def compare(accounts: Sequence[Account]) -> tuple[Difference, ...]:
         found += _same("signature", first, second, _signatures)
     for sender, receiver in permutations(there, 2):
         found += _messages(sender, receiver)
+        found += _relayed(sender, receiver)
         opened = sender.of("session") and receiver.of("session")
         if opened and all(entry.facts.get("key") != sender.key for entry in receiver.of("heads seen")):
             found.append(Difference("head", (receiver.party,), f"recorded no head of the log of {sender.party} in this run"))
@@ -122,6 +123,35 @@ def _messages(sender: Account, receiver: Account) -> list[Difference]:
             if not any(place[:2] == (session, stage) and " " in place[2] for place in told):  # "40 institutions": one digest for all
                 found.append(Difference("messages", parties, f"stage {stage}: {who} recorded nothing"))
     return found
+
+
+def _relayed(agency: Account, other: Account) -> list[Difference]:
+    """What an agency let pass from or to another party, stage by stage, against what that party sent or received."""
+    told = _told(agency, ("relayed",), ("session", "stage", "sender", "recipient"), ("messages", "digest"))
+    ways = {place: what for place, what in told.items() if other.party in place[2:]}
+    if not agency.of("relayed"):
+        return []
+    sent, received = _exchanged(other, "sent"), _exchanged(other, "received")
+    parties, found = (agency.party, other.party), list[Difference]()
+    for (session, stage, sender, recipient), what in sorted(ways.items()):
+        theirs = sent.get((session, stage, recipient)) if sender == other.party else received.get((session, stage, sender))
+        if theirs is not None and theirs != what:
+            found.append(Difference("messages", parties, f"stage {stage}: what was relayed from {sender} to {recipient} is another"))
+        elif theirs is None and _ended_together(agency, other, session):
+            found.append(Difference("messages", parties, f"stage {stage}: {other.party} recorded nothing of what was relayed"))
+    partners = {place[2] for place in ways} | {place[3] for place in ways}
+    for direction, exchanged in (("sent", sent), ("received", received)):
+        for session, stage, peer in sorted(exchanged):
+            way = (session, stage, other.party, peer) if direction == "sent" else (session, stage, peer, other.party)
+            if peer in partners and peer != other.party and way not in told and _ended_together(agency, other, session):
+                what_lacks = f"stage {stage}: {agency.party} recorded nothing of what {other.party} {direction}"
+                found.append(Difference("messages", parties, what_lacks))
+    return found
+
+
+def _ended_together(first: Account, second: Account, session: str) -> bool:
+    """Whether it is the session in which both came to the run's end."""
+    return bool(first.of("end") and second.of("end")) and session in first.last_session() & second.last_session()
 
 
 def _exchanged(of: Account, kind: str) -> _Told:

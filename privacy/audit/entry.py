@@ -25,6 +25,7 @@ Kind = Literal[
     "vault",
     "sent",
     "received",
+    "relayed",
     "release",
     "budget",
     "consent",
@@ -37,7 +38,8 @@ Kind = Literal[
 ]
 """founding: the log begins; configuration: a setting, key or policy file changed; approval: a signature, given, taken back or delegated;
 policy: a decision, with the id of its rule; session: a run was opened; vault: data were opened (counts);
-sent, received: messages of one stage and one peer, as a digest; release: something left in clear; budget: reserved, spent, settled;
+sent, received: messages of one stage and one peer, as a digest; relayed: those that an agency let pass;
+release: something left in clear; budget: reserved, spent, settled;
 consent: the ledger changed, or was asked; abort, end: of a run; heads seen: a peer's signed head; retention: something was deleted;
 rotation: a new segment begins; recovery: a torn line was cut.
 """
@@ -49,6 +51,7 @@ NEEDED: Final[Mapping[str, frozenset[str]]] = {
     "session": frozenset({"manifest", "session"}),
     "sent": frozenset({"stage", "peer", "messages", "digest"}),
     "received": frozenset({"stage", "peer", "messages", "digest"}),
+    "relayed": frozenset({"stage", "sender", "recipient", "messages", "digest"}),
     "heads seen": frozenset({"peer", "size", "root", "chain", "time", "key", "signature", "verdict"}),
     "rotation": frozenset({"party", "size", "root", "chain", "time", "key", "signature"}),
 }

@@ -76,6 +76,12 @@ class Witness:
             for peer, (count, digest) in told.items():
                 self._log.append(kind, self._manifest.run, session=session, stage=stage, peer=peer, messages=count, digest=digest.hex())
 
+    def relayed(self, session: str, stage: str, sender: str, recipient: str, count: int, digest: bytes) -> None:
+        """At an agency: what it let pass from one to another in a stage; the digest is that of the sender's and the recipient's entries."""
+        self._log.append(
+            "relayed", self._manifest.run, session=session, stage=stage, sender=sender, recipient=recipient, messages=count, digest=digest.hex()
+        )
+
     def ended(self, failure: CreditfedError | None, **facts: Fact) -> None:
         """The run is over at this party; the log is signed as it is then."""
         if failure is None:
