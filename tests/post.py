@@ -14,6 +14,7 @@ from federation.kernel.envelope import Envelope
 from federation.kernel.journal import Journal, MemoryJournal
 from federation.kernel.manifest import Manifest, PartyDeclaration, PrivacySettings
 from federation.kernel.participant import Participant
+from federation.kernel.passage import Passage
 from federation.kernel.program import Program
 from federation.kernel.role import COORDINATOR
 from federation.kernel.secret import Secret
@@ -71,6 +72,10 @@ class Post:
             self.manifest, name, identity(name), self.programs[name](), self.journal(name), entropy=entropy, **self.more.get(name, {})
         )
 
+    def next_stop(self, at: str, envelope: Envelope) -> str | None:
+        """Where an envelope goes that a party gave out: past the agencies that the manifest names, if any."""
+        return Passage.of(self.manifest).next_stop(at, envelope) if self.manifest.agencies else envelope.recipient
+
     def journal(self, name: str) -> Journal:
         """The journal that a new process of this party opens."""
         if self.opened is not None:
@@ -95,8 +100,8 @@ class Post:
                 moved = True
                 for envelope in decode(reply, Batch, name, len(reply)).envelopes:
                     self.passed.append(envelope)
-                    if (after := self.tamper(envelope)) is not None:
-                        waiting[after.recipient].append(after)
+                    if (after := self.tamper(envelope)) is not None and (to := self.next_stop(name, after)) is not None:
+                        waiting[to].append(after)
             if not moved:
                 break
         return self.parties

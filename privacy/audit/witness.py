@@ -79,7 +79,14 @@ class Witness:
     def relayed(self, session: str, stage: str, sender: str, recipient: str, count: int, digest: bytes) -> None:
         """At an agency: what it let pass from one to another in a stage; the digest is that of the sender's and the recipient's entries."""
         self._log.append(
-            "relayed", self._manifest.run, session=session, stage=stage, sender=sender, recipient=recipient, messages=count, digest=digest.hex()
+            "relayed",
+            self._manifest.run,
+            session=session,
+            stage=stage,
+            sender=sender,
+            recipient=recipient,
+            messages=count,
+            digest=digest.hex(),
         )
 
     def ended(self, failure: CreditfedError | None, **facts: Fact) -> None:

@@ -32,6 +32,7 @@ TABLES: dict[str, type[msgspec.Struct]] = {
     "[align]": run_file.AlignTable,
     "[privacy]": run_file.PrivacyTable,
     "[[party]]": run_file.Party,
+    "[[agency]]": run_file.Agency,
 }
 KEYS = (ROOT / "docs/run-file.md").read_text()
 

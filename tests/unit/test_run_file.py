@@ -302,3 +302,31 @@ def test_control_the_same_tables_are_taken_where_they_are_used(tmp_path: Path, r
     if banks:
         asked["party"] = [party | {"label": "label"} for party in asked["party"]]
     assert load(write(tmp_path, asked)).binning != BinningTable()
+
+
+def _through(name: str, party: int = 1) -> Document:
+    made = document()
+    made["party"][party]["through"] = name
+    return made
+
+
+def test_an_agency_is_read_and_its_party_goes_through_it(tmp_path: Path) -> None:
+    found = load(write(tmp_path, _through("agency-a") | {"agency": [{"name": "agency-a"}]}))
+    assert found.nodes == ("bank", "platform-a", "tax", "agency-a")
+    assert found.node_section("platform-a")["through"] == "agency-a"
+    assert "through" not in found.node_section("tax")
+
+
+@pytest.mark.parametrize(
+    ("asked", "what"),
+    [
+        (_through("agency-b") | {"agency": [{"name": "agency-a"}]}, "no party goes through it"),
+        (_through("agency-b"), "is not known"),
+        (_through("agency-a", party=0) | {"agency": [{"name": "agency-a"}]}, "a party with a label goes through an agency"),
+        (_through("tax") | {"agency": [{"name": "tax"}]}, "no name of its own"),
+        (document() | {"agency": {"name": "agency-a"}}, "two brackets"),
+        (_through("agency-a") | {"agency": [{"name": "agency-a", "source": "a.csv"}]}, "source"),
+    ],
+)
+def test_an_agency_that_is_no_ones_or_not_one_is_refused(tmp_path: Path, asked: Document, what: str) -> None:
+    assert what in refused(tmp_path, asked)
