@@ -43,7 +43,9 @@ def draft_manifest(run_file: RunFile, run: str, descriptions: tuple[Description,
     by_name = {description.party.name: description for description in descriptions}
     wanted = run_file.nodes
     if sorted(by_name) != sorted(wanted) or len(descriptions) != len(wanted):
-        raise ConfigurationError("run file", f"it names {list(wanted)}, the connected nodes are {sorted(by_name)}", "Connect just those nodes.")
+        raise ConfigurationError(
+            "run file", f"it names {list(wanted)}, the connected nodes are {sorted(by_name)}", "Connect just those nodes."
+        )
     ordered = [by_name[party.name] for party in run_file.parties]
     between = [by_name[agency.name].party for agency in run_file.agencies]
     if any(party.role != AGENCY for party in between):

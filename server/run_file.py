@@ -393,7 +393,9 @@ def _agencies(file: str, raw: Any, parties: tuple[Party, ...]) -> tuple[Agency, 
     for party in parties:
         where = f"{file}: [[party]] {party.name} through"
         if party.through and party.label is not None:
-            raise ConfigurationError(where, "a party with a label goes through an agency", "Leave it out: an agency stands before platforms.")
+            raise ConfigurationError(
+                where, "a party with a label goes through an agency", "Leave it out: an agency stands before platforms."
+            )
         if party.through:
             require_known(where, [party.through], names, "agency")
     return agencies

@@ -81,7 +81,10 @@ def test_control_an_account_that_was_altered_differs(relayed: tuple[Path, dict[s
     entries = next(one for one in accounts(out) if one.party == "agency-a").entries
     place = next(i for i, entry in enumerate(entries) if entry.kind == "relayed")
     facts = dict(entries[place].facts)
-    changes = {"another digest": {"digest": "0" * 64}, "a message less": {"messages": int(facts["messages"]) - 1}}
+    changes: dict[str, dict[str, str | int | float]] = {
+        "another digest": {"digest": "0" * 64},
+        "a message less": {"messages": int(facts["messages"]) - 1},
+    }
     changed = (
         []
         if what == "a stage left out"

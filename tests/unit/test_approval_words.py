@@ -9,6 +9,7 @@ import pytest
 
 from federation.kernel.manifest import AlignSettings, ColumnDeclaration, Manifest, ModelSettings, PrivacySettings
 from privacy.approval.words import describe, difference, fingerprint
+from tests.agency_scene import behind_an_agency
 from tests.post import manifest
 
 replace = msgspec.structs.replace
@@ -61,6 +62,18 @@ def test_a_partners_other_key_or_column_shows_and_a_new_name_alone_does_not() ->
     assert difference(None, now, "bank")[0].startswith("+ the first run")
 
 
+def test_an_agency_its_key_and_for_whom_it_relays_show_and_so_does_its_coming() -> None:
+    made = behind_an_agency("bank", "platform", "tax")
+    key = made.agencies[0].identity
+    for me in ("bank", "tax"):
+        assert f"agency (agency), key {fingerprint(key)}, which relays for platform" in shown(made, me)
+        assert "platform (platform, through agency)" in shown(made, me)
+    assert "all it sends and receives goes through agency" in shown(made, "platform")
+    assert "it relays what platform sends and receives" in shown(made, "agency")
+    straight = replace(made, agencies=(), contracts=(), parties=tuple(replace(party, through="") for party in made.parties))
+    assert any(line.startswith("+ With whom: agency (agency)") for line in difference(straight, made, "bank"))
+
+
 def test_fingerprints_of_two_keys_differ_and_one_reads_in_groups() -> None:
     one, other = (manifest("x", "y").parties[i].identity for i in (0, 1))
     assert fingerprint(one) != fingerprint(other)
@@ -69,7 +82,7 @@ def test_fingerprints_of_two_keys_differ_and_one_reads_in_groups() -> None:
 
 def test_control_every_field_of_the_manifest_is_somewhere_on_the_screen() -> None:
     text = shown(replace(whole(), study="winter"))
-    said = {"run", "task", "model", "purpose", "parties", "contracts", "coordinator", "expires", "requested_by", "study"}
+    said = {"run", "task", "model", "purpose", "parties", "agencies", "contracts", "coordinator", "expires", "requested_by", "study"}
     for name, value in msgspec.to_builtins(whole()).items():
         if name not in said:
             fields = [f"{name}.{inner}" for inner in value] if isinstance(value, dict) else [name]
