@@ -122,45 +122,47 @@ def goes_on(path: Path) -> bool:
     return whole and once and len(released(path)) == total and time.monotonic() - started < 30
 
 
-def kills(folder: Path, count: int, *, release_first: bool = False) -> tuple[int, int, int]:
-    """How many nodes died, how many ledgers were under-counted, how many were stuck. Half die at a step, each in turn; half at any moment."""
+def kills(folder: Path, count: int, *, release_first: bool = False) -> tuple[int, int]:
+    """Of so many nodes killed, how many ledgers were under-counted and how many stuck. Half die at a step, each in turn; half at any moment."""
     draw = random.Random(5)
     work(new(folder / "warm"), Steps(None), release_first=release_first)
     every, timed = Steps(None), new(folder / "timed")
     started = time.monotonic()
     work(timed, every, release_first=release_first)
     whole = time.monotonic() - started
-    died = under = stuck = 0
-    for number in range(count):
+    number = died = under = stuck = 0
+    while died < count:
         path = new(folder / str(number))
-        steps = number // 2 % every.taken + 1 if count > every.taken else draw.randint(1, every.taken)
-        at, after = (steps, None) if number % 2 == 0 else (None, draw.uniform(0, whole))
-        died += killed(path, at, after, release_first=release_first)
+        step = number // 2 % every.taken + 1 if count > every.taken else draw.randint(1, every.taken)
+        at, after = (step, None) if number % 2 == 0 else (None, draw.uniform(0, whole))
+        if killed(path, at, after, release_first=release_first):
+            died += 1
+        else:  # it had ended before: the machine is faster than when it was timed
+            whole *= 0.9
         under += under_counted(path)
         stuck += not goes_on(path)
         for file in path.iterdir():
             file.unlink()
-    print(f"{count} nodes over {every.taken} steps: {died} killed, {under} under-counted, {stuck} stuck")
-    return died, under, stuck
+        number += 1
+    print(f"{died} of {number} nodes killed over {every.taken} steps: {under} under-counted, {stuck} stuck")
+    return under, stuck
 
 
 def test_killed_at_any_step_nothing_is_under_counted_and_nothing_is_stuck(tmp_path):
-    died, under, stuck = kills(tmp_path, 36)
-    assert died >= 20 and (under, stuck) == (0, 0)
+    assert kills(tmp_path, 30) == (0, 0)
 
 
 def test_control_a_node_that_releases_before_it_records_is_under_counted_by_the_same_kills(tmp_path):
-    died, under, _ = kills(tmp_path, 24, release_first=True)
-    assert died >= 12 and under > 0
+    under, _ = kills(tmp_path, 20, release_first=True)
+    assert under > 0
 
 
 @pytest.mark.slow
 def test_killed_a_thousand_times_nothing_is_under_counted_and_nothing_is_stuck(tmp_path):
-    died, under, stuck = kills(tmp_path, 1200)
-    assert died >= 1000 and (under, stuck) == (0, 0)
+    assert kills(tmp_path, 1000) == (0, 0)
 
 
 @pytest.mark.slow
 def test_control_a_thousand_kills_of_the_weakened_order(tmp_path):
-    _, under, _ = kills(tmp_path, 1200, release_first=True)
+    under, _ = kills(tmp_path, 1000, release_first=True)
     assert under > 50
