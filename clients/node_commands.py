@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -39,7 +39,7 @@ Here = Path()
 def init(
     name: Annotated[str, typer.Option("--name", help="Your institution's name in the consortium: a-z, 0-9 and -.")],
     role: Annotated[str, typer.Option("--role", help="bank, platform, tax or agency.")],
-    source: Annotated[Path, typer.Option("--source", help="Your table: CSV or Parquet.")],
+    source: Annotated[Path | None, typer.Option("--source", help="Your table: CSV or Parquet. An agency has none.")] = None,
     home: HomeOption = Here,
     label: Annotated[str | None, typer.Option("--label", help="A bank's column of outcomes, 1 for bad.")] = None,
     owner: Annotated[list[str] | None, typer.Option("--owner", help="Who approves runs; repeat for each person.")] = None,
@@ -49,15 +49,19 @@ def init(
     from clients.founding import found
     from clients.gate import utc_now
     from federation.kernel.errors import ConfigurationError
+    from federation.kernel.manifest import AGENCY
     from privacy.levels import INSTITUTION_ROLES
 
     if role not in INSTITUTION_ROLES:
         raise ConfigurationError("--role", "is not one of the roles", f"Use one of {', '.join(INSTITUTION_ROLES)}.")
+    if (source is None) != (role == AGENCY):
+        raise ConfigurationError("--source", "an agency brings no table, and everyone else does", "Give it, or leave it out.")
     owners = tuple(owner or ("owner-1", "owner-2")[: 2 if four_eyes else 1])
     if four_eyes and len(owners) < 2:
         raise ConfigurationError("--four-eyes", "needs two owners", "Name both: --owner alice --owner bob.")
-    section = {"name": name, "role": role, "source": str(source.absolute()), "approvals_needed": 2 if four_eyes else 1}
-    founded = found(home, section | ({} if label is None else {"label": label}), utc_now, owners)
+    section: dict[str, Any] = {"name": name, "role": role, "approvals_needed": 2 if four_eyes else 1}
+    section |= ({} if source is None else {"source": str(source.absolute())}) | ({} if label is None else {"label": label})
+    founded = found(home, section, utc_now, owners)
     typer.echo(f"{name} is founded in {home}.\n\n  key          {founded.key}\n  fingerprint  {founded.fingerprint}\n")
     typer.echo(
         "Owners: "

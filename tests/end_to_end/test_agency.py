@@ -116,3 +116,12 @@ def test_an_agency_that_waits_for_its_people_holds_the_run_up(tmp_path: Path) ->
 
 def _proposed(folder: Path) -> str:
     return next((folder / "out" / "parties" / "agency-a" / "approvals").glob("run-*.json")).stem
+
+
+def test_an_agencys_node_is_founded_without_a_table(tmp_path: Path) -> None:
+    made = creditfed("node", "init", "--name", "agency-a", "--role", "agency", "--home", tmp_path / "agency-a")
+    assert made.code == 0, made.err
+    assert "source" not in (tmp_path / "agency-a" / "node.toml").read_text()
+    for role, more in (("agency", ("--source", "a.csv")), ("platform", ())):
+        assert creditfed("node", "init", "--name", "other", "--role", role, *more, "--home", tmp_path / "other").code == 2
+    assert not (tmp_path / "other" / "node.toml").exists()
