@@ -51,7 +51,8 @@ class AgencyNode(Node):
     def approve(self, manifest: Manifest) -> Signature:
         """Sign a manifest that declares this agency as it is, if the gate lets it through; again where the run is open already."""
         opened = self._opened(manifest.run)
-        if opened is not None and opened.manifest == manifest.canonical():
+        if opened is not None:
+            self._require_open(manifest, opened)
             return next(signature for signature in opened.signatures if signature.party == self.name)
         key = suite.signing_public(self.identity).hex()
         if not any((agency.name, agency.identity) == (self.name, key) for agency in manifest.agencies):
@@ -67,7 +68,7 @@ class AgencyNode(Node):
         relay = self._relays[run]
         batch = decode(payload, Batch, COORDINATOR, LARGEST_BATCH)
         try:
-            self.gate.require_current(participant.manifest)
+            self.gate.require_standing(participant.manifest)
         except PolicyRefusal as refusal:
             reply = relay.abort(refusal)
         else:

@@ -5,14 +5,18 @@ approvals/RUN.json        the manifest proposed under this name, canonical bytes
 approvals/votes.jsonl     every vote, in order; nothing is overwritten
 approvals/studies/*.json  studies that were put to the vote
 approvals/runs.jsonl      what became of manifests: approved, opened, finished, failed
+approvals/in-force        digests of the files by which the node decides, as the log had them last
 approvers/NAME.key        a person's own key, where it is kept here (mode 600)
 """
 
 from __future__ import annotations
 
+import fcntl
 import os
+import re
 import tomllib
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -22,12 +26,17 @@ import tomli_w
 
 from clients.home import Home
 from federation.kernel import suite
-from federation.kernel.errors import ConfigurationError, CreditfedError
+from federation.kernel.errors import AbortCode, ConfigurationError, CreditfedError, DataError, PolicyRefusal
 from federation.kernel.manifest import Manifest, read_manifest, require_run_name
 from federation.kernel.secret import Secret
 from privacy.approval.study import Study, Used
 from privacy.approval.vote import Approver, Vote
 from privacy.levels import PersonRole
+
+MOST_PROPOSALS, MOST_BYTES = 1_000, 256 << 20
+"""Proposed runs that wait for people at one time, and their size."""
+NOT_A_PERSON = "policy"
+"""What stands in a person's place where the policy approves."""
 
 Event = Literal["approved", "opened", "finished", "failed"]
 
@@ -41,6 +50,13 @@ class RunEvent(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     time: str
     by: tuple[str, ...] = ()
     study: str = ""
+
+
+_PERSON = r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}"
+
+
+def _is_key(text: str) -> bool:
+    return re.fullmatch(r"[0-9a-f]{64}", text) is not None and suite.is_signing_public(bytes.fromhex(text))
 
 
 class _Approvers(msgspec.Struct, frozen=True, forbid_unknown_fields=True, rename={"approvers": "approver"}):
@@ -66,18 +82,23 @@ class Approvals:
             return {}
         try:
             found = msgspec.convert(tomllib.loads(path.read_text()), _Approvers).approvers
-        except (tomllib.TOMLDecodeError, msgspec.ValidationError) as error:
-            raise ConfigurationError(str(path), str(error).replace("`", ""), "Correct the file.") from None
+        except (tomllib.TOMLDecodeError, UnicodeDecodeError, msgspec.ValidationError) as error:
+            said = "is not UTF-8" if isinstance(error, UnicodeDecodeError) else str(error).replace("`", "")
+            raise ConfigurationError(str(path), said, "Correct the file.") from None
         names = [approver.name for approver in found]
         if len(set(names)) < len(names):
             raise ConfigurationError(str(path), "two approvers have one name", "Give every [[approver]] a name of its own.")
+        for place, approver in enumerate(found, 1):
+            if not re.fullmatch(_PERSON, approver.name) or approver.name == NOT_A_PERSON or not _is_key(approver.key):
+                what = f"approver {place} has a name that is none, or a key that is not 64 hexadecimal digits of an Ed25519 key"
+                raise ConfigurationError(str(path), what, f"Names are letters, digits, '.', '_' and '-', and not {NOT_A_PERSON!r}.")
         return {approver.name: approver for approver in found}
 
     def add_approver(self, name: str, role: PersonRole) -> Approver:
         """Make a person's key, kept in approvers/, and let its public half vote. Raises ConfigurationError for a name that is taken."""
         require_run_name(name)
         known = self.approvers()
-        if name in known:
+        if name in known or name == NOT_A_PERSON:
             raise ConfigurationError("approvers.toml", "an approver of this name is there already", "Choose another name.")
         path = self.home.root / "approvers" / f"{name}.key"
         path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
@@ -117,15 +138,45 @@ class Approvals:
 
     # -- runs -------------------------------------------------------------------------------------------------------------------
 
-    def propose(self, manifest: Manifest) -> None:
-        """Keep a manifest for people to look at."""
+    def propose(self, manifest: Manifest, now: str) -> None:
+        """Keep a manifest for people to look at. Raises PolicyRefusal where too many wait: whoever proposes without end fills no disk."""
         path, raw = self._proposal(manifest.run), manifest.canonical()
-        if not path.exists() or path.read_bytes() != raw:
-            self.home.keep(path, raw)
+        if path.exists() and path.read_bytes() == raw:
+            return
+        if not self._has_room(len(raw)):
+            self._drop_settled(now)
+        if not self._has_room(len(raw)):
+            what = f"{MOST_PROPOSALS:,} proposed runs, or {MOST_BYTES >> 20} MB of them, wait here already"
+            raise PolicyRefusal("approvals", what, "Remove from approvals/ what nobody is going to approve.", AbortCode.CAP)
+        self.home.keep(path, raw)
+
+    def _has_room(self, size: int) -> bool:
+        sizes = [path.stat().st_size for path in self._folder.glob("*.json")]
+        return len(sizes) < MOST_PROPOSALS and sum(sizes) + size <= MOST_BYTES
+
+    def _drop_settled(self, now: str) -> None:
+        """Forget proposals that have expired, and those that were signed, of which signed/ has a copy."""
+        for manifest in self.proposals():
+            if now >= manifest.expires or self._signed(manifest.hash.hex()).exists():
+                self._proposal(manifest.run).unlink()
+
+    @contextmanager
+    def alone(self) -> Iterator[None]:
+        """One signature or opening at a time at this node, of any thread or process: what a study has used is read, decided on and written."""
+        self._folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        descriptor = os.open(self._folder / "lock", os.O_CREAT | os.O_RDWR, 0o600)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
+            yield
+        finally:
+            os.close(descriptor)
 
     def proposal(self, run: str) -> Manifest:
-        """The manifest proposed under a name. Raises ConfigurationError."""
+        """The manifest proposed under a name, or the last that was signed under it. Raises ConfigurationError."""
         path = self._proposal(run)
+        signed = next((event.manifest for event in reversed(self.events()) if event.run == run), "")
+        if not path.exists() and (before := self.signed(signed)) is not None:
+            return before
         if not path.exists():
             known = ", ".join(m.run for m in self.proposals()) or "none"
             raise ConfigurationError(f"run {run}", "no such run was proposed to this node", f"Proposed: {known}.")
@@ -151,7 +202,7 @@ class Approvals:
         if not any((e.manifest, e.event, e.by) == (said.manifest, event, by) for e in self.events()):
             _append(self._folder / "runs.jsonl", said)
         if event == "approved":
-            self.home.keep(self._folder / "signed" / f"{said.manifest}.json", manifest.canonical())
+            self.home.keep(self._signed(said.manifest), manifest.canonical())
 
     def events(self) -> list[RunEvent]:
         """What became of every manifest, in order."""
@@ -159,8 +210,11 @@ class Approvals:
 
     def signed(self, manifest_hash: str) -> Manifest | None:
         """A manifest that this node has signed."""
-        path = self._folder / "signed" / f"{manifest_hash}.json"
-        return read_manifest(path.read_bytes()) if path.exists() else None
+        path = self._signed(manifest_hash)
+        return read_manifest(path.read_bytes()) if manifest_hash and path.exists() else None
+
+    def _signed(self, manifest_hash: str) -> Path:
+        return self._folder / "signed" / f"{manifest_hash}.json"
 
     def last_approved(self, other_than: Manifest) -> Manifest | None:
         """The manifest that was approved last, to show what is new."""
@@ -194,7 +248,10 @@ class Approvals:
             if event.event == "opened" and event.study == study and event.manifest not in seen:
                 seen.add(event.manifest)
                 manifest = self.signed(event.manifest)
-                total = total if manifest is None else total.plus(manifest)
+                if manifest is None:
+                    what = f"the manifest of run {event.run}, which counts in study {study}, is no longer there"
+                    raise DataError(str(self._signed(event.manifest)), what, "Restore it: without it the study's totals are not known.")
+                total = total.plus(manifest)
         return total
 
 

@@ -31,8 +31,9 @@ Mask = NDArray[np.bool_]
 
 
 class _Decided(msgspec.Struct, frozen=True):
-    """revision, at: where the ledger stood; rows: of the source; packed: the mask over them, eight to a byte."""
+    """manifest: its hash; revision, at: where the ledger stood; rows: of the source; packed: the mask over them, eight to a byte."""
 
+    manifest: bytes
     revision: int
     at: int
     rows: int
@@ -71,7 +72,7 @@ class Consents:
                 with closing(self._ledger()) as ledger:
                     mark = ledger.mark(self._clock())  # first, so that nothing falls between the two
                     mask = ledger.permitted(firms, ask.purpose, ask.columns, ask.recipients, self._clock())
-                decided = _Decided(mark.revision, mark.at, len(mask), np.packbits(mask).tobytes())
+                decided = _Decided(manifest.hash, mark.revision, mark.at, len(mask), np.packbits(mask).tobytes())
                 self._decided[manifest.hash] = decided
             if decided.rows != len(firms):
                 what = "the source has another number of rows than when the run was approved"
@@ -126,6 +127,8 @@ class Consents:
         except msgspec.MsgspecError:
             what = "what was decided about consents for this run cannot be read"
             raise DataError(str(path), what, "Start the run anew, under another name.", AbortCode.CONSENT) from None
+        if decided.manifest != manifest.hash:  # of another manifest of this name: decided for other columns, recipients or days
+            return None
         self._decided[manifest.hash] = decided
         return decided
 

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import tomllib
 from collections.abc import Iterable
+from functools import lru_cache
 from pathlib import Path
 from typing import Annotated
 
@@ -69,17 +70,26 @@ def read(root: Path) -> Consortium:
     """A node's consortium. Raises PolicyRefusal where none is pinned, ConfigurationError for a file that is not one."""
     path = root / FILE
     try:
-        raw = tomllib.loads(path.read_text())
-        found = msgspec.convert(raw, Consortium)
+        found = _parsed(path.read_bytes())
     except FileNotFoundError:
         action = "Put the members' keys into it (docs/guides/institution.md), after comparing fingerprints."
         raise PolicyRefusal(str(path), "no members are pinned, so no run is answered", action, AbortCode.POLICY) from None
-    except (tomllib.TOMLDecodeError, msgspec.ValidationError) as error:
-        raise ConfigurationError(str(path), str(error).replace("`", ""), "Correct the file.") from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError, msgspec.ValidationError) as error:
+        raise ConfigurationError(str(path), _reason(error), "Correct the file.") from None
     names, keys = [m.name for m in found.members], [found.coordinator, *(m.key for m in found.members)]
     if len(set(names)) < len(names) or len(set(keys)) < len(keys):
         raise ConfigurationError(str(path), "two members have one name, or one key", "Give every [[member]] its own.")
     return found
+
+
+@lru_cache(maxsize=8)
+def _parsed(raw: bytes) -> Consortium:
+    """From the file's bytes: it is asked for at every message, and with two thousand members it takes a while to read."""
+    return msgspec.convert(tomllib.loads(raw.decode()), Consortium)
+
+
+def _reason(error: Exception) -> str:
+    return "is not UTF-8" if isinstance(error, UnicodeDecodeError) else str(error).replace("`", "")
 
 
 def write(root: Path, coordinator: str, members: Iterable[Member]) -> Path:

@@ -12,32 +12,40 @@ import datetime as dt
 from collections.abc import Callable, Iterable
 from functools import cached_property
 
+import msgspec
+
 from clients import consortium
-from clients.approvals import Approvals
+from clients.approvals import NOT_A_PERSON, Approvals
 from clients.asks import Roles, column_asks, release_asks, run_ask
 from clients.budget_commands import ledger_path
 from clients.consented import Consents
 from clients.home import Home
 from clients.party_config import PartyConfig
-from federation.kernel.errors import AbortCode, CreditfedError, DataError, PolicyRefusal
+from federation.kernel import suite
+from federation.kernel.errors import AbortCode, ConfigurationError, CreditfedError, DataError, PolicyRefusal
 from federation.kernel.manifest import AGENCY, Manifest, Signature
 from federation.kernel.secret import Secret
 from federation.models.table import Table
+from privacy.approval.learning import left_out
 from privacy.approval.study import Study, outside
-from privacy.approval.vote import cast, standing
+from privacy.approval.vote import about_name, cast, standing
+from privacy.approval.words import legible, longest_text
 from privacy.audit.witness import Witness
 from privacy.budget.limits import Cost, Counts
 from privacy.budget.loss import Stated
 from privacy.disclosure.release import Release
 from privacy.disclosure.release import Study as ReleaseStudy
 from privacy.policy.decide import Policies
+from privacy.policy.defaults import schema_text
 from privacy.policy.explain import require
 from privacy.store.audit_file import AuditFile
 from privacy.store.budget_file import BudgetFile
-from privacy.store.policy_folder import load_policies
+from privacy.store.policy_folder import read_texts
 from privacy.store.releases import ReleaseFile
 
 OVER = ("finished", "failed")
+LONGEST_TEXT, MOST_CONTRACTS = 1_000, 32
+"""Of a manifest that is put before people: characters of one text, and leakage contracts."""
 
 
 def utc_now() -> str:
@@ -46,13 +54,41 @@ def utc_now() -> str:
 
 
 def run_key(manifest: Manifest) -> str:
-    """A run's name for ledgers: its own, and the beginning of its hash, since a name may be drafted again."""
-    return f"{manifest.run}-{manifest.hash.hex()[:12]}"
+    """A run's name for ledgers: its own, and its hash, since a name may be drafted again. All of the hash: who drafts can look for two manifests
+    that begin alike, and what is recorded already is not counted again.
+    """
+    return f"{manifest.run}-{manifest.hash.hex()}"
 
 
 def _line(text: str) -> str:
     """A text as an entry of the log takes it."""
-    return " ".join(text.split())[:200]
+    return legible(" ".join(text.split()))[:200]
+
+
+def _is_moment(text: str) -> bool:
+    """Whether a text is a time as the node's clock writes it, so that the two compare as texts do."""
+    try:
+        return text.isascii() and dt.datetime.strptime(text, "%Y-%m-%dT%H:%M:%SZ").year > 0  # noqa: DTZ007  # asked of its form alone
+    except ValueError:
+        return False
+
+
+class _Refusals:
+    """Which refusals are written: the first of each hour one by one, then those whose number is a power of two, lest whoever asks without end
+    fill the disk. The number stands in the entry.
+    """
+
+    EACH = 200
+
+    def __init__(self) -> None:
+        self._hour, self._number = "", 0
+
+    def count(self, now: str) -> int | None:
+        """The number of one more refusal within the hour; None where it is not to be written. now: ISO 8601."""
+        if now[:13] != self._hour:
+            self._hour, self._number = now[:13], 0
+        self._number += 1
+        return self._number if self._number <= self.EACH or self._number.bit_count() == 1 else None
 
 
 class Gate:
@@ -62,6 +98,8 @@ class Gate:
         self._home, self._config, self._identity = home, config, identity
         self._clock = clock or utc_now
         self.approvals = Approvals(home)
+        self._refusals = _Refusals()
+        self._policies: tuple[dict[str, str], Policies] | None = None
         self.consents = Consents(home, config, lambda: self.log, self._clock)
 
     @cached_property
@@ -69,10 +107,13 @@ class Gate:
         """The node's audit log."""
         return AuditFile(self._home.root / "audit", self._identity, self._clock, party=self._config.name)
 
-    @cached_property
+    @property
     def policies(self) -> Policies:
-        """The institution's policies, checked against the schema."""
-        return load_policies(self._home.root / "policy")
+        """The institution's policies, checked against the schema: those that are in the folder now, also where a node has run for months."""
+        texts = read_texts(self._home.root / "policy")
+        if self._policies is None or self._policies[0] != texts:
+            self._policies = (texts, Policies.from_texts(schema_text(), texts))
+        return self._policies[1]
 
     @cached_property
     def releases(self) -> ReleaseFile:
@@ -88,6 +129,7 @@ class Gate:
 
     def admit(self, manifest: Manifest, open_rows: Callable[[], Table]) -> Table:
         """Everything, in the order above; returns the rows that may be used. Raises PolicyRefusal, DataError, ConfigurationError."""
+        self._note_configuration()
         try:
             by, roles = self.decide(manifest)
             table = open_rows()
@@ -112,6 +154,7 @@ class Gate:
 
     def admit_relay(self, manifest: Manifest, snapshot: bytes) -> None:
         """At an agency: everything that can be decided without data, of which it has none. Raises PolicyRefusal, ConfigurationError."""
+        self._note_configuration()
         try:
             by, _ = self.decide(manifest)
         except CreditfedError as error:
@@ -130,32 +173,62 @@ class Gate:
     def decide(self, manifest: Manifest) -> tuple[tuple[str, ...], Roles]:
         """All that can be decided without the data; returns who approved, and as what."""
         consortium.read(self._home.root).require(manifest)
+        self._require_readable(manifest)
         self.require_current(manifest)
         if any(event.manifest == manifest.hash.hex() and event.event in OVER for event in self.approvals.events()):
             what = f"run {manifest.run} is over, and is not begun again under the same approval"
             raise PolicyRefusal(self._config.name, what, "Draft a new run, under another name.", AbortCode.APPROVAL)
-        self.approvals.propose(manifest)
+        self.approvals.propose(manifest, self._clock())
         by, roles = self._approved(manifest)
         self._ask(manifest, run_ask(manifest, self._config.name, self.approvals.partners(), roles, "by a person"))
         for ask in column_asks(manifest, self._config.name, roles):
             self._ask(manifest, ask)
         return by, roles
 
+    def _require_readable(self, manifest: Manifest) -> None:
+        """People can be shown it, and are told all that others learn."""
+        me, missing = self._config.name, left_out(manifest)
+        if missing:
+            what = f"the manifest leaves out leakage contracts that hold for the run: {', '.join(missing)}"
+            raise PolicyRefusal(me, what, "Draft it with a coordinator of this version.", AbortCode.APPROVAL)
+        if not _is_moment(manifest.expires):
+            raise PolicyRefusal(me, "the manifest expires on a day that there is not", "Draft it again.", AbortCode.EXPIRED)
+        if longest_text(manifest) > LONGEST_TEXT or len(manifest.contracts) > MOST_CONTRACTS:
+            what = f"the manifest has a text of more than {LONGEST_TEXT} characters, or more than {MOST_CONTRACTS} contracts"
+            raise PolicyRefusal(me, what, "Nobody could read it before approving. Draft it with shorter names.", AbortCode.APPROVAL)
+
     def require_current(self, manifest: Manifest) -> None:
         """The run has not expired and was not revoked: asked at every message. Raises PolicyRefusal."""
+        me = self._config.name
         if self._clock() >= manifest.expires:
             what = f"run {manifest.run} has expired (on {manifest.expires})"
-            raise PolicyRefusal(self._config.name, what, "Draft it again: the approval was for that long.", AbortCode.EXPIRED)
-        against = standing(self.approvals.votes(), manifest.hash, self._config.name, self.approvals.approvers()).against
-        if against:
-            what = f"run {manifest.run} was refused or revoked by {', '.join(against)}"
-            raise PolicyRefusal(self._config.name, what, "Ask them; a new run needs a new approval.", AbortCode.APPROVAL)
+            raise PolicyRefusal(me, what, "Draft it again: the approval was for that long.", AbortCode.EXPIRED)
+        votes, approvers = self.approvals.votes(), self.approvals.approvers()
+        for about in (manifest.hash, about_name(manifest.run)):
+            if against := standing(votes, about, me, approvers).against:
+                what = f"run {manifest.run} was refused or revoked by {', '.join(against)}"
+                action = "Ask them; a new run needs a new approval, and another name."
+                raise PolicyRefusal(me, what, action, AbortCode.APPROVAL)
         study = self._study(manifest)
-        if study is not None and standing(self.approvals.votes(), study.hash, self._config.name, self.approvals.approvers()).against:
+        if study is not None and standing(votes, study.hash, me, approvers).against:
             what = f"the study {study.name} was refused or revoked"
-            raise PolicyRefusal(
-                self._config.name, what, "Take the study's name out of the run, or put a new study to the vote.", AbortCode.APPROVAL
-            )
+            raise PolicyRefusal(me, what, "Take the study's name out of the run, or put a new study to the vote.", AbortCode.APPROVAL)
+
+    def require_standing(self, manifest: Manifest) -> None:
+        """What a run that is open still needs, asked at every message: that it is current, its members are those that are pinned, and whoever
+        approved it may still do so. Raises PolicyRefusal.
+        """
+        consortium.read(self._home.root).require(manifest)
+        self.require_current(manifest)
+        events = [event for event in self.approvals.events() if event.manifest == manifest.hash.hex() and event.event == "approved"]
+        if not events or events[-1].by == (NOT_A_PERSON,):
+            return
+        study = self._study(manifest) if events[-1].by[0].startswith("study ") else None
+        about = manifest.hash if study is None else study.hash
+        found = standing(self.approvals.votes(), about, self._config.name, self.approvals.approvers()).approved
+        if len(found) < self._config.approvals_needed:
+            what = f"the approval of run {manifest.run} no longer stands"
+            raise PolicyRefusal(self._config.name, what, "See `creditfed node approvers`; vote on a new run.", AbortCode.APPROVAL)
 
     def _study(self, manifest: Manifest) -> Study | None:
         return next((study for study in self.approvals.studies() if study.name == manifest.study), None) if manifest.study else None
@@ -177,7 +250,7 @@ class Gate:
         if self._config.approval == "at once":
             return self._vote_at_once(manifest)
         if self.policies.decide(run_ask(manifest, me, self.approvals.partners(), frozenset(), "automatic")).allowed:
-            return ("policy",), frozenset()
+            return (NOT_A_PERSON,), frozenset()
         some = f", and has {len(found)}" if found else ""
         what = f"run {manifest.run} waits for the approval of {needed} owner{'s' if needed > 1 else ''}{some}"
         beyond = f" (it is outside the study {manifest.study}: {'; '.join(why)})" if why else ""
@@ -236,9 +309,35 @@ class Gate:
         run = str(facts.pop("run", "")).rpartition("-")[0]
         self.log.append("budget", run, step=kind, **{name: value for name, value in facts.items() if len(str(value)) <= 200})
 
+    def _note_configuration(self) -> None:
+        """The log tells by which files this node decides, at first and whenever one of them was changed, by a command or by hand."""
+        files = {name: [self._home.root / f"{name}.toml"] for name in ("node", "approvers", "consortium")}
+        files["policy"] = sorted((self._home.root / "policy").glob("*.cedar"))
+        digests = {
+            name: suite.digest(
+                "configuration", *(part for path in paths if path.is_file() for part in (path.name, path.read_bytes()))
+            ).hex()
+            for name, paths in files.items()
+        }
+        told, text = self._home.root / "approvals" / "in-force", msgspec.json.encode(digests)
+        if not told.exists() or told.read_bytes() != text:
+            self.log.append("configuration", "", change="in force", **digests)
+            self._home.keep(told, text)
+
     def _note_refusal(self, manifest: Manifest, error: CreditfedError) -> None:
-        if isinstance(error, (PolicyRefusal, DataError)):
-            self.log.append("policy", manifest.run, allowed=False, code=error.code.value, where=_line(error.where), what=_line(error.what))
+        if (
+            isinstance(error, (PolicyRefusal, DataError, ConfigurationError))
+            and (number := self._refusals.count(self._clock())) is not None
+        ):
+            self.log.append(
+                "policy",
+                manifest.run,
+                allowed=False,
+                code=error.code.value,
+                where=_line(error.where),
+                what=_line(error.what),
+                of_this_hour=number,
+            )
             self.log.sync()
 
     # -- a run that is under way ------------------------------------------------------------------------------------------------
@@ -262,6 +361,10 @@ class Gate:
         self.approvals.note(manifest, "opened", self._clock())
         self.witness(manifest).approved(signatures)
         self.log.sync()
+
+    def opened_before(self, manifest: Manifest) -> bool:
+        """Whether this manifest was opened here, by this process or an earlier one: it has been counted, once."""
+        return any(event.manifest == manifest.hash.hex() and event.event == "opened" for event in self.approvals.events())
 
     def notice(self) -> bytes:
         """The head of this node's log, for its hello."""

@@ -94,9 +94,11 @@ class Node:
         if parcel.operation == "describe":
             return self._reply(parcel, msgspec.json.encode(self.describe()))
         if parcel.operation == "propose":
-            return self._reply(parcel, msgspec.json.encode(self.approve(read_manifest(parcel.payload))))
+            with self.gate.approvals.alone():
+                return self._reply(parcel, msgspec.json.encode(self.approve(read_manifest(parcel.payload))))
         if parcel.operation == "open":
-            return self._reply(parcel, self.open(parcel.run, parcel.payload))
+            with self.gate.approvals.alone():
+                return self._reply(parcel, self.open(parcel.run, parcel.payload))
         if parcel.operation == "deliver":
             return self._reply(parcel, self.deliver(parcel.run, parcel.payload))
         return self._answer_other(parcel)
@@ -151,7 +153,8 @@ class Node:
         A run that is open already was let through, and has the same signature again.
         """
         opened = self._opened(manifest.run)
-        if opened is not None and opened.manifest == manifest.canonical():
+        if opened is not None:
+            self._require_open(manifest, opened)
             return next(signature for signature in opened.signatures if signature.party == self.name)
         mine = self.describe().party
         if self.name not in manifest.members or manifest.party(self.name) != mine:
@@ -162,19 +165,26 @@ class Node:
         table = self.gate.admit(manifest, lambda: self._asked_anew(manifest))
         return sign_manifest(manifest, self.name, table.commitment, self.identity)
 
+    def _require_open(self, manifest: Manifest, opened: Opening) -> None:
+        """It is the run that is open under its name, and may go on."""
+        if opened.manifest != manifest.canonical():
+            raise PeerError(COORDINATOR, "another manifest for a run that is open already", "a new run name, or a new attempt")
+        self.gate.require_standing(manifest)
+
     def open(self, run: str, payload: bytes) -> bytes:
         """Check every signature, then create this party's participant; the same manifest again finds the one there is, or its journal."""
         opening = _json(payload, Opening)
         manifest = read_manifest(opening.manifest)
         approved = check_signatures(manifest, opening.signatures)
+        if run != manifest.run:
+            raise PeerError(COORDINATOR, "a manifest of another run", "the run it was sent for")
         open_already = self._opened(run)
+        if open_already is None and self.gate.opened_before(manifest) and not self.home.journal(run).exists():
+            what = "this run was opened before, and its journal is gone"  # begun anew it would release twice what was counted once
+            raise DataError(self.name, what, "Start the run anew, under another name or as a new attempt.")
         if self.approve(manifest).snapshot != approved[self.name]:
             what = "the data are not those that this run was approved for"
             raise DataError(self.name, what, "Nothing was sent. Start the run again: it is then approved anew.")
-        if run != manifest.run:
-            raise PeerError(COORDINATOR, "a manifest of another run", "the run it was sent for")
-        if open_already is not None and open_already.manifest != opening.manifest:
-            raise PeerError(COORDINATOR, "another manifest for a run that is open already", "a new run name, or a new attempt")
         if self._current(run) is None:
             journal = self._journal(run, opened=open_already is not None)
             if open_already is None:
@@ -192,7 +202,7 @@ class Node:
         participant = self._current(run) or self._resume(run)
         batch = decode(payload, Batch, COORDINATOR, LARGEST_BATCH)
         try:
-            self.gate.require_current(participant.manifest)
+            self.gate.require_standing(participant.manifest)
         except PolicyRefusal as refusal:
             reply = participant.abort(refusal)
         else:
@@ -285,7 +295,11 @@ class Node:
     def table(self, manifest: Manifest) -> Table:
         """This party's rows as the manifest wants them and consents allow them, opened by the vault and kept."""
         consents = self.gate.consents
-        key: tuple[Any, ...] = (manifest.hash,) if consents.needed else (manifest.sample.key, manifest.sample.periods)
+        key: tuple[Any, ...] = (
+            (manifest.hash,)
+            if consents.needed
+            else (manifest.sample.key, manifest.sample.periods, manifest.align.kind, manifest.privacy.max_rows)
+        )
         if key not in self._tables:
             self._tables[key] = open_table(self.config, manifest, self.home.key("snapshot salt"), consents.choose(manifest))
         return self._tables[key]

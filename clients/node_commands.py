@@ -91,20 +91,31 @@ def members(home: HomeOption = Here) -> None:
 def pending(home: HomeOption = Here) -> None:
     """Runs and studies that were proposed to this node, and where each stands."""
     from rich.console import Console
+    from rich.markup import escape
     from rich.table import Table
 
     from clients.approvals import Approvals
     from clients.home import Home
-    from privacy.approval.vote import standing
+    from privacy.approval.vote import about_name, standing
+    from privacy.approval.words import legible
 
     approvals, me = Approvals(Home(home)), str(Home(home).config()["name"])
     votes, people, events = approvals.votes(), approvals.approvers(), approvals.events()
     table = Table("run", "purpose", "task", "expires", "approved by", "against", "state")
     for manifest in approvals.proposals():
         found = standing(votes, manifest.hash, me, people)
+        against = {*found.against, *standing(votes, about_name(manifest.run), me, people).against}
         state = next((event.event for event in reversed(events) if event.manifest == manifest.hash.hex()), "waiting")
-        row = (manifest.run, manifest.purpose, manifest.task, manifest.expires, ", ".join(found.approved), ", ".join(found.against), state)
-        table.add_row(*row)
+        row = (
+            manifest.run,
+            manifest.purpose,
+            manifest.task,
+            manifest.expires,
+            ", ".join(found.approved),
+            ", ".join(sorted(against)),
+            state,
+        )
+        table.add_row(*(escape(legible(cell)) for cell in row))
     for study in approvals.studies():
         found = standing(votes, study.hash, me, people)
         table.add_row(f"study {study.name}", study.purpose, "", study.expires, ", ".join(found.approved), ", ".join(found.against), "")
@@ -123,10 +134,10 @@ def approve(
     from clients.home import Home
 
     there = Home(home)
-    _show(there, run)
+    shown = _show(there, run)
     if not yes:
         typer.confirm("Approve?", abort=True)
-    _vote(there, run, who, "approve", key)
+    _vote(there, run, who, "approve", key, shown)
     typer.echo(f"{who} approves {run}. Start the run again where it waits.")
 
 
@@ -148,7 +159,7 @@ def revoke(
     """Refuse a run, or take an approval back: the node answers nothing more of it, also if it is under way."""
     from clients.home import Home
 
-    _vote(Home(home), run, who, "revoke", key)
+    _vote(Home(home), run, who, "revoke", key, _hash(Home(home), run))
     typer.echo(f"{who} revokes {run}. This node answers nothing of it any more.")
 
 
@@ -213,8 +224,8 @@ def approvers(
     Console().print(table)
 
 
-def _show(home: Home, run: str) -> None:
-    """A run or a study on the screen."""
+def _show(home: Home, run: str) -> bytes:
+    """A run or a study on the screen; returns the hash of what was shown, which alone may be signed then."""
     from rich.console import Console
     from rich.markup import escape
 
@@ -224,9 +235,11 @@ def _show(home: Home, run: str) -> None:
     approvals, me, console = Approvals(home), str(home.config()["name"]), Console(soft_wrap=True)
     changes: tuple[str, ...] = ()
     if run.startswith("study:"):
-        sections = describe_study(_study(approvals, run))
+        study = _study(approvals, run)
+        sections, shown = describe_study(study), study.hash
     else:
         manifest = approvals.proposal(run)
+        shown = manifest.hash
         sections, changes = describe(manifest, me), difference(approvals.last_approved(manifest), manifest, me)
     for section in sections:
         console.print(f"[bold]{escape(section.title)}[/bold]")
@@ -236,6 +249,15 @@ def _show(home: Home, run: str) -> None:
         console.print("[bold]Since the last approved run[/bold]")
         for line in changes:
             console.print(f"  [{'green' if line.startswith('+') else 'red'}]{escape(line)}[/]", highlight=False)
+    return shown
+
+
+def _hash(home: Home, run: str) -> bytes:
+    """Of the run or study that has the name now."""
+    from clients.approvals import Approvals
+
+    approvals = Approvals(home)
+    return _study(approvals, run).hash if run.startswith("study:") else approvals.proposal(run).hash
 
 
 def _study(approvals: Approvals, run: str) -> Study:
@@ -248,19 +270,21 @@ def _study(approvals: Approvals, run: str) -> Study:
     return found
 
 
-def _vote(home: Home, run: str, who: str, verdict: Verdict, key: Path | None) -> None:
-    """Check that this person may, then sign and keep the vote."""
+def _vote(home: Home, run: str, who: str, verdict: Verdict, key: Path | None, about: bytes) -> None:
+    """Check that this person may, then sign and keep the vote: on what was shown, and where it is against a run, on all of the run's name."""
     from clients.approvals import Approvals
     from clients.gate import utc_now
     from federation.kernel import suite
     from federation.kernel.errors import ConfigurationError
-    from privacy.approval.vote import cast
+    from privacy.approval.vote import about_name, cast, standing
     from privacy.policy.ask import PersonAsk
     from privacy.policy.explain import require
     from privacy.store.policy_folder import load_policies
 
     approvals, me = Approvals(home), str(home.config()["name"])
-    about = _study(approvals, run).hash if run.startswith("study:") else approvals.proposal(run).hash
+    if verdict == "approve" and _hash(home, run) != about:
+        what = "another manifest was proposed under this name while this one was shown"
+        raise ConfigurationError(f"run {run}", what, "Nothing was signed. Look at it again: creditfed node approve.")
     person = approvals.approvers().get(who)
     if person is None or person.revoked:
         known = ", ".join(name for name, other in approvals.approvers().items() if not other.revoked)
@@ -271,7 +295,11 @@ def _vote(home: Home, run: str, who: str, verdict: Verdict, key: Path | None) ->
     secret = approvals.key_of(who, key)
     if suite.signing_public(secret).hex() != person.key:
         raise ConfigurationError("--key", f"is not the key of {who}", "Give that person's own key file.")
-    approvals.record_vote(cast(me, who, about, verdict, utc_now(), secret))
+    now, name = utc_now(), about_name(run)
+    against_name = who in standing(approvals.votes(), name, me, approvals.approvers()).against
+    if not run.startswith("study:") and (verdict == "revoke" or against_name):
+        approvals.record_vote(cast(me, who, name, verdict, now, secret))
+    approvals.record_vote(cast(me, who, about, verdict, now, secret))
     _log(home, "approval", run="" if run.startswith("study:") else run, manifest=about.hex(), party=me, by=who, verdict=verdict)
 
 

@@ -23,6 +23,8 @@ from typing import Any
 
 from threadpoolctl import threadpool_limits
 
+from clients.approvals import Approvals
+from clients.home import Home
 from federation.kernel.errors import AbortCode, ConfigurationError, CreditfedError
 from federation.kernel.manifest import AGENCY
 from server.keys import file_key
@@ -103,18 +105,17 @@ def prepare_homes(settings: RunFile, out: Path, run: str, journal: str) -> dict[
 
     What an earlier run left is cleared, unless it was this same run and is not over: then it goes on, or begins where people have approved it.
     """
-    resuming = (out / "coordinator" / "drafts" / f"{run}.json").exists()
+    homes = {name: out / "parties" / name for name in settings.nodes}
+    resuming = (out / "coordinator" / "drafts" / f"{run}.json").exists() and not (journal == "memory" and _any_opened(homes))
     try:
         out.mkdir(parents=True, exist_ok=True)
         if not resuming:
             erase_journals(out)
             for name in ("result.json", "report.html", "curves.json"):
                 (out / name).unlink(missing_ok=True)
-        homes = {}
-        for name in settings.nodes:
-            homes[name] = out / "parties" / name
-            homes[name].mkdir(parents=True, exist_ok=True)
-            (homes[name] / "results" / "failure.json").unlink(missing_ok=True)  # of the last attempt, which may have waited for people
+        for home in homes.values():
+            home.mkdir(parents=True, exist_ok=True)
+            (home / "results" / "failure.json").unlink(missing_ok=True)  # of the last attempt, which may have waited for people
         (out / "coordinator").mkdir(exist_ok=True)
         coordinator = file_key(out / "coordinator" / "keys" / "identity.key")
         if not resuming:
@@ -125,6 +126,11 @@ def prepare_homes(settings: RunFile, out: Path, run: str, journal: str) -> dict[
             str(out), f"the output folder cannot be written ({error.strerror})", "Choose a folder you may write to."
         ) from None
     return homes
+
+
+def _any_opened(homes: dict[str, Path]) -> bool:
+    """Whether a node has opened a run, which with journals in memory ended with its process."""
+    return any(event.event == "opened" for home in homes.values() for event in Approvals(Home(home)).events())
 
 
 def erase_journals(out: Path) -> None:

@@ -18,8 +18,9 @@ Natural = Annotated[int, msgspec.Meta(ge=0, le=2**53)]
 
 class Study(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """name: as manifests give it; parties: the others that may take part; columns: of this institution; tasks, models, purpose, requested_by:
-    what its runs may be; highest_level: of columns; runs, reveals, answers: in total; epsilon: in total, 0 for runs without noise alone;
-    visibility, disclosures: settings of [align] and [privacy] that its runs may have; expires: UTC.
+    what its runs may be; highest_level: of columns; runs, reveals, answers: in total; epsilon, delta: in total, epsilon 0 for runs without
+    noise alone, above 0 for runs with noise alone; visibility, disclosures: settings of [align] and [privacy] that its runs may have;
+    expires: UTC.
     """
 
     name: Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")]
@@ -37,6 +38,7 @@ class Study(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tru
     reveals: Natural = 8_000
     answers: Natural = 4_000_000
     epsilon: Annotated[float, msgspec.Meta(ge=0)] = 0.0
+    delta: Annotated[float, msgspec.Meta(ge=0)] = 1e-6
     expires: Annotated[str, msgspec.Meta(pattern=r"^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ$")]
 
     @property
@@ -52,18 +54,22 @@ class Used(msgspec.Struct, frozen=True):
     reveals: int = 0
     answers: int = 0
     epsilon: float = 0.0
+    delta: float = 0.0
 
     def plus(self, manifest: Manifest) -> Used:
         """After one more run."""
         mine = cost(manifest)
-        return Used(self.runs + 1, self.reveals + mine.reveals, self.answers + mine.answers, self.epsilon + mine.epsilon)
+        return Used(
+            self.runs + 1, self.reveals + mine.reveals, self.answers + mine.answers, self.epsilon + mine.epsilon, self.delta + mine.delta
+        )
 
 
 def cost(manifest: Manifest) -> Used:
     """What one run counts. Without noise a run over banks opens sums alone and reveals no score."""
     privacy = manifest.privacy
     trains_across = manifest.task == "train" and not manifest.horizontal
-    return Used(1, privacy.max_score_reveals * trains_across, 0 if manifest.horizontal else privacy.max_answers, privacy.epsilon or 0.0)
+    answers = 0 if manifest.horizontal else privacy.max_answers
+    return Used(1, privacy.max_score_reveals * trains_across, answers, privacy.epsilon or 0.0, privacy.delta or 0.0)
 
 
 _SWITCHES = ("single_partner_disclosure", "two_member_disclosure", "label_disclosure")
@@ -91,6 +97,12 @@ def outside(study: Study, manifest: Manifest, me: str, used: Used, now: str) -> 
         (total.reveals <= study.reveals, f"with it {total.reveals:,} score vectors could be shown, and {study.reveals:,} may be"),
         (total.answers <= study.answers, f"with it {total.answers:,} answers could be given, and {study.answers:,} may be"),
         (total.epsilon <= study.epsilon + 1e-9, f"with it epsilon comes to {total.epsilon:g}, and {study.epsilon:g} may be spent"),
+        (total.delta <= study.delta * (1 + 1e-9), f"with it delta comes to {total.delta:g}, and {study.delta:g} may be spent"),
+        (not study.epsilon or privacy.epsilon is not None, "it adds no noise, and the study is of runs with noise"),
+        (
+            privacy.max_released_counts is None or "max_released_counts" in study.disclosures,
+            "it sets its own cap on counts released to a partner",
+        ),
     )
     found += [words for holds, words in checks if not holds]
     found += [f"it has {name} = true" for name in _SWITCHES if getattr(privacy, name) and name not in study.disclosures]

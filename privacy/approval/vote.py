@@ -1,12 +1,15 @@
 """A person's vote on a run or a study, signed with that person's own key, and what the votes come to.
 
-A vote is about a hash (of a manifest or a study), so it holds for just those bytes. The last vote of a person counts: who approved may revoke.
-An approver whose key was revoked has no vote, then or before.
+A vote is about a hash (of a manifest, a study, or a run's name), so it holds for just those bytes. The last vote of a person counts: who
+approved may revoke. An approver whose key was revoked has no vote, then or before.
+
+Votes are lines of a file that others than their authors can write to. A line cannot be made up, but one from before could be copied to the end:
+an approval therefore counts only where it was also signed for a later second than every vote of that person that is against.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Literal
 
 import msgspec
@@ -37,6 +40,11 @@ class Vote(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     signature: bytes
 
 
+def about_name(run: str) -> bytes:
+    """What a vote against every manifest of a name is about, 32 bytes: a coordinator can propose another one under the name at any time."""
+    return suite.digest("run's name", run)
+
+
 def _statement(institution: str, approver: str, about: bytes, verdict: str, time: str) -> bytes:
     return suite.frame("vote", institution, approver, about, verdict, time)
 
@@ -63,12 +71,18 @@ class Standing(msgspec.Struct, frozen=True):
 
 def standing(votes: Iterable[Vote], about: bytes, institution: str, approvers: Mapping[str, Approver]) -> Standing:
     """Count each person's last vote that holds. Only owners approve; an owner or a risk officer may be against, which outweighs all."""
-    last: dict[str, Vote] = {}
+    given: dict[str, list[Vote]] = {}
     for vote in votes:
         approver = approvers.get(vote.approver)
         if vote.about == about and approver is not None and holds(vote, institution, approver):
-            last[vote.approver] = vote
-    for_it = {name for name, vote in last.items() if vote.verdict == "approve" and approvers[name].role == "owner"}
-    against = {name for name, vote in last.items() if vote.verdict != "approve" and approvers[name].role in ("owner", "risk officer")}
-    keys = {approvers[name].key: name for name in sorted(for_it)}  # two names with one key are one person
+            given.setdefault(vote.approver, []).append(vote)
+    for_it = {name for name, mine in given.items() if _approves(mine) and approvers[name].role == "owner"}
+    against = {name for name, mine in given.items() if not _approves(mine) and approvers[name].role in ("owner", "risk officer")}
+    keys = {bytes.fromhex(approvers[name].key): name for name in sorted(for_it)}  # two names with one key are one person
     return Standing(tuple(sorted(keys.values())), tuple(sorted(against)))
+
+
+def _approves(mine: Sequence[Vote]) -> bool:
+    """Whether a person's votes about one hash, in the order of the file, come to an approval."""
+    latest_against = max((vote.time for vote in mine if vote.verdict != "approve"), default="")
+    return mine[-1].verdict == "approve" and mine[-1].time > latest_against

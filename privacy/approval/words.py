@@ -14,6 +14,7 @@ import msgspec
 
 from federation.kernel.manifest import AgencyDeclaration, ColumnDeclaration, Manifest, PartyDeclaration
 from federation.kernel.suite import plain_digest
+from privacy.approval.learning import contracts_of
 from privacy.approval.study import Study
 from privacy.contracts import load, names
 
@@ -24,12 +25,37 @@ _PURPOSES: Final = {
 _TASKS: Final = {"train": "fit a {model} model", "binning": "bins, goods and bads and weights of evidence", "statistics": "statistics"}
 
 
+def legible(text: str) -> str:
+    """The text with whatever does not print (control characters, line ends, marks that turn the direction) as its escape: a name could
+    otherwise end the line, clear the screen, or show what is not there.
+    """
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+
+
 @dataclass(frozen=True)
 class Section:
-    """A heading and its lines."""
+    """A heading and its lines, each legible, whatever a manifest has in it."""
 
     title: str
     lines: tuple[str, ...]
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "lines", tuple(legible(line) for line in self.lines))
+
+
+def longest_text(manifest: Manifest) -> int:
+    """Characters of the longest text in a manifest."""
+    rest: list[Any] = [msgspec.to_builtins(manifest)]
+    longest = 0
+    while rest:
+        item = rest.pop()
+        if isinstance(item, str):
+            longest = max(longest, len(item))
+        elif isinstance(item, dict):
+            rest.extend(item.values())
+        elif isinstance(item, (list, tuple)):
+            rest.extend(item)
+    return longest
 
 
 def fingerprint(key: str) -> str:
@@ -75,7 +101,7 @@ def describe_study(study: Study) -> tuple[Section, ...]:
     others = tuple(
         f"{name} = {', '.join(map(str, value)) if isinstance(value, (list, tuple)) else value}"
         for name, value in msgspec.to_builtins(study).items()
-        if name not in ("name", "parties", "columns", "purpose", "runs", "reveals", "answers", "epsilon", "expires")
+        if name not in ("name", "parties", "columns", "purpose", "runs", "reveals", "answers", "epsilon", "delta", "expires")
     )
     return (
         Section("What", (
@@ -85,11 +111,17 @@ def describe_study(study: Study) -> tuple[Section, ...]:
         Section("With which columns", study.columns),
         Section("With whom", study.parties),
         Section("What it costs in all", (
-            f"at most {study.reveals:,} score vectors and {study.answers:,} encrypted answers", f"epsilon {study.epsilon:g} in total",
+            f"at most {study.reveals:,} score vectors and {study.answers:,} encrypted answers", _noise(study),
         )),
         Section("Until when", (study.expires,)),
         Section("Settings", others),
     )  # fmt: skip
+
+
+def _noise(study: Study) -> str:
+    if not study.epsilon:
+        return "no noise is added: what is released is exact"
+    return f"epsilon {study.epsilon:g}, delta {study.delta:g} in total, and no run without noise"
 
 
 def difference(before: Manifest | None, now: Manifest, me: str) -> tuple[str, ...]:
@@ -132,11 +164,13 @@ def _partner(party: PartyDeclaration) -> str:
 
 
 def _learning(manifest: Manifest) -> Iterator[str]:
-    """From the leakage contracts that the manifest names."""
-    for name in manifest.contracts:
+    """From the leakage contracts that hold for what the run does, and those that the manifest names besides."""
+    for name in dict.fromkeys((*contracts_of(manifest), *manifest.contracts)):
         if name not in names():
             yield f"contract {name!r}: unknown to this version"
             continue
+        if name not in manifest.contracts:
+            yield f"{name}: holds for this run, and the manifest leaves it out"
         for learns in load(name).learns:
             yield f"{name}: {learns.who} learns {learns.what} ({learns.when}). Limit: {learns.limit}"
 

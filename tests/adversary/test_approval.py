@@ -8,90 +8,23 @@ from typing import Any
 
 import msgspec
 import numpy as np
-import pandas as pd
 import pytest
 
-import clients.gate
-from clients.budget_commands import ledger_path
 from clients.consent import audited
-from clients.consortium import FILE, Member, write
-from clients.founding import found
-from clients.node import Node
-from federation.carriage.mailbox import Parcel
+from clients.consortium import FILE
 from federation.kernel import suite
 from federation.kernel.batch import Abort, Batch
 from federation.kernel.codec import decode, encode
 from federation.kernel.errors import AbortCode, ConfigurationError, CreditfedError, PeerError, PolicyRefusal
-from federation.kernel.manifest import Description, Manifest, Opening, PartyDeclaration, Signature, sign_manifest
+from federation.kernel.manifest import Manifest, Opening, Signature, sign_manifest
 from federation.kernel.role import COORDINATOR
 from privacy.approval.study import Study
-from privacy.approval.vote import Verdict, cast
-from privacy.budget.limits import Limits
-from privacy.store.budget_file import BudgetFile
+from privacy.approval.vote import cast
 from privacy.store.consent_import import import_csv
-from tests.post import identity, manifest
+from tests.house import ENDS, NOW, OTHERS, House
+from tests.post import identity
 
-OTHERS = ("platform", "tax")
-NOW = "2026-05-01T12:00:00Z"
-ENDS = "2026-06-01T00:00:00Z"
 replace = msgspec.structs.replace
-
-
-class House:
-    """A bank's node whose people must vote, a stopped clock, and the other members' keys."""
-
-    def __init__(self, root: Path, monkeypatch: pytest.MonkeyPatch, **settings: Any) -> None:
-        self.root, self.now, self._patch = root, NOW, monkeypatch
-        monkeypatch.setattr(clients.gate, "utc_now", lambda: self.now)
-        root.mkdir()
-        rng, rows = np.random.default_rng(3), 60
-        table = {
-            "id": [f"firm{i}" for i in range(rows)],
-            "label": rng.integers(0, 2, rows),
-            "turnover": rng.random(rows),
-            "age": rng.random(rows),
-        }
-        pd.DataFrame(table).to_csv(root / "bank.csv", index=False)
-        section = {"name": "bank", "role": "bank", "source": "bank.csv", "label": "label", "legal_basis": "simulation"} | settings
-        self.founded = found(root, section, lambda: self.now, ("alice", "bob"))
-        BudgetFile(ledger_path(root)).set_limits("bank", "any", Limits(), "risk officer")
-        self.pin()
-        self.restart()
-
-    def pin(self, **changed: dict[str, Any]) -> None:
-        members = [
-            Member("bank", "bank", self.founded.key),
-            *(Member(n, "platform", suite.signing_public(identity(n)).hex()) for n in OTHERS),
-        ]
-        write(self.root, suite.signing_public(identity(COORDINATOR)).hex(), [replace(m, **changed.get(m.name, {})) for m in members])
-
-    def restart(self) -> None:
-        self.node = Node(self.root)
-
-    def ask(self, operation: str, payload: bytes = b"", run: str = "test") -> bytes:
-        return self.node.answer(Parcel(operation, run, payload)).payload
-
-    def drafted(self, **changes: Any) -> Manifest:
-        mine = msgspec.json.decode(self.ask("describe"), type=Description).party
-        others = tuple(PartyDeclaration(name=n, role="platform", identity=suite.signing_public(identity(n)).hex()) for n in OTHERS)
-        base = replace(manifest("bank", *OTHERS), parties=(mine, *others), purpose="decide", expires=ENDS)
-        return replace(base, **changes)
-
-    def vote(self, about: bytes, who: str = "alice", verdict: Verdict = "approve") -> None:
-        approvals = self.node.gate.approvals
-        approvals.record_vote(cast("bank", who, about, verdict, self.now, approvals.key_of(who)))
-
-    def proposed(self, made: Manifest) -> Signature:
-        return msgspec.json.decode(self.ask("propose", made.canonical(), made.run), type=Signature)
-
-    def signatures(self, made: Manifest) -> tuple[Signature, ...]:
-        return (self.proposed(made), *(sign_manifest(made, n, bytes(32), identity(n)) for n in OTHERS))
-
-    def open(self, made: Manifest, signatures: tuple[Signature, ...], run: str = "") -> bytes:
-        return self.ask("open", msgspec.json.encode(Opening(made.canonical(), signatures)), run or made.run)
-
-    def hello(self, run: str = "test") -> Batch:
-        return decode(self.ask("deliver", encode(Batch(0)), run), Batch, "bank", 1 << 20)
 
 
 @pytest.fixture

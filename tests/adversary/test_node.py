@@ -27,6 +27,7 @@ from federation.kernel.codec import decode, encode
 from federation.kernel.errors import AbortCode, ConfigurationError, CreditfedError, DataError, PeerError
 from federation.kernel.manifest import Description, Manifest, Opening, PartyDeclaration, Signature, sign_manifest
 from federation.kernel.role import COORDINATOR
+from privacy.approval.learning import contracts_of
 from privacy.budget.limits import Limits
 from privacy.store.budget_file import BudgetFile
 from tests.post import identity, manifest
@@ -57,7 +58,8 @@ def made(home: Path, journal: str = "disk") -> Node:
 def drafted(node: Node, **changes: Any) -> Manifest:
     mine = msgspec.json.decode(ask(node, "describe").payload, type=Description).party
     others = tuple(PartyDeclaration(name=n, role="platform", identity=suite.signing_public(identity(n)).hex()) for n in OTHERS)
-    return replace(manifest("bank", *OTHERS), parties=(mine, *others), **({"purpose": "decide"} | changes))
+    made = replace(manifest("bank", *OTHERS), parties=(mine, *others), **({"purpose": "decide"} | changes))
+    return replace(made, contracts=contracts_of(made))
 
 
 def ask(node: Node, operation: str, payload: bytes = b"", run: str = "test") -> Parcel:
@@ -93,7 +95,7 @@ def test_a_run_reaches_no_file_outside_the_journals_folder(node: Node, run: str)
     ):
         with pytest.raises(ConfigurationError, match="run's name"):
             ask(node, operation, payload, run)
-    assert everything(node.home.root.parent) == before | {"bank/results/failure.json"}
+    assert everything(node.home.root.parent) == before | {"bank/results/failure.json", "bank/approvals/lock"}
 
 
 def _forced(node: Node, run: str) -> bytes:
@@ -180,7 +182,11 @@ def test_a_journal_in_memory_ends_with_its_process(tmp_path: Path) -> None:
     again = Node(node.home.root)
     with pytest.raises(PeerError, match="no journal"):
         ask(again, "deliver", encode(Batch(1)))
-    assert opened(again) != first  # opened anew it is another session: fresh nonce, fresh keys
+    with pytest.raises(DataError, match="its journal is gone"):  # opened anew it would be another session, with fresh noise, at no cost
+        opened(again)
+    next_one = drafted(again, attempt=1)
+    ask(again, "open", opening(again, next_one))
+    assert ask(again, "deliver", encode(Batch(0))).payload != first
 
 
 def test_garbage_is_refused_with_a_code_and_no_text_leaves(node: Node) -> None:
