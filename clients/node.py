@@ -19,6 +19,8 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
+import numpy as np
+from numpy.typing import NDArray
 
 from clients.bank_results import write_bank_results
 from clients.gate import Gate
@@ -265,10 +267,17 @@ class Node:
         local = Local(table, self.config.workers, former, self._bins(manifest.run))
         program = bank_of(manifest, self.name, local) if manifest.horizontal else program_of(manifest, self.name, local)
         self._programs[manifest.run] = program
-        return self._in_session(opening, program, journal, table.commitment)
+        return self._in_session(opening, program, journal, table.commitment, lambda: self.gate.consents.gone(manifest, table))
 
-    def _in_session(self, opening: Opening, program: Any, journal: Journal, commitment: bytes) -> Participant[Any]:
-        """A participant whose log and screen are this node's."""
+    def _in_session(
+        self,
+        opening: Opening,
+        program: Any,
+        journal: Journal,
+        commitment: bytes,
+        withdrawn: Callable[[], NDArray[np.bool_] | None] | None = None,
+    ) -> Participant[Any]:
+        """A participant whose log, screen and consents are this node's."""
         manifest = read_manifest(opening.manifest)
         witness = self.gate.witness(manifest)
 
@@ -278,7 +287,7 @@ class Node:
         return Participant[Any](
             manifest, self.name, self.identity, program, journal, entropy=os.urandom, commitment=commitment, observer=observe,
             approved={signature.party: signature.snapshot for signature in opening.signatures}, notice=self.gate.notice(),
-            heard=witness.heard, witness=witness.stage,
+            heard=witness.heard, witness=witness.stage, withdrawn=withdrawn,
         )  # fmt: skip
 
     def _bins(self, run: str) -> dict[str, Bins]:
