@@ -74,6 +74,8 @@ class Node:
         self._openings: dict[str, Opening] = {}
         self._programs: dict[str, LabelParty | FeatureParty | Bank[Any]] = {}
         self._reported: set[str] = set()
+        self._rows: dict[str, int] = {}
+        self._read: tuple[int, int, int] | None = None
 
     @property
     def name(self) -> str:
@@ -226,7 +228,7 @@ class Node:
             write_bank_results(self.home, participant, program)
         else:
             write_results(self.home, participant, program)
-        facts = {"session": participant.session.hex(), "model": participant.state.model_hash.hex(), "rows": self.table(manifest).rows}
+        facts = {"session": participant.session.hex(), "model": participant.state.model_hash.hex(), "rows": self._rows[manifest.run]}
         self.gate.ended(manifest, None, **facts)
 
     def _resume(self, run: str) -> Participant[Any]:
@@ -261,6 +263,7 @@ class Node:
         manifest = read_manifest(opening.manifest)
         self._openings[manifest.run] = opening
         table = self.table(manifest)
+        self._rows[manifest.run] = table.rows
         former = None
         if manifest.align.former is not None and self.config.former is not None:
             former = read_alignment(self.config.former, table, manifest.align.former)
@@ -314,11 +317,22 @@ class Node:
         return self._tables[key]
 
     def _asked_anew(self, manifest: Manifest) -> Table:
-        """The rows of a run that is not open yet, by the consents of today."""
+        """The rows of a run that is not open yet, by the source and the consents of today."""
         if self.gate.consents.needed:
             self._tables.pop((manifest.hash,), None)
             self.gate.consents.again(manifest)
+        elif (read := self._source_stamp()) != self._read:  # who was erased at the source is in no further run
+            self._tables.clear()
+            self._read = read
         return self.table(manifest)
+
+    def _source_stamp(self) -> tuple[int, int, int] | None:
+        """Changes when the source does; None where it is not a file here."""
+        try:
+            found = self.config.source.stat()
+        except OSError:
+            return None
+        return found.st_ino, found.st_mtime_ns, found.st_size
 
     def _note_failure(self, error: CreditfedError) -> None:
         facts: dict[str, Any] = {"exit_code": error.exit_code, "code": error.code.value, "kind": type(error).__name__, "text": str(error)}

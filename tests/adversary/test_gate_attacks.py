@@ -24,7 +24,7 @@ from clients.node_commands import approve, pending, revoke, show
 from federation.kernel.batch import Abort, Batch
 from federation.kernel.codec import decode, encode
 from federation.kernel.errors import AbortCode, ConfigurationError, CreditfedError, DataError, PeerError, PolicyRefusal
-from federation.kernel.manifest import ColumnDeclaration, Manifest, PrivacySettings
+from federation.kernel.manifest import ColumnDeclaration, Manifest, PrivacySettings, SampleSettings
 from federation.kernel.role import COORDINATOR
 from privacy.approval import vote, words
 from privacy.approval.learning import contracts_of
@@ -378,6 +378,29 @@ def test_another_manifest_of_the_name_does_not_get_the_rows_of_the_first(tmp_pat
         house.proposed(made)
         rows[made.seed] = [int(entry.facts["rows"]) for entry in house.node.gate.log.entries() if entry.kind == "vault"][-1]
     assert rows == {8: 28, first.seed: 40}, "and the first goes on with those that it began with, and hears who left"
+
+
+def test_who_was_erased_at_the_source_is_in_no_further_run(house: House) -> None:
+    opened(house)
+    source = house.root / "bank.csv"
+    source.write_text("".join(source.read_text().splitlines(keepends=True)[:-12]))
+    made = house.drafted(run="next")
+    house.vote(made.hash)
+    house.proposed(made)
+    assert [int(entry.facts["rows"]) for entry in house.node.gate.log.entries() if entry.kind == "vault"] == [60, 60, 48]
+    assert house.hello().envelopes, "and the run that is open has the rows that it began with"
+
+
+def test_a_cap_on_rows_is_asked_of_each_run(house: House) -> None:
+    for cap in (10**6, 59):
+        made = house.drafted(
+            run=f"cap-{cap}", sample=SampleSettings(key="firm and month", periods=("2026-01",)), privacy=PrivacySettings(max_rows=cap)
+        )
+        house.vote(made.hash)
+        if cap == 59:
+            assert refused(house, made) is AbortCode.CAP
+        else:
+            house.proposed(made)
 
 
 # -- studies --------------------------------------------------------------------------------------------------------------------
