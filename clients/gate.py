@@ -25,6 +25,7 @@ from federation.kernel import suite
 from federation.kernel.errors import AbortCode, ConfigurationError, CreditfedError, DataError, PolicyRefusal
 from federation.kernel.manifest import AGENCY, Manifest, Signature
 from federation.kernel.secret import Secret
+from federation.models.horizontal.private_losses import losses
 from federation.models.table import Table
 from privacy.approval.learning import left_out
 from privacy.approval.study import Study, outside
@@ -32,7 +33,6 @@ from privacy.approval.vote import about_name, cast, standing
 from privacy.approval.words import legible, longest_text
 from privacy.audit.witness import Witness
 from privacy.budget.limits import Cost, Counts
-from privacy.budget.loss import Stated
 from privacy.disclosure.release import Release
 from privacy.disclosure.release import Study as ReleaseStudy
 from privacy.policy.decide import Policies
@@ -293,12 +293,14 @@ class Gate:
         )
 
     def _cost(self, manifest: Manifest, table: Table) -> Cost:
-        """What the run may cost this institution's firms: its stated loss, or counts where it has no noise."""
+        """What the run may cost this institution's firms: the losses of its noise, and counts of what has none."""
         privacy = manifest.privacy
-        if privacy.epsilon is not None and privacy.delta is not None:
-            return Cost((Stated(privacy.epsilon, privacy.delta),))
+        mine = manifest.horizontal or table.label is not None  # labels that are turned over are the label party's
+        noise = tuple(loss for _, loss in losses(manifest)) if mine else ()
+        if privacy.epsilon is not None:
+            return Cost(noise)
         answers = 0 if manifest.horizontal else privacy.max_answers
-        return Cost(counts=Counts(1, len(table.columns), table.rows, answers))
+        return Cost(noise, Counts(1, len(table.columns), table.rows, answers))
 
     @property
     def dataset(self) -> str:
