@@ -21,6 +21,7 @@ from clients.budget_commands import ledger_path
 from clients.consented import Consents
 from clients.home import Home
 from clients.party_config import PartyConfig
+from clients.retention import Retention
 from federation.kernel import suite
 from federation.kernel.errors import AbortCode, ConfigurationError, CreditfedError, DataError, PolicyRefusal
 from federation.kernel.manifest import AGENCY, Manifest, Signature
@@ -119,6 +120,12 @@ class Gate:
     def releases(self) -> ReleaseFile:
         """What was released before."""
         return ReleaseFile(self._home.root / "releases", self._home.key("releases"))
+
+    @cached_property
+    def retention(self) -> Retention:
+        """What runs have left, and when it goes."""
+        own = dict(self._config.retention)
+        return Retention(self._home, own, lambda: self.log, lambda: self.releases, run_key, self._clock)
 
     @cached_property
     def budget(self) -> BudgetFile:
@@ -345,7 +352,8 @@ class Gate:
     # -- a run that is under way ------------------------------------------------------------------------------------------------
 
     def opened(self, manifest: Manifest, table: Table, signatures: Iterable[Signature]) -> None:
-        """Before anything of the run leaves: what it may release counts from now on, whatever becomes of it."""
+        """Before anything of the run leaves: what it may release counts from now on, whatever becomes of it; and what is due goes first."""
+        self.retention.apply()
         key, cost = run_key(manifest), self._cost(manifest, table)
         self.budget.reserve(key, self.dataset, manifest.purpose, cost)
         self.releases.record(key, self._release(manifest, table), manifest.privacy.minimum_cohort)

@@ -10,6 +10,7 @@ import typer
 from clients.budget_commands import budget_app
 from clients.consent_commands import consent_app
 from clients.policy_commands import policy_app
+from clients.retention_commands import retention_app
 
 if TYPE_CHECKING:
     from clients.approvals import Approvals
@@ -29,6 +30,7 @@ node_app = typer.Typer(
 node_app.add_typer(policy_app, name="policy")
 node_app.add_typer(budget_app, name="budget")
 node_app.add_typer(consent_app, name="consent")
+node_app.add_typer(retention_app, name="retention")
 HomeOption = Annotated[Path, typer.Option("--home", metavar="DIR", help="The node's folder.")]
 AsOption = Annotated[str, typer.Option("--as", metavar="NAME", help="Who votes: a name from approvers.toml.")]
 KeyOption = Annotated[Path | None, typer.Option("--key", metavar="FILE", help="Your own key; approvers/NAME.key where not given.")]

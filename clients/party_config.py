@@ -12,6 +12,7 @@ from federation.kernel.errors import ConfigurationError
 from federation.kernel.known import known
 from federation.kernel.manifest import AGENCY
 from privacy.levels import Classification
+from privacy.retention import require
 
 _OF_AN_AGENCY = {"name", "role", "journal", "approval", "approvals_needed", "consent"}
 Level = Annotated[int, msgspec.Meta(ge=1, le=5)]
@@ -54,6 +55,7 @@ class PartyConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_on
     legal_basis: Literal["consent", "contract", "statute", "simulation"] = "consent"
     consent: str | None = None
     dataset: str | None = None
+    retention: dict[str, int] = {}
     through: str = ""
 
     @classmethod
@@ -69,6 +71,8 @@ class PartyConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_on
                 raise ConfigurationError("node.toml", f"an agency brings no records, and {excess[0]!r} speaks of them", "Leave it out.")
             raw = {**raw, "source": ""}
         try:
-            return msgspec.convert(dict(raw), known(cls), strict=True, dec_hook=path)
+            config = msgspec.convert(dict(raw), known(cls), strict=True, dec_hook=path)
         except msgspec.ValidationError as error:
             raise ConfigurationError("node.toml", str(error).replace("`", ""), "Correct the file.") from None
+        require(config.retention)
+        return config

@@ -35,6 +35,7 @@ class Drafts:
         self, run_file: RunFile, run: str, descriptions: tuple[Description, ...], now: dt.datetime, draft: Callable[[], Manifest]
     ) -> Manifest:
         """The kept draft of a run, or a new one from `draft`, kept from now on."""
+        self._forget_expired(now)
         made_from = suite.digest("draft", run_file.digest, run, *sorted(msgspec.json.encode(said, order="sorted") for said in descriptions))
         path = self.folder / f"{run}.json"
         kept = self._kept(path)
@@ -49,6 +50,17 @@ class Drafts:
         self.folder.mkdir(parents=True, exist_ok=True)
         write_whole(path, msgspec.json.encode(_Kept(made_from, manifest.canonical())))
         return manifest
+
+    def _forget_expired(self, now: dt.datetime) -> None:
+        """Drafts that no node would answer any more go: their manifests name columns and keys."""
+        for path in self.folder.glob("*.json"):
+            kept = self._kept(path)
+            try:
+                over = kept is None or read_manifest(kept.manifest).expires <= now.strftime("%Y-%m-%dT%H:%M:%SZ")
+            except CreditfedError:
+                over = True
+            if over:
+                path.unlink(missing_ok=True)
 
     @staticmethod
     def _kept(path: Path) -> _Kept | None:

@@ -1,0 +1,37 @@
+"""`creditfed node retention`: what runs have left at this node, when it goes, and deleting what is due."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+retention_app = typer.Typer(no_args_is_help=True, help="How long what runs leave is kept, by kind and level, and deleting what is due.")
+HomeOption = Annotated[Path, typer.Option("--home", metavar="DIR", help="The node's folder.")]
+
+
+@retention_app.command()
+def show(home: HomeOption = Path()) -> None:
+    """What runs that have ended or expired left here, and the day on which each goes."""
+    from rich.console import Console
+    from rich.table import Table
+
+    from clients.node import Node
+
+    table = Table("goes on", "what", "run", "level", "files", "rule")
+    for due in Node(home).gate.retention.planned():
+        item = due.item
+        table.add_row(due.on.isoformat(), item.kind, item.run, str(item.level), str(len(item.files)) if item.files else "ledger", due.rule)
+    Console().print(table)
+
+
+@retention_app.command()
+def apply(home: HomeOption = Path()) -> None:
+    """Delete what is due today; the audit log says what, by which rule, and when it was done. A node does so before each run, too."""
+    from clients.node import Node
+
+    due = Node(home).gate.retention.apply()
+    for each in due:
+        typer.echo(f"deleted: {each.item.kind} of {each.item.run} ({each.rule})")
+    typer.echo(f"{len(due)} deleted." if due else "Nothing is due.")
