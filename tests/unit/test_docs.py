@@ -8,6 +8,7 @@ import json
 import re
 import shlex
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 
 import click
@@ -41,6 +42,7 @@ def page_name(page: Path) -> str:
     return str(page.relative_to(ROOT))
 
 
+@cache
 def written_tests() -> set[str]:
     """Every test function, and every test file without its ending."""
     found = set()
