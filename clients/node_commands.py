@@ -121,7 +121,7 @@ def pending(home: HomeOption = Here) -> None:
     for study in approvals.studies():
         found = standing(votes, study.hash, me, people)
         table.add_row(f"study {study.name}", study.purpose, "", study.expires, ", ".join(found.approved), ", ".join(found.against), "")
-    Console().print(table)
+    Console().print(table if table.row_count else "Nothing was proposed to this node yet.")
 
 
 @node_app.command()

@@ -23,7 +23,7 @@ def show(home: HomeOption = Path()) -> None:
     for due in Node(home).gate.retention.planned():
         item = due.item
         table.add_row(due.on.isoformat(), item.kind, item.run, str(item.level), str(len(item.files)) if item.files else "ledger", due.rule)
-    Console().print(table)
+    Console().print(table if table.row_count else "No run that has ended or expired left anything here.")
 
 
 @retention_app.command()

@@ -29,6 +29,7 @@ from federation.models.logistic import Fit, Mode
 from federation.models.prepare import Encoded, Prepared
 from federation.models.scorecard import PointsTable, Scaling, points_table
 from federation.models.scores import Consortium
+from federation.models.shown import Shown
 from federation.models.table import Table
 
 
@@ -49,7 +50,7 @@ class Progress(State, frozen=True):
     """One party between two stages. phase: the next stage; positions: (n,) of its rows, -1 outside the universe; pairs: the coordinator's
     count of history pairs; final, points: (n,) the label party's final scores and, of a
     scorecard, points; gone: (n,) rows whose consent was withdrawn during the run; changed: rows of the fit are among them since the iteration
-    before; lost: how many rows of the universe since the encoding was found.
+    before; lost: how many rows of the universe since the encoding was found; shown: at the label party, what partners show of their bins.
     """
 
     phase: str = "align"
@@ -66,6 +67,7 @@ class Progress(State, frozen=True):
     gone: NDArray[np.bool_] | None = None
     changed: bool = False
     lost: int = 0
+    shown: dict[str, Shown] = msgspec.field(default_factory=dict)
 
 
 @dataclass(frozen=True)

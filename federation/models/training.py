@@ -29,6 +29,7 @@ from federation.models.prepare import Prepared, prepare_holder, prepare_label
 from federation.models.restarts import HolderSide, LabelSide, restart_coordinator
 from federation.models.sample import Sample, check_sample, draw_sample
 from federation.models.scores import Consortium, on_score_grid, partners_scores
+from federation.models.shown import hear_shown, show
 from federation.models.withdrawal import Withdrawn, require_left, restart_holder, restart_label, tell_withdrawn
 from federation.models.withdrawal import restart_coordinator as restart_coordinator_without
 
@@ -104,6 +105,8 @@ class LabelParty(Institution):
             table, positions = self.present(state)
             own = self.points(state).points(table.columns)[positions >= 0]
             state = msgspec.structs.replace(state, points=own + others.astype(np.int64))
+        shown = yield from hear_shown(run, self.manifest)
+        state = msgspec.structs.replace(state, shown=shown)
         return (yield from self.exchange_hashes(run, state))
 
 
@@ -164,6 +167,8 @@ class FeatureParty(Institution):
                 run.within("points"), self.parties.label_party, ready.held.spread(own, float(points.absent)), self.parties.scores,
                 self.parties.feature_parties, single_partner=self.parties.single_partner,
             )  # fmt: skip
+        assert state.encoded is not None
+        yield from show(run, self.manifest, state.encoded, state.fit.theta)
         return (yield from self.exchange_hashes(run, state))
 
 
