@@ -27,6 +27,7 @@ import tomli_w
 from clients.home import Home
 from federation.kernel import suite
 from federation.kernel.errors import AbortCode, ConfigurationError, CreditfedError, DataError, PolicyRefusal
+from federation.kernel.known import known
 from federation.kernel.manifest import Manifest, read_manifest, require_run_name
 from federation.kernel.secret import Secret
 from privacy.approval.study import Study, Used
@@ -81,7 +82,7 @@ class Approvals:
         if not path.exists():
             return {}
         try:
-            found = msgspec.convert(tomllib.loads(path.read_text()), _Approvers).approvers
+            found = msgspec.convert(tomllib.loads(path.read_text()), known(_Approvers)).approvers
         except (tomllib.TOMLDecodeError, UnicodeDecodeError, msgspec.ValidationError) as error:
             said = "is not UTF-8" if isinstance(error, UnicodeDecodeError) else str(error).replace("`", "")
             raise ConfigurationError(str(path), said, "Correct the file.") from None
@@ -232,14 +233,14 @@ class Approvals:
 
     def add_study(self, study: Study) -> None:
         """Put a study to the vote. Raises ConfigurationError where another one has its name."""
-        for known in self.studies():
-            if known.name == study.name and known != study:
+        for other in self.studies():
+            if other.name == study.name and other != study:
                 raise ConfigurationError(f"study {study.name}", "another study of this name is here", "Give the new one another name.")
         self.home.keep(self._folder / "studies" / f"{study.name}.json", msgspec.json.encode(study))
 
     def studies(self) -> list[Study]:
         """Every study that was put to the vote."""
-        return [msgspec.json.decode(path.read_bytes(), type=Study) for path in sorted((self._folder / "studies").glob("*.json"))]
+        return [msgspec.json.decode(path.read_bytes(), type=known(Study)) for path in sorted((self._folder / "studies").glob("*.json"))]
 
     def used(self, study: str, but: Manifest) -> Used:
         """What a study's runs have used, but for one: those that were opened under it."""
@@ -271,6 +272,6 @@ def _lines(path: Path, kind: type[Any]) -> Iterator[Any]:
     if path.exists():
         for line in path.read_bytes().split(b"\n")[:-1]:
             try:
-                yield msgspec.json.decode(line, type=kind)
+                yield msgspec.json.decode(line, type=known(kind))
             except msgspec.MsgspecError:
                 continue

@@ -20,6 +20,7 @@ from clients.consent import into_log, open_ledger
 from clients.home import Home
 from clients.party_config import PartyConfig
 from federation.kernel.errors import AbortCode, DataError
+from federation.kernel.known import known
 from federation.kernel.manifest import Manifest
 from federation.models.table import Table
 from privacy.consent.decide import Ask
@@ -123,7 +124,7 @@ class Consents:
         if not self.needed or not path.exists():
             return None
         try:
-            decided = msgspec.json.decode(path.read_bytes(), type=_Decided)
+            decided = msgspec.json.decode(path.read_bytes(), type=known(_Decided))
         except msgspec.MsgspecError:
             what = "what was decided about consents for this run cannot be read"
             raise DataError(str(path), what, "Start the run anew, under another name.", AbortCode.CONSENT) from None

@@ -85,7 +85,7 @@ def read(root: Path) -> Consortium:
 @lru_cache(maxsize=8)
 def _parsed(raw: bytes) -> Consortium:
     """From the file's bytes: it is asked for at every message, and with two thousand members it takes a while to read."""
-    return msgspec.convert(tomllib.loads(raw.decode()), Consortium)
+    return msgspec.convert(tomllib.loads(raw.decode()), known(Consortium))
 
 
 def _reason(error: Exception) -> str:

@@ -178,10 +178,11 @@ def study(
     from clients.approvals import Approvals
     from clients.home import Home
     from federation.kernel.errors import ConfigurationError
+    from federation.kernel.known import known
     from privacy.approval.study import Study
 
     try:
-        found = msgspec.convert(tomllib.loads(file.read_text()), Study)
+        found = msgspec.convert(tomllib.loads(file.read_text()), known(Study))
     except OSError as error:
         raise ConfigurationError(str(file), f"cannot be read ({error.strerror})", "Name a file that you may read.") from None
     except (tomllib.TOMLDecodeError, msgspec.ValidationError) as error:

@@ -18,6 +18,7 @@ import msgspec
 from clients.approvals import Approvals
 from clients.home import Home
 from federation.kernel import suite
+from federation.kernel.known import known
 from federation.kernel.manifest import ColumnDeclaration, Manifest
 from privacy.retention import Due, Item, Kind, overdue, schedule
 from privacy.store.audit_file import AuditFile
@@ -129,7 +130,7 @@ class Retention:
         """Carry out what was noted; nothing where nothing was."""
         if not self._note.exists():
             return
-        noted = msgspec.json.decode(self._note.read_bytes(), type=_UnderWay)
+        noted = msgspec.json.decode(self._note.read_bytes(), type=known(_UnderWay))
         folders = set()
         for name in noted.files:
             path = self._home.root / name

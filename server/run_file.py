@@ -48,6 +48,8 @@ LATER_SAMPLE = ("segment",)
 TABLES = ("run", "model", "sample", "binning", "select", "scorecard", "align", "privacy", "party", "agency")
 _PARTY_NAME = re.compile(r"[a-z][a-z0-9-]{0,31}")
 _FEWEST_PARTIES, _MOST_PARTIES = 2, 8
+_OF_THE_SIMULATION = ("owners", "consents")
+"""What a simulation does with of a [[party]] before there is a node."""
 _PARTNERS = (
     "single_partner_disclosure", "two_member_disclosure", "label_disclosure", "max_score_reveals", "max_released_counts", "partner_disclosure",
     "label_noise",
@@ -231,7 +233,7 @@ class RunFile(msgspec.Struct, frozen=True, kw_only=True):
     def node_section(self, name: str) -> dict[str, Any]:
         """What one institution's node.toml says: its own section and the names of its date and weight columns; nothing of the others."""
         party = self.party(name)
-        section = {key: value for key, value in msgspec.to_builtins(party).items() if value is not None}
+        section = {key: value for key, value in msgspec.to_builtins(party).items() if value is not None and key not in _OF_THE_SIMULATION}
         if self.sample.as_of is not None:
             section["as_of"] = self.sample.as_of
         if not party.through:

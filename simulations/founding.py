@@ -30,7 +30,6 @@ from server.run_file import RunFile
 
 SIMULATED = Limits(epsilon=100.0, delta=0.009)
 """A simulated institution's budget: room for any run that a manifest can state, counted all the same."""
-_NOT_IN_NODE = ("owners", "consents")
 
 
 def node_toml(settings: RunFile, name: str, journal: str) -> dict[str, Any]:
@@ -43,7 +42,7 @@ def node_toml(settings: RunFile, name: str, journal: str) -> dict[str, Any]:
     section = settings.node_section(name)
     basis = "simulation" if settings.party(name).consents is None else "consent"
     own = {"journal": journal, "workers": os.cpu_count() or 1, "legal_basis": basis}
-    return {key: value for key, value in section.items() if key not in _NOT_IN_NODE} | own
+    return section | own
 
 
 def found_homes(settings: RunFile, homes: dict[str, Path], coordinator: Secret, journal: str, *, resuming: bool) -> None:

@@ -32,21 +32,20 @@ def client_app(residents: int, megabytes: float) -> Any:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         from clients.app import app
-        from clients.node import Node
-        from clients.residents import RESIDENTS
+        from clients.residents import RESIDENTS, node_of
     threadpool_limits(1)  # floating-point sums must not depend on the number of cores
     logging.getLogger("creditfed.node").setLevel(logging.CRITICAL)  # each node's failure.json has it
     RESIDENTS.most, RESIDENTS.megabytes = min(residents, most_by_files()), megabytes
-    if RESIDENTS.make is Node:
+    if RESIDENTS.make is node_of:
         RESIDENTS.make = observed
     return app
 
 
 def observed(root: Path) -> Any:
     """A node whose figures for its institution's own screen go into its own home, where a simulation's progress bar finds them."""
-    from clients.node import Node
+    from clients.residents import node_of
 
-    node = Node(root)
+    node = node_of(root)
 
     def note(_name: str, figures: dict[str, float | str]) -> None:
         with (node.home.results / PROGRESS).open("a") as file:
