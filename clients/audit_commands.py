@@ -68,3 +68,22 @@ def export(
     from clients.audit_views import export_account
 
     export_account(paths, out, consortium)
+
+
+@app.command()
+def pack(
+    run: Annotated[str, typer.Argument(metavar="RUN", help="The run's name, as `audit show` has it.")],
+    out: Annotated[Path, typer.Option("--out", metavar="FOLDER", help="Gets pack.json and pack.html.")],
+    home: Annotated[Path, typer.Option("--home", metavar="DIR", help="The node's folder.")] = Path(),
+    *,
+    replay: Annotated[
+        bool, typer.Option("--replay", help="Make the results again from the journal and the rows, and compare them with the log's digest.")
+    ] = False,
+) -> None:
+    """For this institution's validator: lineage, bins, points, sensitivity, stability, out of time; of partners what they agreed to show.
+
+    No record and no score of a firm is in it. Exit code 5 where a replay gives other results than the run had.
+    """
+    from clients.pack_files import write_pack
+
+    write_pack(home, run, out, replay=replay)

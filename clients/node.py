@@ -25,6 +25,7 @@ from numpy.typing import NDArray
 from clients.bank_results import write_bank_results
 from clients.gate import Gate
 from clients.home import Home
+from clients.recorded import INDEX, Recorded, Results
 from clients.results import read_alignment, read_bins, write_results
 from clients.vault import PartyConfig, describe_table, open_table
 from federation.carriage.journal_file import JournalFile, Overtaken
@@ -223,13 +224,43 @@ class Node:
             self._note_failure(participant.failure)
             self.gate.ended(manifest, participant.failure)
             return
+        results = self.results(participant, Recorded(self.home.root))
+        self.home.write(INDEX, msgspec.json.encode(results))
+        rows = self._rows[manifest.run]
+        self.gate.ended(manifest, None, session=results.session, model=results.model, rows=rows, results=results.digest)
+
+    def results(self, participant: Participant[Any], recorded: Recorded) -> Results:
+        """What a finished run leaves here, written where `recorded` says."""
+        manifest = participant.manifest
         program = self._programs[manifest.run]
         if isinstance(program, Bank):
-            write_bank_results(self.home, participant, program)
+            write_bank_results(recorded, participant, program)
         else:
-            write_results(self.home, participant, program)
-        facts = {"session": participant.session.hex(), "model": participant.state.model_hash.hex(), "rows": self._rows[manifest.run]}
-        self.gate.ended(manifest, None, **facts)
+            write_results(recorded, participant, program)
+        return Results(
+            manifest.run, manifest.hash.hex(), participant.session.hex(), participant.state.model_hash.hex(), dict(recorded.files)
+        )
+
+    def replayed(self, run: str) -> Participant[Any]:
+        """A finished run's participant, made again from its journal and from the rows that the vault opens anew; the journal is only read.
+
+        Raises DataError where the journal has gone, the run did not finish, or the data are not those that it began with.
+        """
+        opening = self._opened(run)
+        if opening is None or self.config.journal == "memory" or not self.home.journal(run).exists():
+            what = (
+                f"the journal of run {run} is not here: retention has deleted it, it was kept in memory alone, or the run was never opened"
+            )
+            raise DataError(self.name, what, "Nothing can be replayed. `creditfed node retention show` says how long journals are kept.")
+        digest = read_manifest(opening.manifest).hash.hex()
+        if not any(event.manifest == digest and event.event == "finished" for event in self.gate.approvals.events()):
+            raise DataError(self.name, f"run {run} did not finish at this node", "Nothing can be replayed: it left no results.")
+        journal = JournalFile(self.home.journal(run), self.home.key("storage"), shared=self.config.journal == "shared")
+        try:
+            record = journal.load()
+        finally:
+            journal.close()
+        return self._participant(opening, MemoryJournal(record))
 
     def _resume(self, run: str) -> Participant[Any]:
         opening = self._opened(run)

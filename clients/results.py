@@ -23,6 +23,7 @@ from federation.models.encoding import Woe
 from federation.models.outcome import label_outcome, share_document
 from federation.models.table import Table
 from federation.models.training import FeatureParty, LabelParty, Progress
+from federation.models.validation import validation_document
 
 
 def key_fingerprint(table: Table) -> str:
@@ -31,7 +32,9 @@ def key_fingerprint(table: Table) -> str:
 
 
 def write_results(home: Home, participant: Participant[Progress], program: LabelParty | FeatureParty) -> None:
-    """share.json and alignment.npz always; metrics.json, curves.json and scores.parquet at the label party; bins.toml after binning."""
+    """share.json and alignment.npz always; metrics.json, curves.json, validation.json and scores.parquet at the label party; bins.toml after
+    binning.
+    """
     state = participant.state
     table, positions = program.present(state)
     buffer = io.BytesIO()
@@ -56,6 +59,8 @@ def write_results(home: Home, participant: Participant[Progress], program: Label
         outcome = label_outcome(program, state)
         home.write("metrics.json", json.dumps(outcome.metrics))
         home.write("curves.json", json.dumps(outcome.curves))
+        shown = {name: msgspec.to_builtins(told.columns) for name, told in state.shown.items()}
+        home.write("validation.json", json.dumps(validation_document(program, state) | {"partners": shown}))
         stream = io.BytesIO()
         pd.DataFrame(outcome.scores).to_parquet(stream, index=False)
         home.write("scores.parquet", stream.getvalue())

@@ -26,7 +26,7 @@ from privacy.store.releases import ReleaseFile
 
 _RESULTS: dict[Kind, tuple[str, ...]] = {
     "alignment": ("alignment.npz",), "scores": ("scores.parquet",),
-    "model": ("share.json", "metrics.json", "curves.json", "bins.toml", "bins.digest", "failure.json"),
+    "model": ("share.json", "metrics.json", "curves.json", "validation.json", "bins.toml", "bins.digest", "failure.json", "run.json"),
 }  # fmt: skip
 _JOURNAL = (".db", ".db-wal", ".db-shm", ".db-journal", ".opening", ".consented")
 

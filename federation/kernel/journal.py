@@ -34,10 +34,12 @@ class Journal(Protocol):
 
 
 class MemoryJournal:
-    """A journal that lives as long as its owner does; a test 'kills' a participant by handing its journal to a new one."""
+    """A journal that lives as long as its owner does; a test 'kills' a participant by handing its journal to a new one. record: what it begins
+    with, where a journal that was kept is only looked at.
+    """
 
-    def __init__(self) -> None:
-        self._record: Record | None = None
+    def __init__(self, record: Record | None = None) -> None:
+        self._record = record
 
     def load(self) -> Record | None:
         """All that was kept."""

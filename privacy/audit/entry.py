@@ -33,6 +33,7 @@ Kind = Literal[
     "end",
     "heads seen",
     "retention",
+    "pack",
     "rotation",
     "recovery",
 ]
@@ -41,6 +42,7 @@ policy: a decision, with the id of its rule; session: a run was opened; vault: d
 sent, received: messages of one stage and one peer, as a digest; relayed: those that an agency let pass;
 release: something left in clear; budget: reserved, spent, settled;
 consent: the ledger changed, or was asked; abort, end: of a run; heads seen: a peer's signed head; retention: something was deleted;
+pack: a validator was given what a model rests on;
 rotation: a new segment begins; recovery: a torn line was cut.
 """
 KINDS: Final[tuple[str, ...]] = get_args(Kind)
