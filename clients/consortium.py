@@ -22,6 +22,7 @@ import msgspec
 import tomli_w
 
 from federation.kernel.errors import AbortCode, ConfigurationError, PolicyRefusal
+from federation.kernel.known import known
 from federation.kernel.manifest import Manifest
 from privacy.levels import InstitutionRole
 
