@@ -10,6 +10,7 @@ import msgspec
 
 from clients.home import Home
 from federation.kernel import suite
+from federation.kernel.known import known
 
 INDEX = "run.json"
 
@@ -55,6 +56,6 @@ class Recorded(Home):
 def read_results(home: Home) -> Results | None:
     """Whose results lie at a node; None where there are none, or of an earlier version."""
     try:
-        return msgspec.json.decode((home.root / "results" / INDEX).read_bytes(), type=Results)
+        return msgspec.json.decode((home.root / "results" / INDEX).read_bytes(), type=known(Results))
     except (FileNotFoundError, msgspec.MsgspecError):
         return None
