@@ -77,6 +77,7 @@ class Node:
         self._reported: set[str] = set()
         self._rows: dict[str, int] = {}
         self._read: tuple[int, int, int] | None = None
+        self.gate.retention.resume()
 
     @property
     def name(self) -> str:

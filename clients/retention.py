@@ -1,9 +1,11 @@
 """Deletion when the time has come: what a run left at this node goes, and the log proves it.
 
 For each item: an entry that it is due (kind, run, rule, how many files and bytes, a digest of them), synced; a note of what is under way; the
-deletion; an entry that it is done, synced. A node that is killed in between finds the note when it looks again, and finishes. Files are
-unlinked, not overwritten: on flash an overwrite reaches other cells anyway. Journals are encrypted, so that their blocks say nothing; for
-the rest the institution's disk encryption is what a thief of blocks meets.
+deletion; an entry that it is done, synced. A node that is killed in between finds the note when it is started again, and finishes.
+
+Files are unlinked, not overwritten: on flash an overwrite reaches other cells anyway. The blocks of a journal then say nothing without the
+node's storage key; what else a thief of blocks meets is the institution's disk encryption. In the file of releases SQLite overwrites what is
+deleted. What whole files leave of a write that was cut short (`.partial`) goes with them.
 """
 
 from __future__ import annotations
@@ -17,17 +19,22 @@ import msgspec
 
 from clients.approvals import Approvals
 from clients.home import Home
+from clients.recorded import read_results
 from federation.kernel import suite
 from federation.kernel.known import known
 from federation.kernel.manifest import ColumnDeclaration, Manifest
+from privacy.audit.entry import Entry, from_line
 from privacy.retention import Due, Item, Kind, overdue, schedule
 from privacy.store.audit_file import AuditFile
+from privacy.store.audit_folder import AuditFolder
 from privacy.store.releases import ReleaseFile
 
 _RESULTS: dict[Kind, tuple[str, ...]] = {
     "alignment": ("alignment.npz",), "scores": ("scores.parquet",),
-    "model": ("share.json", "metrics.json", "curves.json", "validation.json", "bins.toml", "bins.digest", "failure.json", "run.json"),
+    "model": ("share.json", "metrics.json", "curves.json", "validation.json", "bins.toml", "bins.digest", "run.json"),
 }  # fmt: skip
+_TAIL = 1 << 16
+"""Bytes; an entry's line has fewer."""
 _JOURNAL = (".db", ".db-wal", ".db-shm", ".db-journal", ".opening", ".consented")
 
 
@@ -53,12 +60,16 @@ class Retention:
         """All that runs have left here and when it goes, soonest first; of runs that have ended or expired."""
         return schedule(self._items(), self._own)
 
-    def apply(self) -> tuple[Due, ...]:
-        """Delete what is due today, and finish what a killed process had begun; returns what was due."""
+    def resume(self) -> None:
+        """When a node starts: finish what a killed process had begun."""
         self._finish()
-        due = overdue(self.planned(), dt.date.fromisoformat(self._clock()[:10]))
+
+    def apply(self, today: str = "") -> tuple[Due, ...]:
+        """Delete what is due today, and finish what a killed process had begun; returns what was due. today: ISO 8601, not the clock's."""
+        self._finish()
+        due = overdue(self.planned(), dt.date.fromisoformat((today or self._clock())[:10]))
         for each in due:
-            self._begin(each)
+            self._begin(each, today)
             self._finish()
         return due
 
@@ -68,6 +79,7 @@ class Retention:
         now, ends = self._clock(), self._ends()
         remembered = {entry.run for entry in self._releases().history()} if (self._home.root / "releases").exists() else set()
         last = next((event.manifest for event in reversed(self._approvals.events()) if event.event in ("finished", "failed")), "")
+        whose = found.manifest if (found := read_results(self._home)) is not None else last
         names: dict[str, str] = {}
         for manifest in self._manifests():
             names[manifest.run] = manifest.hash.hex()  # files go by the run's name: they are those of the last manifest that had it
@@ -76,23 +88,38 @@ class Retention:
             end = ends.get(digest) or (manifest.expires if manifest.expires <= now else None)
             if end is None:
                 continue
-            level = max((column.level for column in self._columns(manifest)), default=1)
             since = dt.date.fromisoformat(end[:10])
-            if names[manifest.run] == digest:
-                yield from self._files("journal", manifest.run, level, since, (f"journal/{manifest.run}{suffix}" for suffix in _JOURNAL))
-                yield from self._files(
-                    "proposal", manifest.run, level, since, (f"approvals/{manifest.run}.json", f"approvals/signed/{digest}.json")
-                )
-            if digest == last:
-                for kind, files in _RESULTS.items():
-                    yield from self._files(kind, manifest.run, level, since, (f"results/{name}" for name in files))
+            yield from self._of(manifest, since, journal=names[manifest.run] == digest, results=digest == whose, failure=digest == last)
             if self._key(manifest) in remembered:
-                yield Item("releases", self._key(manifest), level, since)
+                yield Item("releases", self._key(manifest), self._level(manifest), since, manifest=digest)
+        yield from self._segments()
 
-    def _files(self, kind: Kind, run: str, level: int, since: dt.date, names: Iterator[str] | tuple[str, ...]) -> Iterator[Item]:
-        there = tuple(name for name in names if (self._home.root / name).exists())
-        if there:
-            yield Item(kind, run, level, since, there)
+    def _of(self, manifest: Manifest, since: dt.date, *, journal: bool, results: bool, failure: bool) -> Iterator[Item]:
+        """The files of one run: those under its name, where the name is still its own, and those of the last run."""
+        digest, run = manifest.hash.hex(), manifest.run
+        files: dict[Kind, list[str]] = {"proposal": [f"approvals/signed/{digest}.json"]}
+        if journal:
+            files["journal"] = [f"journal/{run}{suffix}" for suffix in _JOURNAL]
+            files["proposal"].append(f"approvals/{run}.json")
+        if results:
+            files |= {kind: [f"results/{name}" for name in names] for kind, names in _RESULTS.items()}
+        if failure:
+            files.setdefault("model", []).append("results/failure.json")
+        for kind, names in files.items():
+            written = (each for name in names for each in (name, f"{name}.partial"))  # a write that was cut short leaves the latter
+            if there := tuple(name for name in written if (self._home.root / name).exists()):
+                yield Item(kind, run, self._level(manifest), since, there, digest)
+
+    def _level(self, manifest: Manifest) -> int:
+        return max((column.level for column in self._columns(manifest)), default=1)
+
+    def _segments(self) -> Iterator[Item]:
+        """Segments of the log that another has followed."""
+        folder = AuditFolder(self._home.root / "audit")
+        for first in folder.segments()[:-1]:
+            if (last := _last_entry(folder.segment(first))) is not None:
+                name = f"entries {first} to {last.number}"
+                yield Item("audit", name, 1, dt.date.fromisoformat(last.time[:10]), (f"audit/{first:012d}.jsonl",))
 
     def _manifests(self) -> Iterator[Manifest]:
         seen = set()
@@ -114,14 +141,15 @@ class Retention:
     def _note(self) -> Path:
         return self._home.root / "retention" / "under-way"
 
-    def _begin(self, due: Due) -> None:
-        """Say what goes, and note it, before anything goes."""
+    def _begin(self, due: Due, today: str) -> None:
+        """Say what goes, and note it, before anything goes. today: where someone has given another day than the clock's."""
         item = due.item
         contents = [(self._home.root / name).read_bytes() for name in item.files]
         digest = suite.digest("retention", *(suite.plain_digest(content) for content in contents)).hex()
         size = sum(map(len, contents))
+        given = {"day_given": today} if today else {}
         self._log().append(
-            "retention", item.run[:64], step="due", what=item.kind, rule=due.rule, files=len(item.files), bytes=size, digest=digest
+            "retention", item.run[:64], step="due", what=item.kind, rule=due.rule, files=len(item.files), bytes=size, digest=digest, **given
         )
         self._log().sync()
         self._home.keep(self._note, msgspec.json.encode(_UnderWay(item.kind, item.run, item.files, size, digest)))
@@ -131,6 +159,8 @@ class Retention:
         if not self._note.exists():
             return
         noted = msgspec.json.decode(self._note.read_bytes(), type=known(_UnderWay))
+        if noted.kind == "audit":
+            self._cut_log(noted.files)
         folders = set()
         for name in noted.files:
             path = self._home.root / name
@@ -142,7 +172,21 @@ class Retention:
             self._releases().forget(noted.run)
         self._log().append("retention", noted.run[:64], step="done", what=noted.kind, files=len(noted.files), digest=noted.digest)
         self._log().sync()
-        self._note.unlink()
+        self._note.unlink(missing_ok=True)
+
+    def _cut_log(self, names: tuple[str, ...]) -> None:
+        """The signed head where the next segment begins stays, so that what is left verifies."""
+        gone = max(int(Path(name).stem) for name in names)
+        following = [first for first in AuditFolder(self._home.root / "audit").segments() if first > gone]
+        self._log().keep_from(min(following))
+
+
+def _last_entry(segment: Path) -> Entry | None:
+    """The last entry of a segment that is full; None where it is none, as `creditfed audit verify` will say."""
+    with segment.open("rb") as file:
+        file.seek(max(0, segment.stat().st_size - _TAIL))
+        line = from_line(b"".join(file.readlines()[-1:]))
+    return None if line is None else line.entry
 
 
 def _sync(folder: Path) -> None:

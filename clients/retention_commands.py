@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import datetime as dt
 from pathlib import Path
 from typing import Annotated
 
 import typer
+
+from federation.kernel.errors import ConfigurationError
 
 retention_app = typer.Typer(no_args_is_help=True, help="How long what runs leave is kept, by kind and level, and deleting what is due.")
 HomeOption = Annotated[Path, typer.Option("--home", metavar="DIR", help="The node's folder.")]
@@ -27,11 +30,24 @@ def show(home: HomeOption = Path()) -> None:
 
 
 @retention_app.command()
-def apply(home: HomeOption = Path()) -> None:
+def apply(
+    home: HomeOption = Path(),
+    now: Annotated[str, typer.Option("--now", metavar="YYYY-MM-DD", help="Another day than today.", show_default=False)] = "",
+) -> None:
     """Delete what is due today; the audit log says what, by which rule, and when it was done. A node does so before each run, too."""
     from clients.node import Node
 
-    due = Node(home).gate.retention.apply()
+    gate = Node(home).gate
+    with gate.approvals.alone():
+        due = gate.retention.apply(_day(now))
     for each in due:
         typer.echo(f"deleted: {each.item.kind} of {each.item.run} ({each.rule})")
     typer.echo(f"{len(due)} deleted." if due else "Nothing is due.")
+
+
+def _day(text: str) -> str:
+    """A day, or none. Raises ConfigurationError."""
+    try:
+        return dt.date.fromisoformat(text).isoformat() if text else ""
+    except ValueError:
+        raise ConfigurationError("--now", "is no day", "Write it like 2026-01-31.") from None

@@ -70,9 +70,9 @@ class Kept:
     @classmethod
     def of(cls, folder: Path, identity: Secret) -> Self:
         """In the coordinator's folder."""
+        log = AuditFile(folder / "audit", identity, lambda: clock().strftime("%Y-%m-%dT%H:%M:%SZ"), party=COORDINATOR)
         return cls(
-            Drafts(folder / "drafts"),
-            AuditFile(folder / "audit", identity, lambda: clock().strftime("%Y-%m-%dT%H:%M:%SZ"), party=COORDINATOR),
+            Drafts(folder / "drafts", lambda run: log.append("retention", run, step="done", what="draft and journal", rule="expired")), log
         )
 
 

@@ -19,6 +19,9 @@ from federation.kernel.manifest import Description, Manifest, read_manifest
 from server.result import write_whole
 from server.run_file import RunFile
 
+_SESSION = (".db", ".db-wal", ".db-shm", ".db-journal", ".outbox", ".outbox.partial")
+"""What a run's sessions leave in the coordinator's folder of journals, beside the run's name."""
+
 
 class _Kept(msgspec.Struct, frozen=True):
     made_from: bytes
@@ -27,9 +30,10 @@ class _Kept(msgspec.Struct, frozen=True):
 
 @dataclass(frozen=True)
 class Drafts:
-    """The coordinator's folder of drafts."""
+    """The coordinator's folder of drafts. forgotten: told of the name of each run of which nothing is left here, since it has expired."""
 
     folder: Path
+    forgotten: Callable[[str], object] = lambda _: None
 
     def manifest(
         self, run_file: RunFile, run: str, descriptions: tuple[Description, ...], now: dt.datetime, draft: Callable[[], Manifest]
@@ -52,7 +56,7 @@ class Drafts:
         return manifest
 
     def _forget_expired(self, now: dt.datetime) -> None:
-        """Drafts that no node would answer any more go: their manifests name columns and keys."""
+        """Drafts that no node would answer any more go, for their manifests name columns and keys; so do what sessions of the run left here."""
         for path in self.folder.glob("*.json"):
             kept = self._kept(path)
             try:
@@ -60,7 +64,10 @@ class Drafts:
             except CreditfedError:
                 over = True
             if over:
+                for suffix in _SESSION:
+                    (self.folder.parent / "journal" / f"{path.stem}{suffix}").unlink(missing_ok=True)
                 path.unlink(missing_ok=True)
+                self.forgotten(path.stem)
 
     @staticmethod
     def _kept(path: Path) -> _Kept | None:
