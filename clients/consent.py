@@ -6,17 +6,11 @@ in PGPASSWORD or ~/.pgpass, not there.
 
 from __future__ import annotations
 
-import datetime as dt
-
+from clients.clock import utc_now
 from clients.home import Home
 from federation.kernel.errors import ConfigurationError
 from privacy.store.audit_file import AuditFile
 from privacy.store.consent_ledger import ConsentLedger, OnChange
-
-
-def utc_now() -> str:
-    """The node's clock, to the second, UTC."""
-    return dt.datetime.now(dt.UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
 def open_ledger(home: Home, on_change: OnChange | None = None) -> ConsentLedger:

@@ -12,7 +12,8 @@ from typing import Annotated
 
 import typer
 
-from clients.consent import audited, utc_now
+from clients.clock import utc_now
+from clients.consent import audited
 from clients.home import Home
 from federation.kernel.errors import ConfigurationError
 from privacy.consent.days import moment, to_date

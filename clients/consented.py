@@ -25,6 +25,7 @@ from federation.kernel.manifest import Manifest
 from federation.models.table import Table
 from privacy.consent.decide import Ask
 from privacy.consent.withdrawals import Mark
+from privacy.levels import DEFAULT_LEVEL
 from privacy.store.audit_file import AuditFile
 from privacy.store.consent_ledger import ConsentLedger
 
@@ -137,9 +138,10 @@ class Consents:
         return self._home.journal(manifest.run).with_suffix(".consented")
 
     def _ask(self, manifest: Manifest) -> Ask:
-        mine = manifest.party(self._config.name)
-        columns = tuple((column.name, column.level) for column in mine.columns)
-        return Ask(manifest.purpose, columns, tuple(name for name in manifest.members if name != mine.name))
+        mine, config = manifest.party(self._config.name), self._config
+        columns = [(column.name, column.level) for column in mine.columns]
+        columns += [(name, config.levels.get(name, DEFAULT_LEVEL)) for name in (config.label, config.weight) if name is not None]
+        return Ask(manifest.purpose, tuple(columns), tuple(name for name in manifest.members if name != mine.name))
 
     def _ledger(self) -> ConsentLedger:
         return open_ledger(self._home, into_log(self._log()))

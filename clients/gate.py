@@ -18,6 +18,7 @@ from clients import consortium
 from clients.approvals import NOT_A_PERSON, Approvals
 from clients.asks import Roles, column_asks, release_asks, run_ask
 from clients.budget_commands import ledger_path
+from clients.clock import utc_now
 from clients.consented import Consents
 from clients.home import Home
 from clients.party_config import PartyConfig
@@ -47,11 +48,6 @@ from privacy.store.releases import ReleaseFile
 OVER = ("finished", "failed")
 LONGEST_TEXT, MOST_CONTRACTS = 1_000, 32
 """Of a manifest that is put before people: characters of one text, and leakage contracts."""
-
-
-def utc_now() -> str:
-    """The node's clock, to the second, UTC."""
-    return dt.datetime.now(dt.UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
 def run_key(manifest: Manifest) -> str:
@@ -386,12 +382,9 @@ class Gate:
 
     def ended(self, manifest: Manifest, failure: CreditfedError | None, **facts: str | int) -> None:
         """A run is over at this node."""
-        if self._config.role == AGENCY:
-            self.approvals.note(manifest, "finished" if failure is None else "failed", self._clock())
-            self.witness(manifest).ended(failure, **facts)
-            return
-        self.budget.settle(run_key(manifest))
-        if failure is None:
-            self.consents.finished(manifest, str(facts.get("model", "")))
+        if self._config.role != AGENCY:  # which has released nothing
+            self.budget.settle(run_key(manifest))
+            if failure is None:
+                self.consents.finished(manifest, str(facts.get("model", "")))
         self.approvals.note(manifest, "finished" if failure is None else "failed", self._clock())
         self.witness(manifest).ended(failure, **facts)

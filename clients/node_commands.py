@@ -48,8 +48,8 @@ def init(
     four_eyes: Annotated[bool, typer.Option("--four-eyes", help="Two owners must approve.")] = False,  # noqa: FBT002  # a flag
 ) -> None:
     """Found a node: keys (mode 600), folders, the default policy, configuration, and a fingerprint for the other members."""
+    from clients.clock import utc_now
     from clients.founding import found
-    from clients.gate import utc_now
     from federation.kernel.errors import ConfigurationError
     from federation.kernel.manifest import AGENCY
     from privacy.levels import INSTITUTION_ROLES
@@ -276,7 +276,7 @@ def _study(approvals: Approvals, run: str) -> Study:
 def _vote(home: Home, run: str, who: str, verdict: Verdict, key: Path | None, about: bytes) -> None:
     """Check that this person may, then sign and keep the vote: on what was shown, and where it is against a run, on all of the run's name."""
     from clients.approvals import Approvals
-    from clients.gate import utc_now
+    from clients.clock import utc_now
     from federation.kernel import suite
     from federation.kernel.errors import ConfigurationError
     from privacy.approval.vote import about_name, cast, standing
@@ -308,7 +308,7 @@ def _vote(home: Home, run: str, who: str, verdict: Verdict, key: Path | None, ab
 
 def _log(home: Home, kind: str, *, run: str = "", **facts: str) -> None:
     """An entry of the node's audit log."""
-    from clients.gate import utc_now
+    from clients.clock import utc_now
     from privacy.store.audit_file import AuditFile
 
     log = AuditFile(home.root / "audit", home.key("identity"), utc_now, party=str(home.config()["name"]))

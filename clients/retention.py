@@ -11,7 +11,6 @@ deleted. What whole files leave of a write that was cut short (`.partial`) goes 
 from __future__ import annotations
 
 import datetime as dt
-import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -27,6 +26,7 @@ from privacy.audit.entry import Entry, from_line
 from privacy.retention import Due, Item, Kind, overdue, schedule
 from privacy.store.audit_file import AuditFile
 from privacy.store.audit_folder import AuditFolder
+from privacy.store.durable import sync
 from privacy.store.releases import ReleaseFile
 
 _RESULTS: dict[Kind, tuple[str, ...]] = {
@@ -35,7 +35,9 @@ _RESULTS: dict[Kind, tuple[str, ...]] = {
 }  # fmt: skip
 _TAIL = 1 << 16
 """Bytes; an entry's line has fewer."""
-_JOURNAL = (".db", ".db-wal", ".db-shm", ".db-journal", ".opening", ".consented")
+_DATABASE = ("", "-wal", "-shm", "-journal")
+_JOURNAL = (*(f"{name}{side}" for name in (".db", ".relay") for side in _DATABASE), ".opening", ".consented")
+"""The participant's journal and, at an agency, the relay's, with what SQLite has beside them; and what was opened, with which consents."""
 
 
 class _UnderWay(msgspec.Struct, frozen=True):
@@ -167,7 +169,7 @@ class Retention:
             path.unlink(missing_ok=True)
             folders.add(path.parent)
         for folder in folders:
-            _sync(folder)
+            sync(folder)
         if noted.kind == "releases":
             self._releases().forget(noted.run)
         self._log().append("retention", noted.run[:64], step="done", what=noted.kind, files=len(noted.files), digest=noted.digest)
@@ -187,12 +189,3 @@ def _last_entry(segment: Path) -> Entry | None:
         file.seek(max(0, segment.stat().st_size - _TAIL))
         line = from_line(b"".join(file.readlines()[-1:]))
     return None if line is None else line.entry
-
-
-def _sync(folder: Path) -> None:
-    """A deletion is on disk when the folder is."""
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 from federation.kernel import suite
 from federation.kernel.secret import Secret
+from privacy.audit.chain import included, inclusion, leaf_hash, root_of
 
 
 @dataclass(frozen=True)
@@ -31,9 +32,7 @@ class RowTree:
     def __init__(self, keys: Sequence[str], rows: Sequence[bytes], salt: Secret) -> None:
         self._keys, self._rows = keys, rows
         self._nonce_key = suite.derive(salt, "row nonce").reveal()
-        self._levels = [[_leaf(self._nonce(key), row) for key, row in zip(keys, rows, strict=True)]]
-        while len(self._levels[-1]) > 1:
-            self._levels.append(_above(self._levels[-1]))
+        self._leaves = [leaf_hash(self._nonce(key) + row) for key, row in zip(keys, rows, strict=True)]
 
     def _nonce(self, key: str) -> bytes:
         return hashlib.blake2b(key.encode(), key=self._nonce_key, digest_size=32).digest()
@@ -41,43 +40,14 @@ class RowTree:
     @property
     def root(self) -> bytes:
         """32 bytes; of no rows the hash of nothing."""
-        return self._levels[-1][0] if self._rows else hashlib.sha256(b"").digest()
+        return root_of(self._leaves)
 
     def show(self, index: int) -> Shown:
-        """What shows one row to an auditor."""
-        path, place = [], index
-        for level in self._levels[:-1]:
-            neighbour = place ^ 1
-            if neighbour < len(level):
-                path.append(level[neighbour])
-            place //= 2
-        return Shown(index, len(self._rows), self._nonce(self._keys[index]), self._rows[index], tuple(path))
+        """What shows one row to an auditor. Raises IndexError where there is no such row."""
+        path = inclusion(self._leaves, index)
+        return Shown(index, len(self._rows), self._nonce(self._keys[index]), self._rows[index], path)
 
 
 def is_under(root: bytes, shown: Shown) -> bool:
     """Whether a row was in the table that a root commits to."""
-    if not 0 <= shown.index < shown.count:
-        return False
-    value, place, width, path = _leaf(shown.nonce, shown.row), shown.index, shown.count, list(shown.path)
-    while width > 1:
-        if place ^ 1 < width:
-            if not path:
-                return False
-            neighbour = path.pop(0)
-            value = _node(neighbour, value) if place % 2 else _node(value, neighbour)
-        place, width = place // 2, (width + 1) // 2
-    return not path and value == root
-
-
-def _leaf(nonce: bytes, row: bytes) -> bytes:
-    return hashlib.sha256(b"\0" + nonce + row).digest()
-
-
-def _node(left: bytes, right: bytes) -> bytes:
-    return hashlib.sha256(b"\1" + left + right).digest()
-
-
-def _above(level: list[bytes]) -> list[bytes]:
-    """The next level; a last node without a neighbour goes up as it is, which is RFC 6962's split at the largest power of two."""
-    pairs = [_node(level[i], level[i + 1]) for i in range(0, len(level) - 1, 2)]
-    return pairs + level[-1:] if len(level) % 2 else pairs
+    return included(leaf_hash(shown.nonce + shown.row), shown.index, shown.count, shown.path, root)

@@ -6,6 +6,8 @@ import datetime as dt
 import math
 from importlib.metadata import PackageNotFoundError, version
 
+import msgspec
+
 from federation.kernel.errors import ConfigurationError
 from federation.kernel.manifest import (
     AGENCY,
@@ -24,10 +26,8 @@ from federation.kernel.manifest import (
 )
 from federation.models.horizontal.private_rules import require_private
 from federation.models.horizontal.size import require_room
+from privacy.approval.learning import contracts_of
 from server.run_file import RunFile
-
-SPINE = ("session", "align", "masked_sum", "partial_scores", "encrypted_linear")
-OVER_BANKS = ("session", "bonawitz", "banks")
 
 
 def code_version() -> str:
@@ -51,7 +51,6 @@ def draft_manifest(run_file: RunFile, run: str, descriptions: tuple[Description,
     if any(party.role != AGENCY for party in between):
         raise ConfigurationError("run file", "an [[agency]] names a node that is none", 'Its node.toml must say role = "agency".')
     label = next(description for description in ordered if description.party.label)
-    over_banks = all(description.party.label for description in ordered)
     several = any(description.rows_per_firm for description in ordered if description.party.label)
     kinds = {description.id_kind for description in ordered}
     if len(kinds) > 1:
@@ -61,7 +60,7 @@ def draft_manifest(run_file: RunFile, run: str, descriptions: tuple[Description,
     manifest = Manifest(
         run=run, task=run_file.run.task, model=run_file.run.model, purpose=run_file.run.purpose, seed=run_file.run.seed,
         coordinator=coordinator, parties=tuple(description.party for description in ordered),
-        contracts=_contracts(run_file, over_banks=over_banks),
+        contracts=(),
         agencies=tuple(AgencyDeclaration(name=party.name, identity=party.identity) for party in between),
         sample=SampleSettings(
             holdout=run_file.run.holdout,
@@ -89,17 +88,9 @@ def draft_manifest(run_file: RunFile, run: str, descriptions: tuple[Description,
         code_version=code_version(), requested_by=run_file.run.requested_by, study=run_file.run.study,
         expires=(now + dt.timedelta(days=run_file.run.valid_days)).strftime("%Y-%m-%dT%H:%M:%SZ"),
     )  # fmt: skip
+    manifest = msgspec.structs.replace(manifest, contracts=contracts_of(manifest))
     check_manifest(manifest)
     if manifest.horizontal:
         require_room(manifest)
         require_private(manifest)
     return manifest
-
-
-def _contracts(run_file: RunFile, *, over_banks: bool) -> tuple[str, ...]:
-    """The leakage contracts of all that a run does."""
-    if over_banks:
-        return OVER_BANKS
-    binned = run_file.run.model == "scorecard" or run_file.run.task == "binning"
-    trained, between = run_file.run.task == "train", bool(run_file.agencies)
-    return (*SPINE, *(("binning",) * binned), *(("logistic",) * trained), *((AGENCY,) * between))

@@ -15,10 +15,10 @@ from typing import Any
 import tomli_w
 
 from clients.budget_commands import ledger_path
+from clients.clock import utc_now
 from clients.consent import audited
 from clients.consortium import Member, write
 from clients.founding import Founded, found
-from clients.gate import utc_now
 from clients.home import Home
 from federation.kernel import suite
 from federation.kernel.manifest import AGENCY

@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+import clients.clock
 import clients.gate
 from clients.budget_commands import ledger_path
 from clients.consortium import Member, write
@@ -38,7 +39,8 @@ class House:
 
     def __init__(self, root: Path, monkeypatch: pytest.MonkeyPatch, **settings: Any) -> None:
         self.root, self.now, self._patch = root, NOW, monkeypatch
-        monkeypatch.setattr(clients.gate, "utc_now", lambda: self.now)
+        for module in (clients.clock, clients.gate):  # a command reads the clock itself, a gate was given it
+            monkeypatch.setattr(module, "utc_now", lambda: self.now)
         root.mkdir()
         rng, rows = np.random.default_rng(3), 60
         table = {

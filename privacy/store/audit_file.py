@@ -31,6 +31,7 @@ from privacy.audit.entry import Entry, Fact, Kind, Line, entry, from_line, leaf,
 from privacy.audit.heads import Checkpoint, SignedHead
 from privacy.audit.lines import entries
 from privacy.store.audit_folder import HEADS, KEPT, LOCK, AuditFolder
+from privacy.store.durable import sync
 
 EVERY = 256
 SEGMENT_BYTES = 16 << 20
@@ -253,7 +254,7 @@ class AuditFile:
 
     def _sync(self) -> None:
         """Put the current segment on disk; those before it were when it began."""
-        _sync_file(self._folder.segment(self._segment))
+        sync(self._folder.segment(self._segment))
         self._unsynced = 0
 
     def _sign(self) -> Checkpoint:
@@ -270,7 +271,7 @@ class AuditFile:
             file.flush()
             os.fsync(file.fileno())
         if new:
-            _sync_folder(self._folder.root)
+            sync(self._folder.root)
         self._last = checkpoint.head
         return checkpoint
 
@@ -331,20 +332,7 @@ def _write_whole(path: Path, offset: int, line: bytes) -> None:
     finally:
         os.close(descriptor)
     if offset == 0:
-        _sync_folder(path.parent)
-
-
-def _sync_file(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-
-
-def _sync_folder(path: Path) -> None:
-    """So that a new file's name is on disk too."""
-    _sync_file(path)
+        sync(path.parent)
 
 
 def _put(path: Path, content: bytes) -> None:
@@ -355,4 +343,4 @@ def _put(path: Path, content: bytes) -> None:
         file.flush()
         os.fsync(file.fileno())
     partial.replace(path)
-    _sync_folder(path.parent)
+    sync(path.parent)

@@ -21,6 +21,7 @@ import msgspec
 from federation.kernel.errors import AbortCode, ConfigurationError, DataError, LocalError
 from privacy.budget.ledger import GiveBack, Ledger, LimitsSet, Record, Reservation, Settlement, Spend
 from privacy.budget.limits import Cost, Limits
+from privacy.store.durable import sync
 
 _SCHEMA = "CREATE TABLE IF NOT EXISTS record (number INTEGER PRIMARY KEY, at REAL NOT NULL, body TEXT NOT NULL)"
 _RECORDS = msgspec.json.Decoder(Record)
@@ -59,7 +60,7 @@ class BudgetFile:
         if not path.exists():
             os.close(os.open(path, os.O_CREAT | os.O_WRONLY, 0o600))
             for folder in (path.parent, path.parent.parent):
-                _sync(folder)
+                sync(folder)
         with self._reported():
             self._db = sqlite3.connect(path, timeout=_PATIENCE, isolation_level=None, check_same_thread=False)
             self._db.execute("PRAGMA journal_mode = WAL")
@@ -186,12 +187,3 @@ def _facts(record: Record) -> dict[str, str]:
     """What a record says, as texts."""
     values = msgspec.structs.asdict(record)
     return {name: value if isinstance(value, str) else msgspec.json.encode(value).decode() for name, value in values.items()}
-
-
-def _sync(folder: Path) -> None:
-    """A new name in a folder is on disk only when the folder is."""
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

@@ -346,6 +346,25 @@ def test_control_where_consent_is_not_the_basis_all_rows_are_used(house: House) 
     assert rows_used(house) == 60
 
 
+@pytest.mark.parametrize(("columns", "rows"), [("turnover;age", 0), ("turnover;age;label", 40), ("turnover;label", 0)])
+def test_a_consent_must_cover_every_column_and_the_label_is_one(
+    columns: str, rows: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    house = House(tmp_path / "bank", monkeypatch, legal_basis="consent")
+    lines = ["id,purpose,columns,recipients,from,until,evidence"]
+    lines += [f"firm{i},credit,{columns},platform;tax,2026-01-01,2026-12-31,form {i}" for i in range(40)]
+    (house.root / "consents.csv").write_text("\n".join(lines))
+    with closing(audited(house.node.home)) as ledger:
+        import_csv(ledger, house.root / "consents.csv", NOW)
+    made = house.drafted()
+    house.vote(made.hash)
+    if rows:
+        house.proposed(made)
+    else:
+        assert code(house, made) is AbortCode.COHORT
+    assert rows_used(house) == rows
+
+
 def test_a_withdrawal_between_approval_and_opening_needs_the_approval_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     house = House(tmp_path / "bank", monkeypatch, legal_basis="consent")
     consenting(house, range(40))

@@ -27,12 +27,11 @@ from federation.kernel.errors import AbortCode, ConfigurationError, CreditfedErr
 from federation.kernel.manifest import ColumnDeclaration, Manifest, PrivacySettings, SampleSettings
 from federation.kernel.role import COORDINATOR
 from privacy.approval import vote, words
-from privacy.approval.learning import contracts_of
+from privacy.approval.learning import ACROSS, OVER_BANKS, contracts_of
 from privacy.approval.study import Study, Used, outside
 from privacy.approval.vote import cast
 from privacy.store.budget_file import BudgetFile
 from privacy.store.consent_import import import_csv
-from server.draft import OVER_BANKS, SPINE
 from tests.house import ENDS, NOW, OTHERS, House
 from tests.post import manifest
 
@@ -172,8 +171,8 @@ def test_contracts_cannot_be_left_out_of_what_people_are_told(task: str, house: 
 
 def test_the_coordinator_drafts_just_the_contracts_that_a_node_requires() -> None:
     across = manifest("bank", "platform", "tax")
-    assert set(contracts_of(replace(across, model="scorecard"))) == {*SPINE, "binning", "logistic"}
-    assert set(contracts_of(replace(across, task="binning"))) == {*SPINE, "binning"}
+    assert set(contracts_of(replace(across, model="scorecard"))) == {*ACROSS, "binning", "logistic"}
+    assert set(contracts_of(replace(across, task="binning"))) == {*ACROSS, "binning"}
     banks = replace(across, parties=tuple(replace(party, label=True) for party in across.parties))
     assert contracts_of(banks) == OVER_BANKS
 

@@ -16,9 +16,9 @@ import pytest
 
 from clients.app import answered
 from clients.budget_commands import ledger_path
+from clients.clock import utc_now
 from clients.consortium import Member, write
 from clients.founding import found
-from clients.gate import utc_now
 from clients.node import Node
 from federation.carriage.mailbox import Parcel
 from federation.kernel import suite

@@ -199,7 +199,7 @@ def test_syncing_is_batched_and_comes_before_a_head(tmp_path: Path, monkeypatch:
     log = fill(audit_file(tmp_path / "audit"), 1)
     log.sync()
     calls: list[str] = []
-    monkeypatch.setattr(module, "_sync_file", lambda path: calls.append(path.name))
+    monkeypatch.setattr(module, "sync", lambda path: calls.append(path.name))
     fill(log, 3 * module.EVERY)
     assert len(calls) == 3
     log.sync()

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 import server.app
+from clients.clock import utc_now
 from clients.consent import audited
-from clients.gate import utc_now
 from clients.home import Home
 from clients.node import Node
 from privacy.audit.lines import entries

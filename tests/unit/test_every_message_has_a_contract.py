@@ -8,7 +8,7 @@ import pytest
 
 from federation.kernel.manifest import AlignSettings, BinningSettings
 from privacy import contracts
-from server.draft import OVER_BANKS, SPINE
+from privacy.approval.learning import ACROSS, OVER_BANKS
 from tests.bank_case import BankCase, bank_table, five
 from tests.pooled_case import Firms, PooledCase
 
@@ -28,7 +28,7 @@ def test_every_message_is_in_a_contract_of_its_run(model: str) -> None:
     played = case.play()
     assert played.finished, played.failures
     kinds = {envelope.kind for envelope in played.post.passed}
-    names = (*SPINE, "logistic", *(("binning",) if model == "scorecard" else ()))
+    names = (*ACROSS, "logistic", *(("binning",) if model == "scorecard" else ()))
     print(f"{model}: {len(kinds)} kinds of message")
     assert unlisted(kinds, names) == set()
 
@@ -68,4 +68,4 @@ def test_no_contract_lists_a_message_among_banks_that_is_never_sent() -> None:
 
 
 def test_control_a_kind_that_nobody_listed_is_found() -> None:
-    assert unlisted({"align/keyed", "align/secret"}, SPINE) == {"align/secret"}
+    assert unlisted({"align/keyed", "align/secret"}, ACROSS) == {"align/secret"}

@@ -98,12 +98,16 @@ class CountBins:
         state = msgspec.structs.replace(state, banks=(*state.banks, banks))
         if not state.bins.done:
             return msgspec.structs.replace(state, bins=self.find.take(state.bins, total, banks))
+        return msgspec.structs.replace(state, splits=self.by_split(state, total))
+
+    def by_split(self, state: BinCounts, total: Reals) -> dict[str, Reals]:
+        """The total of all banks' `own_splits`, apart again: of each column (splits, 2, bins)."""
         splits, start = {}, 0
         for part in woe_parts(state):
             size = len(SPLITS) * 2 * part.bins.size
             splits[part.column] = total[start : start + size].reshape(len(SPLITS), 2, part.bins.size)
             start += size
-        return msgspec.structs.replace(state, splits=splits)
+        return splits
 
     def own_splits(self, state: BinCounts) -> dict[str, Reals]:
         """This bank's own rows and weight of each bin: of each column (splits, 2, bins)."""

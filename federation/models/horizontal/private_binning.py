@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
@@ -49,11 +48,8 @@ class CountPrivateBins(CountBins):
             return self.find.ask(state.bins)
         return None if state.done else np.concatenate([*(counts[:, ROWS].ravel() for counts in self.own_splits(state).values()), [0.0]])
 
-    def take(self, state: BinCounts, total: Reals, banks: int) -> BinCounts:
-        """On with the bins, or the end: no count below zero, weight is rows."""
-        state = msgspec.structs.replace(state, banks=(*state.banks, banks))
-        if not state.bins.done:
-            return msgspec.structs.replace(state, bins=self.find.take(state.bins, total, banks))
+    def by_split(self, state: BinCounts, total: Reals) -> dict[str, Reals]:
+        """As in binning without noise, from rows alone: no count below zero, weight is rows."""
         splits, start = {}, 0
         for part in woe_parts(state):
             size = len(SPLITS) * part.bins.size
@@ -62,4 +58,4 @@ class CountPrivateBins(CountBins):
             counts[:, ROWS], counts[:, WEIGHT] = rows, rows
             splits[part.column] = counts
             start += size
-        return msgspec.structs.replace(state, splits=splits)
+        return splits
