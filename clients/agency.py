@@ -20,10 +20,12 @@ from federation.kernel.batch import Batch
 from federation.kernel.codec import decode
 from federation.kernel.errors import ConfigurationError, PolicyRefusal
 from federation.kernel.journal import Journal, MemoryJournal
-from federation.kernel.manifest import Description, Manifest, Opening, PartyDeclaration, Signature, read_manifest, sign_manifest
+from federation.kernel.manifest import Description, Manifest, PartyDeclaration
+from federation.kernel.manifest_rules import read_manifest
 from federation.kernel.participant import Participant
 from federation.kernel.relay import Relay, Silent
 from federation.kernel.role import COORDINATOR
+from federation.kernel.signatures import Opening, Signature, sign_manifest
 
 NO_ROWS = bytes(suite.KEY_BYTES)
 """What an agency's signature says of its data: it has none."""

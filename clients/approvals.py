@@ -28,7 +28,8 @@ from clients.home import Home
 from federation.kernel import suite
 from federation.kernel.errors import AbortCode, ConfigurationError, CreditfedError, DataError, PolicyRefusal
 from federation.kernel.known import known
-from federation.kernel.manifest import Manifest, read_manifest, require_run_name
+from federation.kernel.manifest import Manifest
+from federation.kernel.manifest_rules import read_manifest, require_run_name
 from federation.kernel.secret import Secret
 from privacy.approval.study import Study, Used
 from privacy.approval.vote import Approver, Vote

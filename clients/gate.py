@@ -25,8 +25,9 @@ from clients.party_config import PartyConfig
 from clients.retention import Retention
 from federation.kernel import suite
 from federation.kernel.errors import AbortCode, ConfigurationError, CreditfedError, DataError, PolicyRefusal
-from federation.kernel.manifest import AGENCY, Manifest, Signature
+from federation.kernel.manifest import AGENCY, Manifest
 from federation.kernel.secret import Secret
+from federation.kernel.signatures import Signature
 from federation.models.horizontal.private_losses import losses
 from federation.models.table import Table
 from privacy.approval.learning import left_out

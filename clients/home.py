@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from federation.kernel.errors import ConfigurationError
-from federation.kernel.manifest import require_run_name
+from federation.kernel.manifest_rules import require_run_name
 from federation.kernel.secret import Secret
 
 

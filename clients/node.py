@@ -36,18 +36,11 @@ from federation.kernel.codec import decode
 from federation.kernel.errors import ConfigurationError, CreditfedError, DataError, LocalError, PeerError, PolicyRefusal
 from federation.kernel.journal import Journal, MemoryJournal
 from federation.kernel.known import known
-from federation.kernel.manifest import (
-    Description,
-    Manifest,
-    Opening,
-    PartyDeclaration,
-    Signature,
-    check_signatures,
-    read_manifest,
-    sign_manifest,
-)
+from federation.kernel.manifest import Description, Manifest, PartyDeclaration
+from federation.kernel.manifest_rules import read_manifest
 from federation.kernel.participant import Participant
 from federation.kernel.role import COORDINATOR
+from federation.kernel.signatures import Opening, Signature, check_signatures, sign_manifest
 from federation.models.bins import Bins
 from federation.models.horizontal.bank import bank_of
 from federation.models.horizontal.program import Bank

@@ -28,11 +28,12 @@ from federation.kernel.codec import decode, encode
 from federation.kernel.errors import CreditfedError, PeerError
 from federation.kernel.journal import Journal, MemoryJournal
 from federation.kernel.known import known
-from federation.kernel.manifest import Description, Manifest, Opening, Signature, check_signatures
+from federation.kernel.manifest import Description, Manifest
 from federation.kernel.participant import Participant
 from federation.kernel.passage import Passage
 from federation.kernel.role import COORDINATOR
 from federation.kernel.secret import Secret
+from federation.kernel.signatures import Opening, Signature, check_signatures
 from federation.models.horizontal.program import Adder, Standing
 from federation.models.training import Coordinator, Progress
 from privacy.audit.witness import Witness

@@ -22,8 +22,8 @@ from federation.kernel.manifest import (
     SampleSettings,
     ScorecardSettings,
     SelectSettings,
-    check_manifest,
 )
+from federation.kernel.manifest_rules import check_manifest
 from federation.models.horizontal.private_rules import require_private
 from federation.models.horizontal.size import require_room
 from privacy.approval.learning import contracts_of

@@ -15,7 +15,8 @@ import msgspec
 
 from federation.kernel import suite
 from federation.kernel.errors import CreditfedError
-from federation.kernel.manifest import Description, Manifest, read_manifest
+from federation.kernel.manifest import Description, Manifest
+from federation.kernel.manifest_rules import read_manifest
 from server.result import write_whole
 from server.run_file import RunFile
 

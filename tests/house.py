@@ -20,8 +20,9 @@ from federation.carriage.mailbox import Parcel
 from federation.kernel import suite
 from federation.kernel.batch import Batch
 from federation.kernel.codec import decode, encode
-from federation.kernel.manifest import Description, Manifest, Opening, PartyDeclaration, Signature, sign_manifest
+from federation.kernel.manifest import Description, Manifest, PartyDeclaration
 from federation.kernel.role import COORDINATOR
+from federation.kernel.signatures import Opening, Signature, sign_manifest
 from privacy.approval.learning import contracts_of
 from privacy.approval.vote import Verdict, cast
 from privacy.budget.limits import Limits

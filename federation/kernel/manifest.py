@@ -6,18 +6,12 @@ may learn what (by name of leakage contract), and the caps. Its hash binds every
 
 from __future__ import annotations
 
-import re
-from collections.abc import Mapping
-from functools import lru_cache
 from typing import Literal
 
 import msgspec
 
 from federation.kernel import suite
-from federation.kernel.errors import ConfigurationError, PeerError
-from federation.kernel.known import known
 from federation.kernel.role import COORDINATOR
-from federation.kernel.secret import Secret
 
 AGENCY = "agency"
 """The role of an agency, and the name of its leakage contract."""
@@ -25,13 +19,6 @@ FEWEST_REVEALS = 3
 FEWEST_BANKS, MOST_BANKS = 3, 2048
 MOST_WITH_LEVELS = 64
 """Above so many banks columns must be numbers: banks no longer tell each other levels."""
-
-
-_RUN = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
-_PARTY = re.compile(r"[a-z][a-z0-9-]{0,31}")
-_KEY = re.compile(r"[0-9a-f]{64}")
-_TIME = re.compile(r"\d{4}-(0[1-9]|1[0-2])-(0[1-9]|[12]\d|3[01])T([01]\d|2[0-3]):[0-5]\d:[0-5]\dZ")
-_STUDY = re.compile(r"([A-Za-z0-9][A-Za-z0-9._-]{0,63})?")
 
 
 class _Part(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -258,176 +245,6 @@ class Manifest(_Part, frozen=True, kw_only=True):
         return {COORDINATOR: bytes.fromhex(self.coordinator)} | {one.name: bytes.fromhex(one.identity) for one in self.institutions}
 
 
-@lru_cache(maxsize=4)
-def read_manifest(raw: bytes, limit: int = 1 << 24) -> Manifest:
-    """A manifest from its canonical bytes; anything else than canonical bytes is refused, so that a hash has one preimage."""
-    if len(raw) > limit:
-        raise PeerError(COORDINATOR, f"a manifest of {len(raw)} bytes", f"at most {limit}")
-    try:
-        manifest = msgspec.json.decode(raw, type=known(Manifest), strict=True)
-    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
-        raise PeerError(COORDINATOR, "malformed bytes", "a manifest") from None
-    if manifest.canonical() != raw:
-        raise PeerError(COORDINATOR, "a manifest that is not in canonical form", "canonical bytes")
-    check_manifest(manifest)
-    return manifest
-
-
-def require_run_name(name: str) -> None:
-    """A run's name is also a file's name at every node, so it can name nothing outside a folder. Raises ConfigurationError."""
-    if not _RUN.fullmatch(name):
-        raise ConfigurationError("manifest", "the run's name is not made of letters, digits, '.', '_' and '-'", "Name the run otherwise.")
-
-
-def check_manifest(manifest: Manifest) -> None:
-    """What every node requires of any manifest, whoever wrote it. Raises ConfigurationError."""
-    require_run_name(manifest.run)
-    names = manifest.signers
-    if not all(_PARTY.fullmatch(name) for name in names):
-        raise ConfigurationError("manifest", "a party's name is not made of a-z, 0-9 and -, up to 32 characters", "Rename the party.")
-    if len(set(names)) != len(names) or COORDINATOR in names:
-        raise ConfigurationError("manifest", "two parties have one name", "Give every [[party]] its own name.")
-    keys = [manifest.coordinator, *(one.identity for one in manifest.institutions)]
-    if not all(_KEY.fullmatch(key) and suite.is_signing_public(bytes.fromhex(key)) for key in keys) or len(set(keys)) != len(keys):
-        raise ConfigurationError(
-            "manifest", "two parties have one identity key, or a key is malformed", "Every party and the coordinator needs a key of its own."
-        )  # fmt: skip
-    if manifest.suite != suite.NAME:
-        raise ConfigurationError("manifest", "it names another cipher suite", f"This version speaks {suite.NAME}.")
-    if not _TIME.fullmatch(manifest.expires) or not _STUDY.fullmatch(manifest.study):
-        what = "its expiry is not a time such as 2027-01-31T00:00:00Z, or its study's name is not made of letters, digits, '.', '_' and '-'"
-        raise ConfigurationError("manifest", what, "Correct [run] study, or draft the manifest again.")
-    _check_noise(manifest)
-    _check_agencies(manifest)
-    (_check_banks if manifest.horizontal else _check_partners)(manifest)
-
-
-def _check_noise(manifest: Manifest) -> None:
-    """Noise is stated whole and is asked for where it can be had: epsilon and delta over banks, label noise across parties."""
-    privacy = manifest.privacy
-    if (privacy.epsilon is None) != (privacy.delta is None):
-        raise ConfigurationError("manifest", "it states one of epsilon and delta", "Set both in [privacy], or neither.")
-    if privacy.epsilon is not None and not (0 < privacy.epsilon <= 100 and 0 < (privacy.delta or 0) < 0.01):
-        raise ConfigurationError(
-            "manifest", "its epsilon or delta is out of range", "epsilon: above 0, to 100; delta: above 0, below 0.01."
-        )
-    if privacy.epsilon is not None and not manifest.horizontal:
-        action = "Leave epsilon and delta out: across parties the label party can ask for label_noise."
-        raise ConfigurationError("manifest", "it states epsilon, and noise is added to sums over banks alone", action)
-    if privacy.label_noise is not None and not (0 < privacy.label_noise <= 100 and not manifest.horizontal):
-        action = "label_noise is an epsilon above 0, to 100, of a run across parties."
-        raise ConfigurationError("manifest", "its label noise cannot be had", action)
-
-
-def _check_agencies(manifest: Manifest) -> None:
-    """An agency is one that a party goes through, and nothing else; whoever goes through one has no label; its contract is named."""
-    agencies, asked = {agency.name for agency in manifest.agencies}, {party.through for party in manifest.parties} - {""}
-    if any(party.role == AGENCY for party in manifest.parties):
-        raise ConfigurationError("manifest", "an agency is declared as a party", "Declare it with [[agency]]: it brings no columns.")
-    if asked - agencies:
-        raise ConfigurationError("manifest", "a party goes through an agency that is not declared", "Add an [[agency]] of that name.")
-    if agencies - asked:
-        raise ConfigurationError("manifest", "an agency is declared that no party goes through", "Name it in `through`, or leave it out.")
-    if any(party.through and party.label for party in manifest.parties):
-        what = "a party with a label goes through an agency"
-        raise ConfigurationError("manifest", what, "An agency stands before platforms: leave `through` out at the bank.")
-    if agencies and AGENCY not in manifest.contracts:
-        raise ConfigurationError("manifest", "it has an agency and does not name the contract 'agency'", "Draft the manifest again.")
-
-
-def _check_partners(manifest: Manifest) -> None:
-    """What a run across parties must be besides."""
-    names = manifest.members
-    if not 2 <= len(names) <= 8:
-        raise ConfigurationError("manifest", f"it has {len(names)} parties", "A run across parties takes 2 to 8.")
-    if manifest.task == "statistics":
-        raise ConfigurationError("manifest", "statistics are taken over many banks", "Give every party a `label`, or choose another task.")
-    if sum(party.label for party in manifest.parties) != 1:
-        raise ConfigurationError("manifest", "it must have just one label party", "Give one bank a `label`.")
-    if manifest.task == "train" and manifest.privacy.max_score_reveals < FEWEST_REVEALS:
-        raise ConfigurationError(
-            "manifest", f"max_score_reveals is below {FEWEST_REVEALS}", "A fit shows one vector of scores at least, the final scores and points."
-        )  # fmt: skip
-    if len(names) == 2 and not manifest.privacy.single_partner_disclosure and manifest.task == "train":
-        raise ConfigurationError(
-            "manifest",
-            "with one feature party the label party sees that party's score of each of its own rows",
-            "Add a second feature party, or accept it with `[privacy] single_partner_disclosure = true`.",
-        )
-
-
-def _check_banks(manifest: Manifest) -> None:
-    """What a run over many banks must be besides."""
-    banks, names = manifest.banks, manifest.members
-    if not FEWEST_BANKS <= len(names) <= MOST_BANKS:
-        action = f"A run over banks takes {FEWEST_BANKS} to {MOST_BANKS}: of two, each would learn the other's numbers."
-        raise ConfigurationError("manifest", f"it has {len(names)} banks", action)
-    least = max(FEWEST_BANKS, 2 * len(names) // 3 + 1)
-    if banks.threshold is not None and not least <= banks.threshold <= len(names):
-        what = f"a threshold of {banks.threshold} with {len(names)} banks (rule: above two thirds of them)"
-        room = f"{least}" if least == len(names) else f"{least} to {len(names)}"
-        raise ConfigurationError("manifest", what, f"Set [privacy] threshold to {room}, or leave it out.")
-    if banks.drop_outs == "stop" and banks.threshold not in (None, len(names)):
-        what = f'a threshold of {banks.threshold} of {len(names)} banks, and drop_outs = "stop", under which all must stay'
-        raise ConfigurationError("manifest", what, "Leave out one of the two.")
-    first = [(column.name, column.kind) for column in manifest.parties[0].columns]
-    for party in manifest.parties[1:]:
-        theirs = [(column.name, column.kind) for column in party.columns]
-        if theirs != first:
-            what = f"{party.name} does not have the same columns as {names[0]}: {_unlike(dict(first), dict(theirs))}"
-            raise ConfigurationError("manifest", what, "Use include, exclude and types of [[party]] to give every bank the same columns.")
-    if len(names) > MOST_WITH_LEVELS and any(kind == "categorical" for _, kind in first):
-        what = f"more than {MOST_WITH_LEVELS} banks and a categorical column"
-        raise ConfigurationError("manifest", what, "Leave such columns out ([[party]] exclude), or code them as numbers.")
-
-
-def _unlike(first: Mapping[str, str], theirs: Mapping[str, str]) -> str:
-    """What one bank's columns (kind by name) have that is not as at the first; three names of each at most."""
-    found = []
-    for says, names in (("it lacks", first.keys() - theirs.keys()), ("it alone has", theirs.keys() - first.keys())):
-        if names:
-            shown = ", ".join(map(repr, sorted(names)[:3]))
-            found.append(f"{says} {shown}" + (f" and {len(names) - 3} more" if len(names) > 3 else ""))
-    odd = sorted(name for name in first.keys() & theirs.keys() if first[name] != theirs[name])
-    found += [f"{name!r} is {theirs[name]} and not {first[name]}" for name in odd[:1]]
-    return "; ".join(found) or "their order is another"
-
-
-class Signature(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """One institution's signature of a manifest and of the snapshot of its data that it approves it for, with its identity key.
-
-    snapshot: the commitment to the rows that may be used, 32 bytes (zeros of an agency, which has none), which the party's hello must repeat.
-    """
-
-    party: str
-    snapshot: bytes
-    signature: bytes
-
-
-def _approval(manifest_hash: bytes, party: str, snapshot: bytes) -> bytes:
-    return suite.frame("approve", manifest_hash, party, snapshot)
-
-
-def sign_manifest(manifest: Manifest, party: str, snapshot: bytes, identity: Secret) -> Signature:
-    """This party's approval of a manifest, for the data that the snapshot commits to."""
-    return Signature(party, snapshot, suite.sign(identity, _approval(manifest.hash, party, snapshot)))
-
-
-def check_signatures(manifest: Manifest, signatures: tuple[Signature, ...]) -> dict[str, bytes]:
-    """Every party and agency signed just this manifest, once; returns the snapshots that they signed. Raises PeerError."""
-    identities = manifest.identities()
-    if sorted(s.party for s in signatures) != sorted(manifest.signers):
-        raise PeerError(COORDINATOR, "signatures of other parties", "one signature of each party of the manifest")
-    approved = manifest.hash  # once: among many banks the hash is the larger work
-    for signature in signatures:
-        party = signature.party
-        if len(signature.snapshot) != suite.KEY_BYTES:
-            raise PeerError(COORDINATOR, f"a signature of {party} with a snapshot of the wrong size", "32 bytes")
-        if not suite.verifies(identities[party], _approval(approved, party, signature.snapshot), signature.signature):
-            raise PeerError(COORDINATOR, f"a signature of {party} that does not hold", "its signature of this manifest")
-    return {signature.party: signature.snapshot for signature in signatures}
-
-
 class Description(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """What a node says about itself before a run: its declaration, the kind of its ids, and (label party) the months of its rows."""
 
@@ -435,10 +252,3 @@ class Description(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     id_kind: Literal["uscc", "any"]
     rows_per_firm: bool = False
     periods: tuple[str, ...] = ()
-
-
-class Opening(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """A manifest's canonical bytes and every institution's signature."""
-
-    manifest: bytes
-    signatures: tuple[Signature, ...]

@@ -10,9 +10,10 @@ from typing import Literal, Protocol
 
 from federation.kernel import suite
 from federation.kernel.errors import CreditfedError
-from federation.kernel.manifest import Manifest, Signature
+from federation.kernel.manifest import Manifest
 from federation.kernel.role import COORDINATOR
 from federation.kernel.session import Hello
+from federation.kernel.signatures import Signature
 from privacy.audit.entry import Fact, Kind
 
 MOST_PEERS, NEIGHBOURS = 64, 8

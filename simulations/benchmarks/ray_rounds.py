@@ -33,9 +33,11 @@ from federation.carriage.journal_file import JournalFile
 from federation.carriage.sealed_file import SealedFile
 from federation.kernel import suite
 from federation.kernel.journal import Journal, MemoryJournal
-from federation.kernel.manifest import ColumnDeclaration, Description, Manifest, Opening, PartyDeclaration, read_manifest
+from federation.kernel.manifest import ColumnDeclaration, Description, Manifest, PartyDeclaration
+from federation.kernel.manifest_rules import read_manifest
 from federation.kernel.participant import Participant
 from federation.kernel.secret import Secret
+from federation.kernel.signatures import Opening
 from federation.kernel.state import State
 from federation.models.horizontal.plan import Reals
 from federation.models.horizontal.program import Bank

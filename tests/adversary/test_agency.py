@@ -14,10 +14,12 @@ from federation.kernel.batch import Batch
 from federation.kernel.codec import decode, encode
 from federation.kernel.envelope import Channel, Envelope
 from federation.kernel.errors import ConfigurationError, PeerAborted, PeerError
-from federation.kernel.manifest import AgencyDeclaration, check_manifest, check_signatures, sign_manifest
+from federation.kernel.manifest import AgencyDeclaration
+from federation.kernel.manifest_rules import check_manifest
 from federation.kernel.passage import Passage, countersign
 from federation.kernel.role import COORDINATOR
 from federation.kernel.session import Keys
+from federation.kernel.signatures import check_signatures, sign_manifest
 from privacy.attacks.agency import altered_and_countersigned, forged, past_the_agency, readable
 from privacy.attacks.session import ALTERATIONS
 from tests.agency_scene import NAME, AgencyPost, behind_an_agency, finished, talk

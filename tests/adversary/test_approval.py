@@ -16,8 +16,9 @@ from federation.kernel import suite
 from federation.kernel.batch import Abort, Batch
 from federation.kernel.codec import decode, encode
 from federation.kernel.errors import AbortCode, ConfigurationError, CreditfedError, PeerError, PolicyRefusal
-from federation.kernel.manifest import Manifest, Opening, Signature, sign_manifest
+from federation.kernel.manifest import Manifest
 from federation.kernel.role import COORDINATOR
+from federation.kernel.signatures import Opening, Signature, sign_manifest
 from privacy.approval.study import Study
 from privacy.approval.vote import cast
 from privacy.store.consent_import import import_csv

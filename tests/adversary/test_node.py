@@ -25,8 +25,9 @@ from federation.kernel import suite
 from federation.kernel.batch import Abort, Batch
 from federation.kernel.codec import decode, encode
 from federation.kernel.errors import AbortCode, ConfigurationError, CreditfedError, DataError, PeerError
-from federation.kernel.manifest import Description, Manifest, Opening, PartyDeclaration, Signature, sign_manifest
+from federation.kernel.manifest import Description, Manifest, PartyDeclaration
 from federation.kernel.role import COORDINATOR
+from federation.kernel.signatures import Opening, Signature, sign_manifest
 from privacy.approval.learning import contracts_of
 from privacy.budget.limits import Limits
 from privacy.store.budget_file import BudgetFile

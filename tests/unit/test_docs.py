@@ -17,23 +17,23 @@ import pytest
 import typer
 
 from privacy.contracts import document, names
-from server import run_file
+from server import run_file, run_tables
 from server.glossary import GLOSSARY
 from simulations.command import app
 
 ROOT = Path(__file__).parents[2]
 PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")])
 TABLES: dict[str, type[msgspec.Struct]] = {
-    "[run]": run_file.RunSettings,
-    "[model]": run_file.ModelTable,
-    "[sample]": run_file.SampleTable,
-    "[select]": run_file.SelectTable,
-    "[binning]": run_file.BinningTable,
-    "[scorecard]": run_file.ScorecardTable,
-    "[align]": run_file.AlignTable,
-    "[privacy]": run_file.PrivacyTable,
-    "[[party]]": run_file.Party,
-    "[[agency]]": run_file.Agency,
+    "[run]": run_tables.RunSettings,
+    "[model]": run_tables.ModelTable,
+    "[sample]": run_tables.SampleTable,
+    "[select]": run_tables.SelectTable,
+    "[binning]": run_tables.BinningTable,
+    "[scorecard]": run_tables.ScorecardTable,
+    "[align]": run_tables.AlignTable,
+    "[privacy]": run_tables.PrivacyTable,
+    "[[party]]": run_tables.Party,
+    "[[agency]]": run_tables.Agency,
 }
 KEYS = (ROOT / "docs/run-file.md").read_text()
 

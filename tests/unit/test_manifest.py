@@ -11,17 +11,9 @@ import pytest
 
 from federation.kernel import suite
 from federation.kernel.errors import ConfigurationError, PeerError
-from federation.kernel.manifest import (
-    ColumnDeclaration,
-    Manifest,
-    ModelSettings,
-    PrivacySettings,
-    Signature,
-    check_manifest,
-    check_signatures,
-    read_manifest,
-    sign_manifest,
-)
+from federation.kernel.manifest import ColumnDeclaration, Manifest, ModelSettings, PrivacySettings
+from federation.kernel.manifest_rules import check_manifest, read_manifest
+from federation.kernel.signatures import Signature, check_signatures, sign_manifest
 from tests.post import identity, manifest
 
 NAMES = ("bank", "platform", "tax")

@@ -11,7 +11,8 @@ import pytest
 import tomli_w
 
 from federation.kernel.errors import ConfigurationError
-from server.run_file import BinningTable, RunFile, load
+from server.run_file import RunFile, load
+from server.run_tables import BinningTable
 
 Document = dict[str, Any]
 

@@ -1,0 +1,53 @@
+"""Every institution's signature of a manifest and of the rows that it approves it for: what opens a run, and nothing less does."""
+
+from __future__ import annotations
+
+import msgspec
+
+from federation.kernel import suite
+from federation.kernel.errors import PeerError
+from federation.kernel.manifest import Manifest
+from federation.kernel.role import COORDINATOR
+from federation.kernel.secret import Secret
+
+
+class Signature(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """One institution's signature of a manifest and of the snapshot of its data that it approves it for, with its identity key.
+
+    snapshot: the commitment to the rows that may be used, 32 bytes (zeros of an agency, which has none), which the party's hello must repeat.
+    """
+
+    party: str
+    snapshot: bytes
+    signature: bytes
+
+
+def _approval(manifest_hash: bytes, party: str, snapshot: bytes) -> bytes:
+    return suite.frame("approve", manifest_hash, party, snapshot)
+
+
+def sign_manifest(manifest: Manifest, party: str, snapshot: bytes, identity: Secret) -> Signature:
+    """This party's approval of a manifest, for the data that the snapshot commits to."""
+    return Signature(party, snapshot, suite.sign(identity, _approval(manifest.hash, party, snapshot)))
+
+
+def check_signatures(manifest: Manifest, signatures: tuple[Signature, ...]) -> dict[str, bytes]:
+    """Every party and agency signed just this manifest, once; returns the snapshots that they signed. Raises PeerError."""
+    identities = manifest.identities()
+    if sorted(s.party for s in signatures) != sorted(manifest.signers):
+        raise PeerError(COORDINATOR, "signatures of other parties", "one signature of each party of the manifest")
+    approved = manifest.hash  # once: among many banks the hash is the larger work
+    for signature in signatures:
+        party = signature.party
+        if len(signature.snapshot) != suite.KEY_BYTES:
+            raise PeerError(COORDINATOR, f"a signature of {party} with a snapshot of the wrong size", "32 bytes")
+        if not suite.verifies(identities[party], _approval(approved, party, signature.snapshot), signature.signature):
+            raise PeerError(COORDINATOR, f"a signature of {party} that does not hold", "its signature of this manifest")
+    return {signature.party: signature.snapshot for signature in signatures}
+
+
+class Opening(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A manifest's canonical bytes and every institution's signature."""
+
+    manifest: bytes
+    signatures: tuple[Signature, ...]

@@ -1,0 +1,159 @@
+"""The tables of RUN.toml, one struct each: every key with its type, its range and its default. What goes together is checked in `run_file`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+import msgspec
+from msgspec import Meta
+
+from privacy.levels import Classification, PersonRole
+
+Natural = Annotated[int, Meta(ge=0, le=2**63 - 1)]
+Count = Annotated[int, Meta(ge=1, le=2**31 - 1)]
+Positive = Annotated[float, Meta(gt=0)]
+Text = Annotated[str, Meta(min_length=1)]
+
+
+class _Table(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    pass
+
+
+class RunSettings(_Table, frozen=True):
+    """[run]. purpose: of `privacy.purposes`; seed: all model randomness; holdout: share of firms held out for the test sample, in [0, 1);
+    patience: seconds until a bank that does not answer is given up; requested_by: the role of the person who asks; study: an approved study
+    that the run is part of; valid_days: until the manifest expires.
+    """
+
+    task: Literal["train", "binning", "statistics"] = "train"
+    model: Literal["logistic", "scorecard"] = "logistic"
+    purpose: Literal["acquire", "decide", "monitor", "collect", "research"] = "decide"
+    seed: Natural = 0
+    holdout: Annotated[float, Meta(ge=0, lt=1)] = 0.3
+    patience: Positive = 3600.0
+    requested_by: PersonRole = "modeller"
+    study: str = ""
+    valid_days: Annotated[int, Meta(ge=1, le=366)] = 30
+
+
+class ModelTable(_Table, frozen=True):
+    """[model]. C: scikit-learn's inverse ridge strength, may be inf; missing: the rule for missing values, "bin" for binned columns;
+    intercept, personal_C: over many banks, an intercept or slopes of each bank's own.
+    """
+
+    C: Positive
+    missing: Literal["mean", "zero", "indicator", "error", "bin"]
+    standardize: bool = True
+    tolerance: Annotated[float, Meta(gt=0, le=0.01)] = 1e-7
+    max_iterations: Count = 50
+    signs: Literal["free", "woe"] = "free"
+    intercept: Literal["common", "per bank"] = "common"
+    personal_C: Positive | None = None  # noqa: N815  # C as scikit-learn writes it
+
+
+class SelectTable(_Table, frozen=True):
+    """[select], over many banks: the limit of each step; None: the step is not taken."""
+
+    iv_min: Annotated[float, Meta(ge=0)] | None = None
+    corr_max: Annotated[float, Meta(gt=0, lt=1)] | None = None
+    vif_max: Annotated[float, Meta(gt=1)] | None = None
+    p_max: Annotated[float, Meta(gt=0, lt=1)] | None = None
+
+
+class SampleTable(_Table, frozen=True):
+    """[sample]. as_of, weight: names of columns; out_of_time_from: a day, YYYY-MM-DD; split_seed: [run] seed where None."""
+
+    as_of: Text | None = None
+    out_of_time_from: str | None = None
+    weight: Text | None = None
+    split_seed: Natural | None = None
+
+
+class BinningTable(_Table, frozen=True):
+    """[binning], DESIGN 6."""
+
+    method: Literal["quantile"] = "quantile"
+    max_bins: Annotated[int, Meta(ge=2, le=100)] = 6
+    min_share: Annotated[float, Meta(ge=0, lt=0.5)] = 0.05
+    min_bads: Natural = 0
+    monotone: Literal["none", "auto", "increasing", "decreasing"] = "none"
+    special: tuple[float, ...] = ()
+    woe_smoothing: Positive = 0.5
+
+
+class ScorecardTable(_Table, frozen=True):
+    """[scorecard]: base_points at base_odds goods to one bad; pdo more points double the odds."""
+
+    base_points: float = 600.0
+    base_odds: Positive = 50.0
+    pdo: Positive = 20.0
+
+
+class AlignTable(_Table, frozen=True):
+    """[align] as written. folder (`from` in the file): a former run whose positions are used again."""
+
+    visibility: Literal["hidden", "book", "intersection"] = "hidden"
+    folder: Text | None = msgspec.field(name="from", default=None)
+
+
+class AlignSettings(msgspec.Struct, frozen=True):
+    """[align], checked. folder: the former run's, absolute; former: that run's manifest hash, hexadecimal."""
+
+    visibility: Literal["hidden", "book", "intersection"]
+    folder: Path | None = None
+    former: str | None = None
+
+
+class PrivacyTable(_Table, frozen=True):
+    """[privacy]: what may be disclosed, and the caps; the defaults are the strict ones. threshold, drop_outs: over many banks, how many must
+    stay, and whether the run goes on without a bank that is lost.
+    """
+
+    single_partner_disclosure: bool = False
+    two_member_disclosure: bool = False
+    label_disclosure: bool = False
+    max_score_reveals: Count = 40
+    minimum_cohort: Count = 10
+    max_released_counts: Count | None = None
+    partner_disclosure: Literal["direction", "edges", "full"] = "direction"
+    threshold: Count | None = None
+    drop_outs: Literal["continue", "stop"] = "continue"
+    withdrawal: Literal["abort", "continue"] = "abort"
+    epsilon: Annotated[float, Meta(gt=0, le=100)] | None = None
+    delta: Annotated[float, Meta(gt=0, lt=0.01)] | None = None
+    label_noise: Annotated[float, Meta(gt=0, le=100)] | None = None
+
+
+class Party(_Table, frozen=True):
+    """[[party]]. source, bins: absolute paths; id, label: columns; levels: JR/T 0197-2020 level of a column; classes:
+    JR/T 0171-2020 class of a column; types: of a column; approval, approvals_needed, owners: how the simulated institution approves; consents:
+    a CSV file of consents, None where the rows need none; through: the [[agency]] that relays all that it sends and receives.
+    """
+
+    name: str
+    role: Literal["bank", "platform", "tax"]
+    source: Text
+    id: Text = "id"
+    label: Text | None = None
+    include: tuple[Text, ...] = ()
+    exclude: tuple[Text, ...] = ()
+    levels: dict[str, Annotated[int, Meta(ge=1, le=5)]] = {}
+    classes: dict[str, Classification] = {}
+    types: dict[str, Literal["numeric", "categorical"]] = {}
+    bins: Text | None = None
+    id_kind: Literal["auto", "uscc", "any"] = "auto"
+    approval: Literal["at once", "people"] = "at once"
+    approvals_needed: Annotated[int, Meta(ge=1, le=5)] = 1
+    owners: tuple[Text, ...] = ("owner-1", "owner-2")
+    consents: Text | None = None
+    through: str = ""
+
+
+class Agency(_Table, frozen=True):
+    """[[agency]]: a licensed credit agency that a [[party]] goes through. approval, approvals_needed, owners: as of a [[party]]."""
+
+    name: str
+    approval: Literal["at once", "people"] = "at once"
+    approvals_needed: Annotated[int, Meta(ge=1, le=5)] = 1
+    owners: tuple[Text, ...] = ("owner-1", "owner-2")
