@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-import time
+import resource
 import tomllib
 from pathlib import Path
 from typing import Any
@@ -266,9 +266,10 @@ COMMANDS = {
 def test_help_answers_at_once_and_teaches(words: tuple[str, ...]) -> None:
     seconds = []
     for _ in range(3):
-        clock = time.perf_counter()
+        before = resource.getrusage(resource.RUSAGE_CHILDREN)
         answer = finish(start(*words, "--help", COLUMNS="120"))
-        seconds.append(time.perf_counter() - clock)
+        after = resource.getrusage(resource.RUSAGE_CHILDREN)  # processor time: other work on the machine does not make the command slow
+        seconds.append(after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime)
     assert answer.code == 0 and not answer.err
     assert [text for text in COMMANDS[words] if text not in answer.out] == []
-    assert min(seconds) < 0.5, seconds  # on a machine that does other things, too
+    assert sorted(seconds)[1] < 0.5, seconds
