@@ -123,11 +123,17 @@ def test_a_node_is_founded_by_one_command_and_says_what_comes_next(tmp_path: Pat
     assert creditfed("audit", "verify", home).code in (0, 2)
 
 
+@pytest.fixture(scope="module")
+def after_a_run(world: World, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A node's home when a run is over."""
+    out = tmp_path_factory.mktemp("any")
+    simulated(world.run_file("any", **QUICK), out)
+    return out / "parties" / "tax"
+
+
 @pytest.mark.parametrize("arguments", [("approve", "no-such-run"), ("approve", "../../x"), ("show", "study:none"), ("revoke", "x" * 80)])
-def test_a_run_that_was_not_proposed_is_named_and_nothing_is_signed(arguments: tuple[str, ...], world: World, tmp_path: Path) -> None:
-    simulated(world.run_file("any", **QUICK), tmp_path / "out")
-    home = tmp_path / "out" / "parties" / "tax"
-    before = (home / "approvals" / "votes.jsonl").read_bytes()
-    answer = creditfed("node", *arguments, "--home", home)
+def test_a_run_that_was_not_proposed_is_named_and_nothing_is_signed(arguments: tuple[str, ...], after_a_run: Path) -> None:
+    before = (after_a_run / "approvals" / "votes.jsonl").read_bytes()
+    answer = creditfed("node", *arguments, "--home", after_a_run)
     assert answer.code == 2 and "Traceback" not in answer.err
-    assert (home / "approvals" / "votes.jsonl").read_bytes() == before
+    assert (after_a_run / "approvals" / "votes.jsonl").read_bytes() == before
