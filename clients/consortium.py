@@ -21,6 +21,7 @@ from typing import Annotated
 import msgspec
 import tomli_w
 
+from federation.kernel import suite
 from federation.kernel.errors import AbortCode, ConfigurationError, PolicyRefusal
 from federation.kernel.known import known
 from federation.kernel.manifest import Manifest
@@ -69,24 +70,31 @@ def _refusal(who: str, what: str) -> PolicyRefusal:
 
 def read(root: Path) -> Consortium:
     """A node's consortium. Raises PolicyRefusal where none is pinned, ConfigurationError for a file that is not one."""
-    path = root / FILE
     try:
-        found = _parsed(path.read_bytes())
+        return read_file(root / FILE)
     except FileNotFoundError:
         action = "Put the members' keys into it (docs/guides/institution.md), after comparing fingerprints."
-        raise PolicyRefusal(str(path), "no members are pinned, so no run is answered", action, AbortCode.POLICY) from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError, msgspec.ValidationError) as error:
-        raise ConfigurationError(str(path), _reason(error), "Correct the file.") from None
-    names, keys = [m.name for m in found.members], [found.coordinator, *(m.key for m in found.members)]
-    if len(set(names)) < len(names) or len(set(keys)) < len(keys):
-        raise ConfigurationError(str(path), "two members have one name, or one key", "Give every [[member]] its own.")
-    return found
+        raise PolicyRefusal(str(root / FILE), "no members are pinned, so no run is answered", action, AbortCode.POLICY) from None
+
+
+def read_file(path: Path) -> Consortium:
+    """A consortium's file. Raises FileNotFoundError where there is none, ConfigurationError for one that is not a consortium's."""
+    return _read(path.read_bytes(), str(path))
 
 
 @lru_cache(maxsize=8)
-def _parsed(raw: bytes) -> Consortium:
+def _read(raw: bytes, where: str) -> Consortium:
     """From the file's bytes: it is asked for at every message, and with two thousand members it takes a while to read."""
-    return msgspec.convert(tomllib.loads(raw.decode()), known(Consortium))
+    try:
+        found = msgspec.convert(tomllib.loads(raw.decode()), known(Consortium))
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError, msgspec.ValidationError) as error:
+        raise ConfigurationError(where, _reason(error), "Correct the file.") from None
+    names, keys = [m.name for m in found.members], [found.coordinator, *(m.key for m in found.members)]
+    if len(set(names)) < len(names) or len(set(keys)) < len(keys):
+        raise ConfigurationError(where, "two members have one name, or one key", "Give every [[member]] its own.")
+    if not all(suite.is_signing_public(bytes.fromhex(key)) for key in keys):
+        raise ConfigurationError(where, "a key is not an Ed25519 public key", "Copy it again, and compare fingerprints.")
+    return found
 
 
 def _reason(error: Exception) -> str:

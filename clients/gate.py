@@ -170,7 +170,7 @@ class Gate:
         self.approvals.note(manifest, "approved", self._clock(), by)
         self.log.append(
             "approval", manifest.run, manifest=manifest.hash.hex(), party=self._config.name, by=", ".join(by), purpose=manifest.purpose,
-            study=manifest.study, expires=manifest.expires, snapshot=snapshot.hex(),
+            task=manifest.task, study=manifest.study, expires=manifest.expires, snapshot=snapshot.hex(),
         )  # fmt: skip
         self.log.sync()
 

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from privacy.approval.study import Study
     from privacy.approval.vote import Verdict
 
-node_app = typer.Typer(
+app = typer.Typer(
     no_args_is_help=True, rich_markup_mode="markdown",
     help="""An institution's node: it decides, itself, what may be computed on its data.
 
@@ -27,17 +27,17 @@ node_app = typer.Typer(
 **When a run is proposed**: `creditfed node pending`, `creditfed node approve RUN` (shows it in plain words first), `creditfed node revoke RUN`.
 """,
 )  # fmt: skip
-node_app.add_typer(policy_app, name="policy")
-node_app.add_typer(budget_app, name="budget")
-node_app.add_typer(consent_app, name="consent")
-node_app.add_typer(retention_app, name="retention")
+app.add_typer(policy_app, name="policy")
+app.add_typer(budget_app, name="budget")
+app.add_typer(consent_app, name="consent")
+app.add_typer(retention_app, name="retention")
 HomeOption = Annotated[Path, typer.Option("--home", metavar="DIR", help="The node's folder.")]
 AsOption = Annotated[str, typer.Option("--as", metavar="NAME", help="Who votes: a name from approvers.toml.")]
 KeyOption = Annotated[Path | None, typer.Option("--key", metavar="FILE", help="Your own key; approvers/NAME.key where not given.")]
 Here = Path()
 
 
-@node_app.command()
+@app.command()
 def init(
     name: Annotated[str, typer.Option("--name", help="Your institution's name in the consortium: a-z, 0-9 and -.")],
     role: Annotated[str, typer.Option("--role", help="bank, platform, tax or agency.")],
@@ -72,7 +72,7 @@ def init(
     typer.echo("Next: give key and fingerprint to the other members, and write consortium.toml with theirs (docs/guides/institution.md).")
 
 
-@node_app.command()
+@app.command()
 def members(home: HomeOption = Here) -> None:
     """The members that this node knows, with the fingerprints to compare."""
     from rich.console import Console
@@ -89,7 +89,7 @@ def members(home: HomeOption = Here) -> None:
     Console().print(table)
 
 
-@node_app.command()
+@app.command()
 def pending(home: HomeOption = Here) -> None:
     """Runs and studies that were proposed to this node, and where each stands."""
     from rich.console import Console
@@ -124,7 +124,7 @@ def pending(home: HomeOption = Here) -> None:
     Console().print(table if table.row_count else "Nothing was proposed to this node yet.")
 
 
-@node_app.command()
+@app.command()
 def approve(
     run: Annotated[str, typer.Argument(metavar="RUN", help="The run's name, or `study:NAME`.")],
     who: AsOption = "owner-1",
@@ -143,7 +143,7 @@ def approve(
     typer.echo(f"{who} approves {run}. Start the run again where it waits.")
 
 
-@node_app.command()
+@app.command()
 def show(run: Annotated[str, typer.Argument(metavar="RUN", help="The run's name, or `study:NAME`.")], home: HomeOption = Here) -> None:
     """A run in plain words: what, with which columns, for what, who learns what, at what cost, until when."""
     from clients.home import Home
@@ -151,7 +151,7 @@ def show(run: Annotated[str, typer.Argument(metavar="RUN", help="The run's name,
     _show(Home(home), run)
 
 
-@node_app.command()
+@app.command()
 def revoke(
     run: Annotated[str, typer.Argument(metavar="RUN", help="The run's name, or `study:NAME`.")],
     who: AsOption = "owner-1",
@@ -165,7 +165,7 @@ def revoke(
     typer.echo(f"{who} revokes {run}. This node answers nothing of it any more.")
 
 
-@node_app.command()
+@app.command()
 def study(
     file: Annotated[Path, typer.Argument(metavar="STUDY.toml", help="name, parties, columns, purpose, caps and expiry; see the guide.")],
     home: HomeOption = Here,
@@ -193,7 +193,7 @@ def study(
     typer.echo(f"The study {found.name} waits for its approval: creditfed node approve study:{found.name}")
 
 
-@node_app.command()
+@app.command()
 def approvers(
     home: HomeOption = Here,
     add: Annotated[str | None, typer.Option("--add", metavar="NAME", help="A new person; a key is made.")] = None,
@@ -303,7 +303,7 @@ def _vote(home: Home, run: str, who: str, verdict: Verdict, key: Path | None, ab
     if not run.startswith("study:") and (verdict == "revoke" or against_name):
         approvals.record_vote(cast(me, who, name, verdict, now, secret))
     approvals.record_vote(cast(me, who, about, verdict, now, secret))
-    _log(home, "approval", run="" if run.startswith("study:") else run, manifest=about.hex(), party=me, by=who, verdict=verdict)
+    _log(home, "vote", run="" if run.startswith("study:") else run, manifest=about.hex(), party=me, by=who, verdict=verdict)
 
 
 def _log(home: Home, kind: str, *, run: str = "", **facts: str) -> None:

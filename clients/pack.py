@@ -79,16 +79,19 @@ def _manifest(node: Node, run: str) -> tuple[Manifest, str]:
 
 def _lineage(node: Node, manifest: Manifest, told: Sequence[Entry]) -> dict[str, Any]:
     report = verify(find(node.home.root).log(node.name), {suite.signing_public(node.identity)})
-    signed = [entry.facts for entry in told if entry.kind == "approval" and entry.facts.get("manifest") == manifest.hash.hex()]
+    signed, approved = (
+        [entry.facts for entry in told if entry.kind == kind and entry.facts["manifest"] == manifest.hash.hex()]
+        for kind in ("signature", "approval")
+    )
     return {
         "manifest": msgspec.to_builtins(manifest),
         "contracts": [
             {"name": name, "title": contracts.load(name).title, "digest": suite.plain_digest(msgspec.json.encode(contracts.load(name))).hex()}
             for name in manifest.contracts if name in contracts.names()
         ],
-        "snapshots": {str(facts["party"]): facts["snapshot"] for facts in signed if "snapshot" in facts},
-        "signatures": {str(facts["party"]): facts["signature"] for facts in signed if "signature" in facts},
-        "approved_here_by": sorted({str(facts["by"]) for facts in signed if "by" in facts}),
+        "snapshots": {str(facts["party"]): facts["snapshot"] for facts in signed},
+        "signatures": {str(facts["party"]): facts["signature"] for facts in signed},
+        "approved_here_by": sorted({str(facts["by"]) for facts in approved}),
         "sessions": [entry.facts["session"] for entry in told if entry.kind == "session"],
         "heads_seen": [
             {key: entry.facts[key] for key in ("peer", "size", "root", "time", "verdict")} for entry in told if entry.kind == "heads seen"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 import traceback
+from importlib import import_module
 from pathlib import Path
 from typing import Annotated
 
@@ -16,17 +17,20 @@ import typer
 from typer.core import TyperGroup
 from typer.main import get_command
 
-from clients.audit_commands import app as audit_app
+_LATER = {
+    "audit": ("clients.audit_commands", "Audit logs: verify with public keys, show a run, compare the parties' accounts, export."),
+    "node": ("clients.node_commands", "An institution's node: found it, approve runs, policies, consents, budget."),
+}
 
 
 class _Root(TyperGroup):
-    """The root, which loads `node` (policies, databases) only when it is called: `--help` must answer at once."""
+    """The root, which loads `node` and `audit` (policies, databases, keys) only when they are called: `--help` must answer at once."""
 
     _called = ""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
-        """All, with `node`."""
-        return [*super().list_commands(ctx), "node"]
+        """All, with those that are loaded when called."""
+        return [*super().list_commands(ctx), *_LATER]
 
     def resolve_command(self, ctx: click.Context, args: list[str]) -> tuple[str | None, click.Command | None, list[str]]:
         """What is called, and not only listed."""
@@ -34,14 +38,11 @@ class _Root(TyperGroup):
         return super().resolve_command(ctx, args)
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        """`node` itself where it is called, its line for the list otherwise."""
-        if cmd_name != "node":
+        """The command itself where it is called, its line for the list otherwise."""
+        if cmd_name not in _LATER:
             return super().get_command(ctx, cmd_name)
-        if self._called != "node":
-            return click.Group("node", help="An institution's node: found it, approve runs, policies, consents, budget.")
-        from clients.node_commands import node_app
-
-        return get_command(node_app)
+        module, line = _LATER[cmd_name]
+        return get_command(import_module(module).app) if self._called == cmd_name else click.Group(cmd_name, help=line)
 
 
 app = typer.Typer(
@@ -65,7 +66,6 @@ run/report.html: what came of it, and what each party learned. For your own tabl
 )  # fmt: skip
 world_app = typer.Typer(no_args_is_help=True, help="An economy of firms with known causes of default, to try everything on.")
 app.add_typer(world_app, name="world")
-app.add_typer(audit_app, name="audit")
 
 
 @app.command()

@@ -15,12 +15,15 @@ from privacy.audit.findings import Report
 
 
 class Approval(msgspec.Struct, frozen=True):
-    """party: who approved; by: the person or policy, where told; manifest: of what; recorded_by: in whose logs."""
+    """party: the institution; by: its people, study or policy, by its own log ("" where that is not among these); against: who voted against it
+    there; manifest: of what; signature_seen_by: in whose logs its signature is.
+    """
 
     party: str
     by: str
+    against: str
     manifest: str
-    recorded_by: tuple[str, ...]
+    signature_seen_by: tuple[str, ...]
 
 
 class Part(msgspec.Struct, frozen=True):
@@ -103,18 +106,26 @@ def run_account(run: str, entries: Mapping[str, Sequence[Entry]], differences: I
 
 
 def _told(entries: Iterable[Entry], name: str) -> tuple[str, ...]:
-    """What sessions and approvals say under a name, each once."""
+    """What sessions and institutions' approvals say under a name, each once."""
     return tuple(sorted({str(entry.facts[name]) for entry in entries if entry.kind in ("session", "approval") and name in entry.facts}))
 
 
 def _approvals(entries: Mapping[str, Sequence[Entry]]) -> tuple[Approval, ...]:
-    recorded: dict[tuple[str, str, str], set[str]] = {}
-    for party, own in entries.items():
+    """By institution and manifest: who let it through there, who voted against it, and who saw the institution's signature on it."""
+    told: dict[str, dict[tuple[str, str], set[str]]] = {kind: {} for kind in ("approval", "vote", "signature")}
+    for recorder, own in entries.items():
         for entry in own:
-            if entry.kind == "approval":
-                what = (str(entry.facts["party"]), str(entry.facts.get("by", "")), str(entry.facts["manifest"]))
-                recorded.setdefault(what, set()).add(party)
-    return tuple(Approval(*what, tuple(sorted(by))) for what, by in sorted(recorded.items()))
+            if entry.kind in told and not (entry.kind == "vote" and entry.facts["verdict"] == "approve"):
+                of = (str(entry.facts["party"]), str(entry.facts["manifest"]))
+                told[entry.kind].setdefault(of, set()).add(recorder if entry.kind == "signature" else str(entry.facts["by"]))
+    by, against, seen = told["approval"], told["vote"], told["signature"]
+    return tuple(
+        Approval(
+            party, "; ".join(sorted(by.get(of, ()))), "; ".join(sorted(against.get(of, ()))), manifest, tuple(sorted(seen.get(of, ())))
+        )
+        for of in sorted(by.keys() | against.keys() | seen.keys())
+        for party, manifest in [of]
+    )
 
 
 def _part(party: str, own: Sequence[Entry]) -> Part:
@@ -161,8 +172,17 @@ def to_markdown(export: Export) -> str:
             out += [f"{name}: {_plain(', '.join(values) or 'not recorded')}."]
         out += ["", f"The parties' accounts {'agree' if not run.differences else 'differ'}.", ""]
         out += [f"- {_plain(difference)}" for difference in run.differences] + [""] * bool(run.differences)
-        approvals = [(one.party, one.by, one.manifest[:16], ", ".join(one.recorded_by)) for one in run.approvals]
-        out += _table(("Approved for", "By", "Manifest", "Recorded by"), approvals)
+        approvals = [
+            (
+                one.party,
+                one.by or "not told: its own log is not here",
+                one.against or "nobody",
+                one.manifest[:16],
+                ", ".join(one.signature_seen_by),
+            )
+            for one in run.approvals
+        ]
+        out += _table(("Approved for", "By", "Against", "Manifest", "Signature recorded by"), approvals)
         parts = [
             (part.party, f"{part.vault_openings:,}", f"{part.releases:,}", f"{part.refusals:,}", f"{part.epsilon:g}", part.outcome)
             for part in run.parts

@@ -7,7 +7,7 @@ the run are compared (`compare`): manifest, session, signatures, digests of mess
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from itertools import combinations, permutations
 from typing import Literal
 
@@ -93,9 +93,8 @@ def _told(of: Account, kinds: tuple[str, ...], place: tuple[str, ...], facts: tu
 
 
 def _signatures(of: Account) -> _Told:
-    """Who signed what, by institution; votes and approvals that carry no signature of an institution are that one's own affair."""
-    signed = tuple(entry for entry in of.entries if "signature" in entry.facts)
-    return _told(replace(of, entries=signed), ("approval",), ("party",), ("manifest", "signature"))
+    """Who signed what, by institution."""
+    return _told(of, ("signature",), ("party",), ("manifest", "signature"))
 
 
 def _same(subject: Subject, first: Account, second: Account, of: Callable[[Account], _Told]) -> list[Difference]:

@@ -20,6 +20,8 @@ Kind = Literal[
     "founding",
     "configuration",
     "approval",
+    "vote",
+    "signature",
     "policy",
     "session",
     "vault",
@@ -37,7 +39,8 @@ Kind = Literal[
     "rotation",
     "recovery",
 ]
-"""founding: the log begins; configuration: a setting, key or policy file changed; approval: a signature, given, taken back or delegated;
+"""founding: the log begins; configuration: a setting, key or policy file changed; approval: the institution let a run through, and by whom;
+vote: a person's, for it or against; signature: an institution's on the manifest, as it came with the opening;
 policy: a decision, with the id of its rule; session: a run was opened; vault: data were opened (counts);
 sent, received: messages of one stage and one peer, as a digest; relayed: those that an agency let pass;
 release: something left in clear; budget: reserved, spent, settled;
@@ -49,7 +52,11 @@ KINDS: Final[tuple[str, ...]] = get_args(Kind)
 Fact = str | int | float | bool
 
 NEEDED: Final[Mapping[str, frozenset[str]]] = {
-    "approval": frozenset({"manifest", "party"}),
+    "approval": frozenset({"manifest", "party", "by", "snapshot"}),
+    "vote": frozenset({"manifest", "party", "by", "verdict"}),
+    "signature": frozenset({"manifest", "party", "snapshot", "signature"}),
+    "policy": frozenset({"allowed"}),
+    "budget": frozenset({"step"}),
     "session": frozenset({"manifest", "session"}),
     "sent": frozenset({"stage", "peer", "messages", "digest"}),
     "received": frozenset({"stage", "peer", "messages", "digest"}),
@@ -57,7 +64,7 @@ NEEDED: Final[Mapping[str, frozenset[str]]] = {
     "heads seen": frozenset({"peer", "size", "root", "chain", "time", "key", "signature", "verdict"}),
     "rotation": frozenset({"party", "size", "root", "chain", "time", "key", "signature"}),
 }
-"""Facts without which the kinds that `compare` and `verify` read mean nothing. An approval may also carry `signature` (hex)."""
+"""Facts without which the kinds that `compare`, `account` and `verify` read mean nothing."""
 
 MOST_FACTS, MOST_NAME, MOST_TEXT, MOST_RUN = 32, 40, 200, 64
 _NAME = re.compile(r"[a-z][a-z0-9_]*")

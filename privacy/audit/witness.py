@@ -54,7 +54,7 @@ class Witness:
         for signed in signatures:
             if signed.party in self._watched or signed.party == self._me:
                 self._log.append(
-                    "approval", self._manifest.run, manifest=self._hash, party=signed.party, snapshot=signed.snapshot.hex(),
+                    "signature", self._manifest.run, manifest=self._hash, party=signed.party, snapshot=signed.snapshot.hex(),
                     signature=signed.signature.hex(),
                 )  # fmt: skip
 

@@ -11,14 +11,14 @@ from typing import Any
 import pytest
 import tomli_w
 
-from clients.audit_views import compare_logs, export_account, show_entries, verify_log
+from clients.audit_commands import compare_logs, export_account, show_entries, verify_log
 from federation.kernel import suite
 from federation.kernel.errors import ConfigurationError, DataError
 from federation.kernel.secret import Secret
 from privacy.audit.compare import Difference, account, compare, verify_together
 from privacy.audit.entry import stage_digest
 from privacy.store.audit_folder import find
-from tests.audit_scene import audit_file, copy, decoded, fill, lines_of, rewrite
+from tests.audit_scene import audit_file, copy, decoded, fill, lines_of, put_lines, rewrite
 
 NAMES = ("bank", "platform", "tax")
 KEYS = {name: Secret(bytes([place]) * 32) for place, name in enumerate(NAMES, 1)}
@@ -42,8 +42,10 @@ def market(root: Path, change: Change = as_told, greet: bool = True, end: bool =
 
     for name in NAMES:
         for party in NAMES:
-            write(name, "approval", manifest="aa" * 32, party=party, signature=f"{party[:1]}" * 128, by="owner", note=CANARY)
-        write(name, "session", manifest="aa" * 32, session="bb" * 32, purpose="decide", task="scorecard")
+            write(name, "signature", manifest="aa" * 32, party=party, signature=f"{party[:1]}" * 128, snapshot="dd" * 32, note=CANARY)
+        write(name, "approval", manifest="aa" * 32, party=name, by="owner", snapshot="dd" * 32, purpose="decide", task="scorecard")
+        write(name, "session", manifest="aa" * 32, session="bb" * 32)
+    write("tax", "vote", manifest="aa" * 32, party="tax", by="carol", verdict="revoke")
     for name, peer in permutations(NAMES, 2) if greet else ():
         logs[name].saw(peer, PUBLICS[peer], logs[peer].notice(), "run-1")
     for stage, (sender, receiver) in product(("align", "fit 1"), permutations(NAMES, 2)):
@@ -90,7 +92,7 @@ CASES: dict[str, tuple[Change, set[tuple[str, tuple[str, ...]]]]] = {
     "another manifest": (only("tax", "session", manifest="ad" * 32), {("manifest", ("bank", "tax")), ("manifest", ("platform", "tax"))}),
     "another session": (only("tax", "session", session="bd" * 32), {("session", ("bank", "tax")), ("session", ("platform", "tax"))}),
     "another signature": (
-        only("bank", "approval", signature="0" * 128),
+        only("bank", "signature", signature="0" * 128),
         {("signature", ("bank", "platform")), ("signature", ("bank", "tax"))},
     ),
     "other messages sent": (only("bank", "sent", digest="0" * 64), {("messages", ("bank", "platform"))}),
@@ -159,11 +161,15 @@ def test_a_log_written_anew_is_found_by_the_heads_in_the_others_logs(tmp_path: P
 # the commands
 
 
+def pinned(*names: str) -> dict[str, Any]:
+    """A consortium.toml of these members."""
+    coordinator = suite.signing_public(Secret(bytes([9]) * 32)).hex()
+    return {"coordinator": coordinator, "member": [{"name": name, "role": name, "key": PUBLICS[name].hex()} for name in names]}
+
+
 @pytest.fixture
 def homes(tmp_path: Path) -> dict[str, Path]:
-    (tmp_path / "consortium.toml").write_text(
-        tomli_w.dumps({"member": [{"name": name, "key": key.hex()} for name, key in PUBLICS.items()]})
-    )
+    (tmp_path / "consortium.toml").write_text(tomli_w.dumps(pinned(*NAMES)))
     return market(tmp_path)
 
 
@@ -195,14 +201,27 @@ def test_what_is_no_log_or_no_key_is_said(homes: dict[str, Path], tmp_path: Path
         (homes["bank"], [], homes["bank"] / "audit" / "heads.jsonl"),
     ):
         with pytest.raises(ConfigurationError):
-            verify_log(path, keys, consortium, [])
-    (tmp_path / "small.toml").write_text(tomli_w.dumps({"member": [{"name": "tax", "key": PUBLICS["tax"].hex()}]}))
+            verify_log(path, keys, consortium)
+    (tmp_path / "small.toml").write_text(tomli_w.dumps(pinned("tax")))
     with pytest.raises(ConfigurationError, match="no member bank"):
-        verify_log(homes["bank"], [], tmp_path / "small.toml", [])
+        verify_log(homes["bank"], pinned=tmp_path / "small.toml")
     with pytest.raises(ConfigurationError, match="two logs"):
-        compare_logs([homes["bank"], homes["bank"]], None, None)
-    with pytest.raises(ConfigurationError, match="no entry"):
+        compare_logs([homes["bank"], homes["bank"]])
+    with pytest.raises(ConfigurationError, match="no entry of run run-9"):
         show_entries(homes["bank"], "run-9")
+    with pytest.raises(ConfigurationError, match="know a run run-9"):
+        compare_logs(list(homes.values()), "run-9")
+    with pytest.raises(ConfigurationError, match="one log alone"):
+        compare_logs([homes["bank"]])
+    with pytest.raises(ConfigurationError, match="no such file"):
+        verify_log(homes["bank"], pinned=tmp_path / "nowhere.toml")
+    with pytest.raises(ConfigurationError, match="cannot be written"):
+        export_account(list(homes.values()), tmp_path / "nowhere" / "account.md")
+    empty = tmp_path / "empty" / "audit"
+    empty.mkdir(parents=True)
+    (empty / "000000000000.jsonl").touch()
+    with pytest.raises(ConfigurationError, match="no entry at all"):
+        verify_log(empty)
 
 
 def test_compare_shows_where_accounts_differ(homes: dict[str, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -227,7 +246,8 @@ def test_an_export_tells_who_computed_what_with_whose_approval_and_nothing_else(
         assert part in text
     whole = json.loads((tmp_path / "account.json").read_text())
     run = whole["runs"][0]
-    assert [approval["recorded_by"] for approval in run["approvals"]] == [["bank", "platform", "tax"]] * 3
+    assert [approval["signature_seen_by"] for approval in run["approvals"]] == [["bank", "platform", "tax"]] * 3
+    assert [(approval["by"], approval["against"]) for approval in run["approvals"]] == [("owner", ""), ("owner", ""), ("owner", "carol")]
     assert [part["refusals"] for part in run["parts"]] == [0, 0, 1] and run["parts"][0]["epsilon"] == 0.5
     assert {log["party"] for log in whole["logs"]} == set(NAMES) and not run["differences"]
     assert CANARY not in text + json.dumps(whole)
@@ -236,7 +256,15 @@ def test_an_export_tells_who_computed_what_with_whose_approval_and_nothing_else(
         export_account(list(homes.values()), tmp_path / "account.pdf", None)
 
 
+def test_an_export_of_a_log_that_is_not_sound_says_so_and_ends_in_an_error(homes: dict[str, Path], tmp_path: Path) -> None:
+    export_account(list(homes.values()), tmp_path / "account.md")
+    put_lines(homes["tax"] / "audit", lines_of(homes["tax"] / "audit")[:-2])
+    with pytest.raises(DataError, match="not what was written"):
+        export_account(list(homes.values()), tmp_path / "account.md")
+    assert "| tax |" in (tmp_path / "account.md").read_text()
+
+
 def test_a_page_shows_a_facts_text_as_text(tmp_path: Path) -> None:
-    homes = market(tmp_path, lambda _name, kind, facts: facts | {"purpose": "a | <b>*x*</b>"} if kind == "session" else facts)
+    homes = market(tmp_path, lambda _name, kind, facts: facts | {"purpose": "a | <b>*x*</b>"} if kind == "approval" else facts)
     export_account(list(homes.values()), tmp_path / "account.md", None)
     assert "a \\| \\<b\\>\\*x\\*\\</b\\>" in (tmp_path / "account.md").read_text()

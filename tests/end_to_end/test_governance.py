@@ -40,7 +40,7 @@ def test_a_run_waits_for_the_people_who_are_to_approve_it_and_then_goes_on(world
     assert creditfed("simulate", path, "--out", out).code == 3, "one person is not two"
     assert creditfed("node", "approve", run, "--as", "bob", "--home", home, "--yes").code == 0
     simulated(path, out)
-    (approval,) = [e for e in logged(out, "tax") if e.kind == "approval" and "purpose" in e.facts][-1:]
+    (approval,) = [e for e in logged(out, "tax") if e.kind == "approval"][-1:]
     assert approval.facts["by"] == "alice, bob"
 
 
@@ -52,6 +52,9 @@ def test_a_revoked_run_ends_with_its_reason_and_code(world: World, tmp_path: Pat
     assert creditfed("node", "revoke", run, "--as", "alice", "--home", home).code == 0
     answer = creditfed("simulate", path, "--out", out)
     assert answer.code == 3 and "refused or revoked by alice" in answer.err
+    assert creditfed("audit", "export", home, "--out", tmp_path / "account.json").code == 0
+    (told,) = json.loads((tmp_path / "account.json").read_text())["runs"]
+    assert [(one["party"], one["by"], one["against"]) for one in told["approvals"]] == [("tax", "", "alice")], "who revoked has not approved"
     assert "Traceback" not in answer.err
 
 
@@ -96,6 +99,9 @@ def test_the_logs_of_a_run_verify_agree_and_tell_a_regulator(world: World, tmp_p
     assert exported.code == 0, exported.out + exported.err
     text = (tmp_path / "export.json").read_text()
     assert result(out)["manifest_hash"] in text and "decide" in text
+    (told,) = json.loads(text)["runs"]
+    assert {one["party"]: bool(one["by"]) for one in told["approvals"]} == {"bank": True, "platform": True, "tax": True}
+    assert all(len(one["signature_seen_by"]) == 4 and not one["against"] for one in told["approvals"]) and told["tasks"] == ["train"]
     assert not [firm for firm in world.tables["tax"]["id"].unique() if str(firm) in text]
     segment = out / "audit" / "tax" / "000000000000.jsonl"
     raw = segment.read_bytes()
