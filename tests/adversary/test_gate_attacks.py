@@ -105,7 +105,9 @@ def test_a_name_that_was_revoked_is_free_again_when_the_same_person_approves_lat
     house.proposed(made)
 
 
-def test_an_earlier_vote_copied_to_the_end_brings_no_approval_back(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_earlier_vote_copied_to_the_end_brings_no_approval_back_and_control_where_the_last_line_counts_it_does(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
     made = house.drafted()
     house.vote(made.hash)
     house.proposed(made)

@@ -54,7 +54,9 @@ def test_a_revoked_run_ends_with_its_reason_and_code(world: World, tmp_path: Pat
     assert answer.code == 3 and "refused or revoked by alice" in answer.err
     assert creditfed("audit", "export", home, "--out", tmp_path / "account.json").code == 0
     (told,) = json.loads((tmp_path / "account.json").read_text())["runs"]
-    assert [(one["party"], one["by"], one["against"]) for one in told["approvals"]] == [("tax", "", "alice")], "who revoked has not approved"
+    assert [(one["party"], one["by"], one["against"]) for one in told["approvals"]] == [("tax", "", "alice")], (
+        "who revoked has not approved"
+    )
     assert "Traceback" not in answer.err
 
 

@@ -159,6 +159,17 @@ def test_equal_to_the_pooled_group_by(extra: dict[str, Any], *, weighted: bool) 
     assert bank.released == platform.released > 0 and bank.sizes == platform.sizes
 
 
+@pytest.mark.usefixtures("plain_sums")
+def test_control_one_outcome_of_one_firm_is_seen_by_the_comparison() -> None:
+    world = World()
+    bank, platform = world.play(rules_of())
+    known = np.flatnonzero(world.train & np.isin(world.bank_at, world.platform_at))[0]
+    world.y[known] ^= 1
+    for side, result in (("bank", bank), ("platform", platform)):
+        with pytest.raises(AssertionError):
+            assert_equals_pooled(world, side, result)
+
+
 @settings(max_examples=25, deadline=None)
 @given(st.integers(0, 10**6), st.integers(40, 300), st.floats(0.3, 1), st.booleans(), st.integers(1, 25))
 def test_equal_to_pooled_and_no_released_count_below_the_cohort(

@@ -114,14 +114,6 @@ def test_control_a_test_that_nobody_wrote_is_noticed() -> None:
     assert named_tests("Guarded by `test_of_wishes`.") - written_tests() == {"test_of_wishes"}
 
 
-def test_every_promise_of_the_readme_names_a_guard_and_a_control() -> None:
-    table = (ROOT / "README.md").read_text().split("| Promise |", 1)[1].split("\n\n", 1)[0].splitlines()[2:]
-    assert {line[2] for line in table} == set("1234567"), "the seven promises of DESIGN 2"
-    for line in table:
-        _, _, guard, control, *_ = line.split("|")
-        assert named_tests(guard) and named_tests(control), line[:60]
-
-
 @pytest.mark.parametrize("page", PAGES, ids=page_name)
 def test_commands_parse(page: Path) -> None:
     assert {command: complaint(command) for command in commands(page.read_text()) if complaint(command)} == {}

@@ -10,6 +10,7 @@ import pytest
 
 from federation.kernel.errors import DataError, PolicyRefusal
 from federation.kernel.manifest import AlignSettings, SampleSettings
+from federation.models import logistic
 from federation.models.table import Column
 from tests.pooled_case import Firms, Played, PooledCase, changed, table
 
@@ -93,6 +94,24 @@ def test_a_constant_column_weighs_nothing_under_a_ridge() -> None:
     played = PooledCase(tables).play()
     assert played.error <= EXACT
     assert played.shares["bank"]["standardized"]["bank_constant"] == 0
+
+
+def decided() -> PooledCase:
+    """Firms whose scores go far beyond where a polynomial could stand for the sigmoid."""
+    return PooledCase(Firms(rows=900, columns=2, strength=2.5, seed=13).draw(), {"C": 1.0, "max_iterations": 25})
+
+
+def test_scores_of_any_size_are_exact_no_polynomial_stands_for_the_sigmoid() -> None:
+    played = decided().play()
+    final = played.state("bank").final
+    assert final is not None and np.abs(final).max() > 8
+    assert played.finished and played.error <= EXACT
+
+
+def test_control_a_taylor_sigmoid_is_seen(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(logistic, "expit", lambda x: 0.5 + x / 4 - x**3 / 48)
+    played = decided().play()
+    assert not played.finished or played.error > EXACT
 
 
 # -- scorecards -------------------------------------------------------------------------------------------------------------------
