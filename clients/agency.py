@@ -34,8 +34,8 @@ NO_ROWS = bytes(suite.KEY_BYTES)
 class AgencyNode(Node):
     """An agency's node over its home folder."""
 
-    def __init__(self, root: Path) -> None:
-        super().__init__(root)
+    def __init__(self, root: Path, *, at_once: bool = False) -> None:
+        super().__init__(root, at_once=at_once)
         self._relays: dict[str, Relay] = {}
         self._ways: dict[str, Journal] = {}
 

@@ -90,11 +90,13 @@ class _Refusals:
 
 
 class Gate:
-    """One node's. Nothing is read or locked before it is asked for."""
+    """One node's. Nothing is read or locked before it is asked for. at_once: as of `Node`."""
 
-    def __init__(self, home: Home, config: PartyConfig, identity: Secret, clock: Callable[[], str] | None = None) -> None:
+    def __init__(
+        self, home: Home, config: PartyConfig, identity: Secret, clock: Callable[[], str] | None = None, *, at_once: bool = False
+    ) -> None:
         self._home, self._config, self._identity = home, config, identity
-        self._clock = clock or utc_now
+        self._clock, self._at_once = clock or utc_now, at_once
         self.approvals = Approvals(home)
         self._refusals = _Refusals()
         self._policies: tuple[dict[str, str], Policies] | None = None
@@ -251,7 +253,7 @@ class Gate:
             why = outside(study, manifest, me, self.approvals.used(study.name, manifest), self._clock())
             if not why:
                 return (f"study {study.name}",), owners
-        if self._config.approval == "at once":
+        if self._at_once:
             return self._vote_at_once(manifest)
         if self.policies.decide(run_ask(manifest, me, self.approvals.partners(), frozenset(), "automatic")).allowed:
             return (NOT_A_PERSON,), frozenset()

@@ -54,13 +54,16 @@ Observer = Callable[[str, dict[str, float | str]], None]
 
 
 class Node:
-    """One institution's node over its home folder. observer: takes progress for this institution's own screen."""
+    """One institution's node over its home folder. observer: takes progress for this institution's own screen.
 
-    def __init__(self, root: Path) -> None:
+    at_once: its owners' keys, which then lie here, approve every run by themselves. Only simulations say so, of nodes that they throw away.
+    """
+
+    def __init__(self, root: Path, *, at_once: bool = False) -> None:
         self.home = Home(root)
         self.config = PartyConfig.from_dict(self.home.config(), self.home.root)
         self.identity = self.home.key("identity")
-        self.gate = Gate(self.home, self.config, self.identity)
+        self.gate = Gate(self.home, self.config, self.identity, at_once=at_once)
         self.observer: Observer = lambda _party, _figures: None
         self._tables: dict[tuple[Any, ...], Table] = {}
         self._participants: dict[str, Participant[Any]] = {}
