@@ -56,6 +56,7 @@ class AgencyNode(Node):
         if opened is not None:
             self._require_open(manifest, opened)
             return next(signature for signature in opened.signatures if signature.party == self.name)
+        self.gate.asked(manifest)
         key = suite.signing_public(self.identity).hex()
         if not any((agency.name, agency.identity) == (self.name, key) for agency in manifest.agencies):
             raise ConfigurationError(

@@ -5,6 +5,7 @@ approvals/RUN.json        the manifest proposed under this name, canonical bytes
 approvals/votes.jsonl     every vote, in order; nothing is overwritten
 approvals/studies/*.json  studies that were put to the vote
 approvals/runs.jsonl      what became of manifests: approved, opened, finished, failed
+approvals/today           how often each manifest was proposed today
 approvals/in-force        digests of the files by which the node decides, as the log had them last
 approvers/NAME.key        a person's own key, where it is kept here (mode 600)
 """

@@ -143,6 +143,7 @@ class Node:
     def describe(self) -> Description:
         """What this node offers: columns, never rows."""
         facts = describe_table(self.config)
+        self.gate.described(facts.rows, len(facts.columns))
         party = PartyDeclaration(
             name=self.name, role=self.config.role, identity=suite.signing_public(self.identity).hex(), label=self.config.label is not None,
             dated=facts.dated, columns=facts.columns, through=self.config.through,
@@ -158,6 +159,7 @@ class Node:
         if opened is not None:
             self._require_open(manifest, opened)
             return next(signature for signature in opened.signatures if signature.party == self.name)
+        self.gate.asked(manifest)
         mine = self.describe().party
         if self.name not in manifest.members or manifest.party(self.name) != mine:
             raise ConfigurationError(
