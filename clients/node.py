@@ -27,7 +27,8 @@ from clients.gate import Gate
 from clients.home import Home
 from clients.recorded import INDEX, Recorded, Results
 from clients.results import read_alignment, read_bins, write_results
-from clients.vault import PartyConfig, describe_table, open_table
+from clients.row_tree import manifests_salt
+from clients.vault import PartyConfig, committed, describe_table, open_table
 from federation.carriage.journal_file import JournalFile, Overtaken
 from federation.carriage.mailbox import Parcel
 from federation.kernel import suite
@@ -66,6 +67,7 @@ class Node:
         self.gate = Gate(self.home, self.config, self.identity, at_once=at_once)
         self.observer: Observer = lambda _party, _figures: None
         self._tables: dict[tuple[Any, ...], Table] = {}
+        self._committed: dict[bytes, Table] = {}
         self._participants: dict[str, Participant[Any]] = {}
         self._journals: dict[str, Journal] = {}
         self._openings: dict[str, Opening] = {}
@@ -113,6 +115,7 @@ class Node:
         for run in list(self._participants):
             self._forget(run)
         self._tables.clear()
+        self._committed.clear()
 
     def _forget(self, run: str) -> None:
         """A run's participant in memory; its journal stays."""
@@ -342,17 +345,22 @@ class Node:
             if consents.needed
             else (manifest.sample.key, manifest.sample.periods, manifest.align.kind, manifest.privacy.max_rows)
         )
-        if key not in self._tables:
-            self._tables[key] = open_table(self.config, manifest, self.home.key("snapshot salt"), consents.choose(manifest))
-        return self._tables[key]
+        if manifest.hash not in self._committed:
+            salt, before = manifests_salt(self.home.key("snapshot salt"), manifest.hash), self._tables.get(key)
+            if before is None:
+                self._tables[key] = open_table(self.config, manifest, salt, consents.choose(manifest))
+            self._committed[manifest.hash] = self._tables[key] if before is None else committed(before, salt)
+        return self._committed[manifest.hash]
 
     def _asked_anew(self, manifest: Manifest) -> Table:
         """The rows of a run that is not open yet, by the source and the consents of today."""
         if self.gate.consents.needed:
             self._tables.pop((manifest.hash,), None)
+            self._committed.pop(manifest.hash, None)
             self.gate.consents.again(manifest)
         elif (read := self._source_stamp()) != self._read:  # who was erased at the source is in no further run
             self._tables.clear()
+            self._committed.clear()
             self._read = read
         return self.table(manifest)
 

@@ -85,3 +85,29 @@ def test_a_description_opens_the_source_and_the_log_says_so_with_counts_alone(ho
     for _ in range(15):
         house.ask("describe")
     assert [facts.get("of_this_hour") for facts in descriptions(house)] == [None, None, 4, 8, 16]
+
+
+# -- signatures of two runs -----------------------------------------------------------------------------------------------------
+
+
+def snapshots(house: House) -> list[bytes]:
+    """What the signatures of two runs over the same rows show everyone."""
+    shown = []
+    for seed in (1, 2):
+        made = house.drafted(seed=seed)
+        house.vote(made.hash)
+        shown.append(house.proposed(made).snapshot)
+    return shown
+
+
+def test_signatures_of_two_runs_do_not_tell_whether_the_rows_are_the_same(house: House) -> None:
+    first, second = snapshots(house)
+    assert first != second
+    house.restart()
+    assert snapshots(house) == [first, second], "and each is made again from the node's own salt"
+
+
+def test_control_under_one_salt_for_all_runs_they_do(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("clients.node.manifests_salt", lambda salt, _hash: salt)
+    first, second = snapshots(house)
+    assert first == second
