@@ -63,7 +63,7 @@ class AgencyNode(Node):
                 self.name, "the manifest declares this agency otherwise, or not at all", "Draft the manifest again from the node's description."
             )  # fmt: skip
         self.gate.admit_relay(manifest, NO_ROWS)
-        return sign_manifest(manifest, self.name, NO_ROWS, self.identity)
+        return sign_manifest(manifest, self.name, NO_ROWS, self.identity, self.gate.witness(manifest).seen())
 
     def deliver(self, run: str, payload: bytes) -> bytes:
         """Envelopes in, those that pass out; nothing more of a run that has expired or was revoked."""

@@ -26,7 +26,7 @@ from federation.kernel import suite
 from federation.kernel.errors import AbortCode, ConfigurationError, CreditfedError, DataError, PolicyRefusal
 from federation.kernel.manifest import AGENCY, Manifest
 from federation.kernel.secret import Secret
-from federation.kernel.signatures import Signature
+from federation.kernel.signatures import Opening, Signature
 from federation.models.horizontal.private_losses import losses
 from federation.models.table import Table
 from privacy.approval.learning import left_out
@@ -378,9 +378,9 @@ class Gate:
         """Whether this manifest was opened here, by this process or an earlier one: it has been counted, once."""
         return any(event.manifest == manifest.hash.hex() and event.event == "opened" for event in self.approvals.events())
 
-    def notice(self) -> bytes:
-        """The head of this node's log, for its hello."""
-        return self.log.notice()
+    def notice(self, opening: Opening) -> bytes:
+        """The head of this node's log for its hello, with proofs from those that others have seen."""
+        return self.log.notice(opening.seen_of(self._config.name))
 
     def witness(self, manifest: Manifest) -> Witness:
         """What writes the run's course into the log."""

@@ -170,7 +170,7 @@ class Node:
                 "Draft the manifest again from the node's current description.",
             )  # fmt: skip
         table = self.gate.admit(manifest, lambda: self._asked_anew(manifest))
-        return sign_manifest(manifest, self.name, table.commitment, self.identity)
+        return sign_manifest(manifest, self.name, table.commitment, self.identity, self.gate.witness(manifest).seen())
 
     def _require_open(self, manifest: Manifest, opened: Opening) -> None:
         """It is the run that is open under its name, and may go on."""
@@ -316,14 +316,15 @@ class Node:
         """A participant whose log, screen and consents are this node's."""
         manifest = read_manifest(opening.manifest)
         witness = self.gate.witness(manifest)
+        told = next(signature.seen for signature in opening.signatures if signature.party == self.name)
 
         def observe(figures: dict[str, float | str]) -> None:
             self.observer(self.name, figures)
 
         return Participant[Any](
             manifest, self.name, self.identity, program, journal, entropy=os.urandom, commitment=commitment, observer=observe,
-            approved={signature.party: signature.snapshot for signature in opening.signatures}, notice=self.gate.notice(),
-            heard=witness.heard, witness=witness.stage, withdrawn=withdrawn,
+            approved={signature.party: signature.snapshot for signature in opening.signatures}, notice=self.gate.notice(opening),
+            heard=lambda hellos, session: witness.heard(hellos, session, told), witness=witness.stage, withdrawn=withdrawn,
         )  # fmt: skip
 
     def _bins(self, run: str) -> dict[str, Bins]:
