@@ -34,8 +34,8 @@ NO_ROWS = bytes(suite.KEY_BYTES)
 class AgencyNode(Node):
     """An agency's node over its home folder."""
 
-    def __init__(self, root: Path) -> None:
-        super().__init__(root)
+    def __init__(self, root: Path, *, at_once: bool = False) -> None:
+        super().__init__(root, at_once=at_once)
         self._relays: dict[str, Relay] = {}
         self._ways: dict[str, Journal] = {}
 
@@ -56,13 +56,14 @@ class AgencyNode(Node):
         if opened is not None:
             self._require_open(manifest, opened)
             return next(signature for signature in opened.signatures if signature.party == self.name)
+        self.gate.asked(manifest)
         key = suite.signing_public(self.identity).hex()
         if not any((agency.name, agency.identity) == (self.name, key) for agency in manifest.agencies):
             raise ConfigurationError(
                 self.name, "the manifest declares this agency otherwise, or not at all", "Draft the manifest again from the node's description."
             )  # fmt: skip
         self.gate.admit_relay(manifest, NO_ROWS)
-        return sign_manifest(manifest, self.name, NO_ROWS, self.identity)
+        return sign_manifest(manifest, self.name, NO_ROWS, self.identity, self.gate.witness(manifest).seen())
 
     def deliver(self, run: str, payload: bytes) -> bytes:
         """Envelopes in, those that pass out; nothing more of a run that has expired or was revoked."""

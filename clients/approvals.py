@@ -5,6 +5,7 @@ approvals/RUN.json        the manifest proposed under this name, canonical bytes
 approvals/votes.jsonl     every vote, in order; nothing is overwritten
 approvals/studies/*.json  studies that were put to the vote
 approvals/runs.jsonl      what became of manifests: approved, opened, finished, failed
+approvals/today           how often each manifest was proposed today
 approvals/in-force        digests of the files by which the node decides, as the log had them last
 approvers/NAME.key        a person's own key, where it is kept here (mode 600)
 """
@@ -97,18 +98,26 @@ class Approvals:
         return {approver.name: approver for approver in found}
 
     def add_approver(self, name: str, role: PersonRole) -> Approver:
-        """Make a person's key, kept in approvers/, and let its public half vote. Raises ConfigurationError for a name that is taken."""
+        """Make a person's key and let its public half vote. Raises ConfigurationError for a name that is taken."""
+        approver = self.made(name, role)
+        self.register(approver)
+        return approver
+
+    def made(self, name: str, role: PersonRole) -> Approver:
+        """A person with a key, kept in approvers/ and made when it is not there, who may not vote yet. Raises ConfigurationError."""
         require_run_name(name)
-        known = self.approvers()
-        if name in known or name == NOT_A_PERSON:
+        if name in self.approvers() or name == NOT_A_PERSON:
             raise ConfigurationError("approvers.toml", "an approver of this name is there already", "Choose another name.")
         path = self.home.root / "approvers" / f"{name}.key"
-        path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-        with os.fdopen(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600), "wb") as file:
-            file.write(os.urandom(32))
-        approver = Approver(name, role, suite.signing_public(self.key_of(name)).hex())
-        self._keep_approvers((*known.values(), approver))
-        return approver
+        if not path.exists():
+            path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+            with os.fdopen(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600), "wb") as file:
+                file.write(os.urandom(32))
+        return Approver(name, role, suite.signing_public(self.key_of(name)).hex())
+
+    def register(self, approver: Approver) -> None:
+        """Let a person vote."""
+        self._keep_approvers((*self.approvers().values(), approver))
 
     def revoke_approver(self, name: str) -> None:
         """No vote of this person counts any more, also none given before."""

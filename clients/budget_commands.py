@@ -7,6 +7,8 @@ from typing import Annotated
 
 import typer
 
+from clients.home import Home
+from clients.persons import Persons
 from federation.kernel.errors import ConfigurationError
 from privacy.budget.ledger import Ledger
 from privacy.budget.limits import ANY, COUNTED, Cost, Limits
@@ -76,7 +78,8 @@ def set_limits(
     dataset: Annotated[str, typer.Argument(help="The dataset's id, as node.toml has it.")],
     purpose: Annotated[str, typer.Argument(help="A purpose, a wider one (its narrower ones together), or `any` (all together).")],
     home: HomeOption,
-    by: Annotated[str, typer.Option(help="The risk officer, by name.")],
+    by: Annotated[str, typer.Option(metavar="NAME", help="The risk officer: a name from approvers.toml, whose key signs.")],
+    key: Annotated[Path | None, typer.Option(metavar="FILE", help="Your own key; approvers/NAME.key where not given.")] = None,
     epsilon: Annotated[float | None, typer.Option(min=0, help="The most that releases with noise may cost together.")] = None,
     delta: Annotated[float | None, typer.Option(min=0, help="At this delta: well below one over the number of firms.")] = None,
     releases: Annotated[int | None, typer.Option(min=0, help="Releases without noise.")] = None,
@@ -100,7 +103,7 @@ def set_limits(
     file = _opened(home)
     before = file.current().limits.get((dataset, purpose), Limits())
     values = {name: getattr(before, name) for name in given} | named | dict.fromkeys(lifted)
-    file.set_limits(dataset, purpose, Limits(**values), by)
+    Persons(Home(home)).set_limits(file, dataset, purpose, Limits(**values), by, key)
     typer.echo(f"Limits of {dataset} for {purpose} are set.")
 
 

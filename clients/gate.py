@@ -8,13 +8,12 @@ vote, no rule, is refused.
 
 from __future__ import annotations
 
-import datetime as dt
 from collections.abc import Callable, Iterable
 from functools import cached_property
 
 import msgspec
 
-from clients import consortium
+from clients import consortium, proposed_today
 from clients.approvals import NOT_A_PERSON, Approvals
 from clients.asks import Roles, column_asks, release_asks, run_ask
 from clients.budget_commands import ledger_path
@@ -27,7 +26,7 @@ from federation.kernel import suite
 from federation.kernel.errors import AbortCode, ConfigurationError, CreditfedError, DataError, PolicyRefusal
 from federation.kernel.manifest import AGENCY, Manifest
 from federation.kernel.secret import Secret
-from federation.kernel.signatures import Signature
+from federation.kernel.signatures import Opening, Signature
 from federation.models.horizontal.private_losses import losses
 from federation.models.table import Table
 from privacy.approval.learning import left_out
@@ -63,17 +62,9 @@ def _line(text: str) -> str:
     return legible(" ".join(text.split()))[:200]
 
 
-def _is_moment(text: str) -> bool:
-    """Whether a text is a time as the node's clock writes it, so that the two compare as texts do."""
-    try:
-        return text.isascii() and dt.datetime.strptime(text, "%Y-%m-%dT%H:%M:%SZ").year > 0  # noqa: DTZ007  # asked of its form alone
-    except ValueError:
-        return False
-
-
-class _Refusals:
-    """Which refusals are written: the first of each hour one by one, then those whose number is a power of two, lest whoever asks without end
-    fill the disk. The number stands in the entry.
+class _Hourly:
+    """Which refusals, or descriptions, are written: the first of each hour one by one, then those whose number is a power of two, lest whoever
+    asks without end fill the disk. The number stands in the entry.
     """
 
     EACH = 200
@@ -82,7 +73,7 @@ class _Refusals:
         self._hour, self._number = "", 0
 
     def count(self, now: str) -> int | None:
-        """The number of one more refusal within the hour; None where it is not to be written. now: ISO 8601."""
+        """The number of one more within the hour; None where it is not to be written. now: ISO 8601."""
         if now[:13] != self._hour:
             self._hour, self._number = now[:13], 0
         self._number += 1
@@ -90,13 +81,15 @@ class _Refusals:
 
 
 class Gate:
-    """One node's. Nothing is read or locked before it is asked for."""
+    """One node's. Nothing is read or locked before it is asked for. at_once: as of `Node`."""
 
-    def __init__(self, home: Home, config: PartyConfig, identity: Secret, clock: Callable[[], str] | None = None) -> None:
+    def __init__(
+        self, home: Home, config: PartyConfig, identity: Secret, clock: Callable[[], str] | None = None, *, at_once: bool = False
+    ) -> None:
         self._home, self._config, self._identity = home, config, identity
-        self._clock = clock or utc_now
+        self._clock, self._at_once = clock or utc_now, at_once
         self.approvals = Approvals(home)
-        self._refusals = _Refusals()
+        self._refusals, self._descriptions = _Hourly(), _Hourly()
         self._policies: tuple[dict[str, str], Policies] | None = None
         self.consents = Consents(home, config, lambda: self.log, self._clock)
 
@@ -130,6 +123,20 @@ class Gate:
         return BudgetFile(ledger_path(self._home.root), self._note_budget)
 
     # -- before a run -----------------------------------------------------------------------------------------------------------
+
+    def described(self, rows: int, columns: int) -> None:
+        """The source was opened to say what its columns are; its rows went nowhere."""
+        if (number := self._descriptions.count(self._clock())) is not None:
+            beyond = {"of_this_hour": number} if number > _Hourly.EACH else {}  # a worker of several counts its own: logs must not differ
+            self.log.append("vault", "", opened="to describe its columns", rows=rows, columns=columns, **beyond)
+
+    def asked(self, manifest: Manifest) -> None:
+        """Count a proposal, before anything is opened for it. Raises PolicyRefusal where it is one too many today."""
+        try:
+            proposed_today.count(self._home, manifest, self._clock())
+        except CreditfedError as error:
+            self._note_refusal(manifest, error)
+            raise
 
     def admit(self, manifest: Manifest, open_rows: Callable[[], Table]) -> Table:
         """Everything, in the order above; returns the rows that may be used. Raises PolicyRefusal, DataError, ConfigurationError."""
@@ -195,8 +202,6 @@ class Gate:
         if missing:
             what = f"the manifest leaves out leakage contracts that hold for the run: {', '.join(missing)}"
             raise PolicyRefusal(me, what, "Draft it with a coordinator of this version.", AbortCode.APPROVAL)
-        if not _is_moment(manifest.expires):
-            raise PolicyRefusal(me, "the manifest expires on a day that there is not", "Draft it again.", AbortCode.EXPIRED)
         if longest_text(manifest) > LONGEST_TEXT or len(manifest.contracts) > MOST_CONTRACTS:
             what = f"the manifest has a text of more than {LONGEST_TEXT} characters, or more than {MOST_CONTRACTS} contracts"
             raise PolicyRefusal(me, what, "Nobody could read it before approving. Draft it with shorter names.", AbortCode.APPROVAL)
@@ -251,7 +256,7 @@ class Gate:
             why = outside(study, manifest, me, self.approvals.used(study.name, manifest), self._clock())
             if not why:
                 return (f"study {study.name}",), owners
-        if self._config.approval == "at once":
+        if self._at_once:
             return self._vote_at_once(manifest)
         if self.policies.decide(run_ask(manifest, me, self.approvals.partners(), frozenset(), "automatic")).allowed:
             return (NOT_A_PERSON,), frozenset()
@@ -373,9 +378,9 @@ class Gate:
         """Whether this manifest was opened here, by this process or an earlier one: it has been counted, once."""
         return any(event.manifest == manifest.hash.hex() and event.event == "opened" for event in self.approvals.events())
 
-    def notice(self) -> bytes:
-        """The head of this node's log, for its hello."""
-        return self.log.notice()
+    def notice(self, opening: Opening) -> bytes:
+        """The head of this node's log for its hello, with proofs from those that others have seen."""
+        return self.log.notice(opening.seen_of(self._config.name))
 
     def witness(self, manifest: Manifest) -> Witness:
         """What writes the run's course into the log."""

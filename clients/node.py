@@ -27,7 +27,8 @@ from clients.gate import Gate
 from clients.home import Home
 from clients.recorded import INDEX, Recorded, Results
 from clients.results import read_alignment, read_bins, write_results
-from clients.vault import PartyConfig, describe_table, open_table
+from clients.row_tree import manifests_salt
+from clients.vault import PartyConfig, committed, describe_table, open_table
 from federation.carriage.journal_file import JournalFile, Overtaken
 from federation.carriage.mailbox import Parcel
 from federation.kernel import suite
@@ -54,15 +55,19 @@ Observer = Callable[[str, dict[str, float | str]], None]
 
 
 class Node:
-    """One institution's node over its home folder. observer: takes progress for this institution's own screen."""
+    """One institution's node over its home folder. observer: takes progress for this institution's own screen.
 
-    def __init__(self, root: Path) -> None:
+    at_once: its owners' keys, which then lie here, approve every run by themselves. Only simulations say so, of nodes that they throw away.
+    """
+
+    def __init__(self, root: Path, *, at_once: bool = False) -> None:
         self.home = Home(root)
         self.config = PartyConfig.from_dict(self.home.config(), self.home.root)
         self.identity = self.home.key("identity")
-        self.gate = Gate(self.home, self.config, self.identity)
+        self.gate = Gate(self.home, self.config, self.identity, at_once=at_once)
         self.observer: Observer = lambda _party, _figures: None
         self._tables: dict[tuple[Any, ...], Table] = {}
+        self._committed: dict[bytes, Table] = {}
         self._participants: dict[str, Participant[Any]] = {}
         self._journals: dict[str, Journal] = {}
         self._openings: dict[str, Opening] = {}
@@ -110,6 +115,7 @@ class Node:
         for run in list(self._participants):
             self._forget(run)
         self._tables.clear()
+        self._committed.clear()
 
     def _forget(self, run: str) -> None:
         """A run's participant in memory; its journal stays."""
@@ -140,6 +146,7 @@ class Node:
     def describe(self) -> Description:
         """What this node offers: columns, never rows."""
         facts = describe_table(self.config)
+        self.gate.described(facts.rows, len(facts.columns))
         party = PartyDeclaration(
             name=self.name, role=self.config.role, identity=suite.signing_public(self.identity).hex(), label=self.config.label is not None,
             dated=facts.dated, columns=facts.columns, through=self.config.through,
@@ -155,6 +162,7 @@ class Node:
         if opened is not None:
             self._require_open(manifest, opened)
             return next(signature for signature in opened.signatures if signature.party == self.name)
+        self.gate.asked(manifest)
         mine = self.describe().party
         if self.name not in manifest.members or manifest.party(self.name) != mine:
             raise ConfigurationError(
@@ -162,7 +170,7 @@ class Node:
                 "Draft the manifest again from the node's current description.",
             )  # fmt: skip
         table = self.gate.admit(manifest, lambda: self._asked_anew(manifest))
-        return sign_manifest(manifest, self.name, table.commitment, self.identity)
+        return sign_manifest(manifest, self.name, table.commitment, self.identity, self.gate.witness(manifest).seen())
 
     def _require_open(self, manifest: Manifest, opened: Opening) -> None:
         """It is the run that is open under its name, and may go on."""
@@ -308,14 +316,15 @@ class Node:
         """A participant whose log, screen and consents are this node's."""
         manifest = read_manifest(opening.manifest)
         witness = self.gate.witness(manifest)
+        told = next(signature.seen for signature in opening.signatures if signature.party == self.name)
 
         def observe(figures: dict[str, float | str]) -> None:
             self.observer(self.name, figures)
 
         return Participant[Any](
             manifest, self.name, self.identity, program, journal, entropy=os.urandom, commitment=commitment, observer=observe,
-            approved={signature.party: signature.snapshot for signature in opening.signatures}, notice=self.gate.notice(),
-            heard=witness.heard, witness=witness.stage, withdrawn=withdrawn,
+            approved={signature.party: signature.snapshot for signature in opening.signatures}, notice=self.gate.notice(opening),
+            heard=lambda hellos, session: witness.heard(hellos, session, told), witness=witness.stage, withdrawn=withdrawn,
         )  # fmt: skip
 
     def _bins(self, run: str) -> dict[str, Bins]:
@@ -337,17 +346,22 @@ class Node:
             if consents.needed
             else (manifest.sample.key, manifest.sample.periods, manifest.align.kind, manifest.privacy.max_rows)
         )
-        if key not in self._tables:
-            self._tables[key] = open_table(self.config, manifest, self.home.key("snapshot salt"), consents.choose(manifest))
-        return self._tables[key]
+        if manifest.hash not in self._committed:
+            salt, before = manifests_salt(self.home.key("snapshot salt"), manifest.hash), self._tables.get(key)
+            if before is None:
+                self._tables[key] = open_table(self.config, manifest, salt, consents.choose(manifest))
+            self._committed[manifest.hash] = self._tables[key] if before is None else committed(before, salt)
+        return self._committed[manifest.hash]
 
     def _asked_anew(self, manifest: Manifest) -> Table:
         """The rows of a run that is not open yet, by the source and the consents of today."""
         if self.gate.consents.needed:
             self._tables.pop((manifest.hash,), None)
+            self._committed.pop(manifest.hash, None)
             self.gate.consents.again(manifest)
         elif (read := self._source_stamp()) != self._read:  # who was erased at the source is in no further run
             self._tables.clear()
+            self._committed.clear()
             self._read = read
         return self.table(manifest)
 

@@ -32,7 +32,7 @@ app.add_typer(budget_app, name="budget")
 app.add_typer(consent_app, name="consent")
 app.add_typer(retention_app, name="retention")
 HomeOption = Annotated[Path, typer.Option("--home", metavar="DIR", help="The node's folder.")]
-AsOption = Annotated[str, typer.Option("--as", metavar="NAME", help="Who votes: a name from approvers.toml.")]
+AsOption = Annotated[str, typer.Option("--as", metavar="NAME", help="Who signs: a name from approvers.toml.")]
 KeyOption = Annotated[Path | None, typer.Option("--key", metavar="FILE", help="Your own key; approvers/NAME.key where not given.")]
 Here = Path()
 
@@ -199,8 +199,10 @@ def approvers(
     add: Annotated[str | None, typer.Option("--add", metavar="NAME", help="A new person; a key is made.")] = None,
     role: Annotated[str, typer.Option("--role", help="owner or risk officer.")] = "owner",
     revoke_key: Annotated[str | None, typer.Option("--revoke", metavar="NAME", help="No vote of this person counts any more.")] = None,
+    who: AsOption = "owner-1",
+    key: KeyOption = None,
 ) -> None:
-    """Who may vote at this node: list, add, revoke."""
+    """Who may vote at this node: list; add and revoke with an owner's signature, or as many as approve a run."""
     from typing import cast
 
     from rich.console import Console
@@ -208,19 +210,20 @@ def approvers(
 
     from clients.approvals import Approvals
     from clients.home import Home
+    from clients.persons import Persons
     from federation.kernel.errors import ConfigurationError
     from privacy.approval.words import fingerprint
     from privacy.levels import PersonRole
 
-    approvals = Approvals(Home(home))
+    approvals, persons, missing = Approvals(Home(home)), Persons(Home(home)), 0
     if add is not None:
         if role not in ("owner", "risk officer"):
             raise ConfigurationError("--role", "has no vote", "Use owner or risk officer.")
-        approvals.add_approver(add, cast("PersonRole", role))
-        _log(Home(home), "configuration", change="approver added", name=add, role=role)
+        missing = persons.add(add, cast("PersonRole", role), who, key)
     if revoke_key is not None:
-        approvals.revoke_approver(revoke_key)
-        _log(Home(home), "configuration", change="approver revoked", name=revoke_key)
+        missing += persons.revoke(revoke_key, who, key)
+    if missing:
+        typer.echo(f"{who} has signed; {missing} more must: the same command with --as and another owner's name.")
     table = Table("name", "role", "fingerprint", "")
     for person in approvals.approvers().values():
         table.add_row(person.name, person.role, fingerprint(person.key), "revoked" if person.revoked else "")
@@ -274,43 +277,11 @@ def _study(approvals: Approvals, run: str) -> Study:
 
 
 def _vote(home: Home, run: str, who: str, verdict: Verdict, key: Path | None, about: bytes) -> None:
-    """Check that this person may, then sign and keep the vote: on what was shown, and where it is against a run, on all of the run's name."""
-    from clients.approvals import Approvals
-    from clients.clock import utc_now
-    from federation.kernel import suite
+    """Sign and keep a vote on what was shown."""
+    from clients.persons import Persons
     from federation.kernel.errors import ConfigurationError
-    from privacy.approval.vote import about_name, cast, standing
-    from privacy.policy.ask import PersonAsk
-    from privacy.policy.explain import require
-    from privacy.store.policy_folder import load_policies
 
-    approvals, me = Approvals(home), str(home.config()["name"])
     if verdict == "approve" and _hash(home, run) != about:
         what = "another manifest was proposed under this name while this one was shown"
         raise ConfigurationError(f"run {run}", what, "Nothing was signed. Look at it again: creditfed node approve.")
-    person = approvals.approvers().get(who)
-    if person is None or person.revoked:
-        known = ", ".join(name for name, other in approvals.approvers().items() if not other.revoked)
-        raise ConfigurationError(f"--as {who}", "is nobody who may vote here", f"There are: {known or 'none'}.")
-    require(
-        load_policies(home.root / "policy"), PersonAsk(role=person.role, act="approve run" if verdict == "approve" else "revoke approval")
-    )
-    secret = approvals.key_of(who, key)
-    if suite.signing_public(secret).hex() != person.key:
-        raise ConfigurationError("--key", f"is not the key of {who}", "Give that person's own key file.")
-    now, name = utc_now(), about_name(run)
-    against_name = who in standing(approvals.votes(), name, me, approvals.approvers()).against
-    if not run.startswith("study:") and (verdict == "revoke" or against_name):
-        approvals.record_vote(cast(me, who, name, verdict, now, secret))
-    approvals.record_vote(cast(me, who, about, verdict, now, secret))
-    _log(home, "vote", run="" if run.startswith("study:") else run, manifest=about.hex(), party=me, by=who, verdict=verdict)
-
-
-def _log(home: Home, kind: str, *, run: str = "", **facts: str) -> None:
-    """An entry of the node's audit log."""
-    from clients.clock import utc_now
-    from privacy.store.audit_file import AuditFile
-
-    log = AuditFile(home.root / "audit", home.key("identity"), utc_now, party=str(home.config()["name"]))
-    log.append(kind, run, **facts)  # type: ignore[arg-type]
-    log.sync()
+    Persons(home).vote(run, about, verdict, who, key)

@@ -14,7 +14,7 @@ from federation.kernel.manifest import AGENCY
 from privacy.levels import Classification
 from privacy.retention import require
 
-_OF_AN_AGENCY = {"name", "role", "journal", "approval", "approvals_needed", "consent"}
+_OF_AN_AGENCY = {"name", "role", "journal", "approvals_needed", "consent"}
 Level = Annotated[int, msgspec.Meta(ge=1, le=5)]
 
 
@@ -25,9 +25,9 @@ class PartyConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_on
     exclude: feature columns; levels: JR/T 0197-2020 level of a column, 3 where not given; classes: JR/T 0171-2020 class of a column, C1 where
     not given; types: of a column; bins: edited by hand;
     id_kind: of the identifiers, "auto" = Unified Social Credit Codes where they look like it; former: this party's home in the run whose
-    alignment is used again; journal: where journals are kept, "shared" on a disk that several machines share; workers: threads; approval:
-    who approves runs that the policy leaves to people, "at once" in simulations alone, where one person is every owner; approvals_needed: how
-    many owners, 2 for four-eyes; legal_basis: why the rows may be used, with "consent" the ledger decides row by row; consent: URL of the
+    alignment is used again; journal: where journals are kept, "shared" on a disk that several machines share; workers: threads;
+    approvals_needed: how many owners approve a run that the policy leaves to people, 2 for four-eyes; legal_basis: why the rows may be used,
+    with "consent" the ledger decides row by row; consent: URL of the
     ledger, where it is not the file consent/ledger.db; dataset: the name under which the budget keeps the source, its file's
     name where not given; through: the agency that relays all that this institution sends and receives. An agency's own node has neither
     source nor any key that speaks of records.
@@ -50,7 +50,6 @@ class PartyConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_on
     former: Path | None = None
     journal: Literal["memory", "disk", "shared"] = "disk"
     workers: Annotated[int, msgspec.Meta(ge=1)] = 1
-    approval: Literal["people", "at once"] = "people"
     approvals_needed: Annotated[int, msgspec.Meta(ge=1, le=5)] = 1
     legal_basis: Literal["consent", "contract", "statute", "simulation"] = "consent"
     consent: str | None = None
@@ -65,6 +64,9 @@ class PartyConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_on
         def path(kind: type, value: Any) -> Any:
             return root / value if kind is Path and isinstance(value, str) else value
 
+        if "approval" in raw:
+            what = "approval is no setting of a node: people approve its runs, and at once only a simulation's throw-away nodes do"
+            raise ConfigurationError("node.toml", what, "Leave it out; owners vote with `creditfed node approve`.")
         if raw.get("role") == AGENCY:
             excess = sorted(raw.keys() - _OF_AN_AGENCY)
             if excess:

@@ -19,9 +19,9 @@ from federation.kernel.manifest import AGENCY
 _STATM = Path("/proc/self/statm")
 
 
-def node_of(root: Path) -> Node:
-    """The node of a home folder, an agency's where its configuration says so."""
-    return (AgencyNode if Home(root).config().get("role") == AGENCY else Node)(root)
+def node_of(root: Path, *, at_once: bool = False) -> Node:
+    """The node of a home folder, an agency's where its configuration says so. at_once: as of `Node`."""
+    return (AgencyNode if Home(root).config().get("role") == AGENCY else Node)(root, at_once=at_once)
 
 
 class Residents:

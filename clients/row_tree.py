@@ -1,7 +1,8 @@
 """The commitment to the rows that a run may use: a Merkle tree over them (RFC 6962 section 2.1), so that one row can be shown and no other.
 
-A leaf is the row's bytes under a nonce of its own, derived from the node's secret salt and the row's key: whoever has the root alone can test
-no guess of a row, and who is shown a row learns nothing that helps with another.
+A leaf is the row's bytes under a nonce of its own, derived from a secret salt and the row's key: whoever has the root alone can test no guess of
+a row, and who is shown a row learns nothing that helps with another. Each manifest has a salt of its own, derived from the node's, so that the
+roots of two runs do not tell whether the rows are the same; whoever is given the node's salt can make every root again.
 """
 
 from __future__ import annotations
@@ -26,8 +27,13 @@ class Shown:
     path: tuple[bytes, ...]
 
 
+def manifests_salt(salt: Secret, manifest_hash: bytes) -> Secret:
+    """The salt of one manifest's commitment. salt: the node's."""
+    return suite.derive(salt, "snapshot", manifest_hash)
+
+
 class RowTree:
-    """The tree over a table's rows. keys: one a row, distinct; rows: their bytes; salt: the node's, which makes the nonces."""
+    """The tree over a table's rows. keys: one a row, distinct; rows: their bytes; salt: the manifest's, which makes the nonces."""
 
     def __init__(self, keys: Sequence[str], rows: Sequence[bytes], salt: Secret) -> None:
         self._keys, self._rows = keys, rows

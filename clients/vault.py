@@ -24,7 +24,7 @@ from federation.kernel.secret import Secret
 from federation.models.table import Column, Table
 from privacy.levels import DEFAULT_CLASSIFICATION, DEFAULT_LEVEL
 
-__all__ = ["Facts", "PartyConfig", "describe_table", "open_table"]
+__all__ = ["Facts", "PartyConfig", "committed", "describe_table", "open_table"]
 
 
 @dataclass(frozen=True)
@@ -59,8 +59,9 @@ Chooser = Callable[[Sequence[str]], NDArray[np.bool_]]
 
 
 def open_table(config: PartyConfig, manifest: Manifest, salt: Secret, consented: Chooser | None = None) -> Table:
-    """The party's rows for a manifest: those and only those columns, keyed as its sample says. salt: hides what the commitment commits to;
-    consented: which rows have consent, None where another legal basis holds for all. What it does not let through is nowhere in the table.
+    """The party's rows for a manifest: those and only those columns, keyed as its sample says. salt: of this manifest
+    (`row_tree.manifests_salt`), hides what the commitment commits to; consented: which rows have consent, None where another legal basis holds
+    for all. What it does not let through is nowhere in the table.
 
     Raises DataError, and PolicyRefusal where an undated table repeated for every period would exceed the manifest's max_rows.
     """
@@ -78,6 +79,11 @@ def open_table(config: PartyConfig, manifest: Manifest, salt: Secret, consented:
         rows, keys, notes = _by_period(config, records, manifest)
     order = np.argsort(np.array(keys), kind="stable")
     table = _pick(records, [keys[i] for i in order], rows[order], notes)
+    return committed(table, salt)
+
+
+def committed(table: Table, salt: Secret) -> Table:
+    """The same rows, committed to for another manifest. salt: that manifest's."""
     return replace(table, commitment=row_tree(table, salt).root)
 
 

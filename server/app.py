@@ -121,13 +121,15 @@ def conduct(grid: Grid, run_file: RunFile, run: str, identity: Secret, journal: 
     proposals = courier.exchange({name: Parcel("propose", run, manifest.canonical()) for name in manifest.signers})
     signatures = tuple(_stated(answer, Signature, name) for name, answer in proposals.items())
     approved = check_signatures(manifest, signatures)
-    opening = msgspec.json.encode(Opening(manifest.canonical(), signatures))
-    courier.exchange({name: Parcel("open", run, opening) for name in manifest.signers})
-    program: Any = Adder(manifest) if manifest.horizontal else Coordinator(manifest)
     witness = Witness(kept.log, manifest, COORDINATOR)
+    opening = Opening(manifest.canonical(), signatures, witness.seen())
+    raw = msgspec.json.encode(opening)
+    courier.exchange({name: Parcel("open", run, raw) for name in manifest.signers})
+    program: Any = Adder(manifest) if manifest.horizontal else Coordinator(manifest)
     witness.approved(signatures)
     participant: Participant[Any] = Participant(
-        manifest, COORDINATOR, identity, program, journal, entropy=os.urandom, approved=approved, notice=kept.log.notice(), heard=witness.heard,
+        manifest, COORDINATOR, identity, program, journal, entropy=os.urandom, approved=approved,
+        notice=kept.log.notice(opening.seen_of(COORDINATOR)), heard=lambda hellos, session: witness.heard(hellos, session, opening.seen),
         witness=witness.stage,
     )  # fmt: skip
     manifest_seconds = {"manifest": time.monotonic() - started}

@@ -54,7 +54,7 @@ LATER_SAMPLE = ("segment",)
 TABLES = ("run", "model", "sample", "binning", "select", "scorecard", "align", "privacy", "party", "agency")
 _PARTY_NAME = re.compile(r"[a-z][a-z0-9-]{0,31}")
 _FEWEST_PARTIES, _MOST_PARTIES = 2, 8
-_OF_THE_SIMULATION = ("owners", "consents")
+_OF_THE_SIMULATION = ("owners", "consents", "approval")
 """What a simulation does with of a [[party]] before there is a node."""
 _PARTNERS = (
     "single_partner_disclosure", "two_member_disclosure", "label_disclosure", "max_score_reveals", "max_released_counts", "partner_disclosure",

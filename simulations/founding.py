@@ -1,7 +1,8 @@
 """The consortium of a simulation: nodes founded and pinned by the code of a deployment, with keys that go with the folder.
 
-One person plays every owner: a node approves at once with its owners' keys, which lie in its home, unless its section says
-`approval = "people"`. Rows need no consent unless the section names a file of consents.
+One person plays every owner: a node approves at once with its owners' keys, which lie in its home, unless its section of the run file says
+`approval = "people"`. No node reads that: it is told by the code that makes it (`simulated`).
+Rows need no consent unless the section names a file of consents.
 """
 
 from __future__ import annotations
@@ -20,6 +21,8 @@ from clients.consent import audited
 from clients.consortium import Member, write
 from clients.founding import Founded, found
 from clients.home import Home
+from clients.node import Node
+from clients.residents import node_of
 from federation.kernel import suite
 from federation.kernel.manifest import AGENCY
 from federation.kernel.secret import Secret
@@ -31,18 +34,26 @@ from server.run_file import RunFile
 SIMULATED = Limits(epsilon=100.0, delta=0.009)
 """A simulated institution's budget: room for any run that a manifest can state, counted all the same."""
 
+AT_ONCE = "simulated-at-once"
+"""A file in a simulated node's home, which the simulation alone looks for: the node approves at once."""
+
 
 def node_toml(settings: RunFile, name: str, journal: str) -> dict[str, Any]:
     """What an institution's node.toml says in a simulation, or an agency's."""
     for agency in settings.agencies:
         if agency.name == name:
             return {
-                "name": name, "role": AGENCY, "journal": journal, "approval": agency.approval, "approvals_needed": agency.approvals_needed,
+                "name": name, "role": AGENCY, "journal": journal, "approvals_needed": agency.approvals_needed,
             }  # fmt: skip
     section = settings.node_section(name)
     basis = "simulation" if settings.party(name).consents is None else "consent"
     own = {"journal": journal, "workers": os.cpu_count() or 1, "legal_basis": basis}
     return section | own
+
+
+def simulated(root: Path) -> Node:
+    """A simulation's node, which approves at once where the run file has it so."""
+    return node_of(root, at_once=(root / AT_ONCE).exists())
 
 
 def found_homes(settings: RunFile, homes: dict[str, Path], coordinator: Secret, journal: str, *, resuming: bool) -> None:
@@ -51,6 +62,7 @@ def found_homes(settings: RunFile, homes: dict[str, Path], coordinator: Secret, 
         for name, home in homes.items():
             (home / "node.toml").write_text(tomli_w.dumps(node_toml(settings, name, journal)))
         return
+    approvals = {p.name: p.approval for p in settings.parties} | {agency.name: agency.approval for agency in settings.agencies}
     founded: dict[str, Founded] = {}
     roles: dict[str, Any] = {}
     for name, home in homes.items():
@@ -58,6 +70,8 @@ def found_homes(settings: RunFile, homes: dict[str, Path], coordinator: Secret, 
         section = node_toml(settings, name, journal)
         founded[name] = found(home, section, utc_now, settings.owners(name))
         roles[name] = section["role"]
+        if approvals[name] == "at once":
+            (home / AT_ONCE).touch()
         if section["role"] == AGENCY:
             continue
         budget = BudgetFile(ledger_path(home))

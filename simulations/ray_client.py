@@ -43,9 +43,9 @@ def client_app(residents: int, megabytes: float) -> Any:
 
 def observed(root: Path) -> Any:
     """A node whose figures for its institution's own screen go into its own home, where a simulation's progress bar finds them."""
-    from clients.residents import node_of
+    from simulations.founding import simulated
 
-    node = node_of(root)
+    node = simulated(root)
 
     def note(_name: str, figures: dict[str, float | str]) -> None:
         with (node.home.results / PROGRESS).open("a") as file:

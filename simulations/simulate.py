@@ -29,7 +29,7 @@ from federation.kernel.errors import AbortCode, ConfigurationError, CreditfedErr
 from federation.kernel.manifest import AGENCY
 from server.keys import file_key
 from server.run_file import RunFile, load
-from simulations.founding import found_homes
+from simulations.founding import found_homes, simulated
 from simulations.gather import gather
 from simulations.gather_banks import gather_banks
 from simulations.progress import Followed, Screen
@@ -148,13 +148,14 @@ def run_apps(
         warnings.simplefilter("ignore")
         from flwr.app import Context, RecordDict
 
-        from clients.residents import dismiss, resident
+        from clients.residents import RESIDENTS, dismiss, resident
         from server.app import Watcher, watchers
         from server.app import app as server_app
         from simulations.inline import InlineGrid
 
     logging.getLogger("flwr").setLevel(logging.ERROR)
     logging.getLogger("creditfed.node").setLevel(logging.CRITICAL)  # each node's failure.json has it; `first_failure` prints it once
+    RESIDENTS.make = simulated
     for home in homes.values():
         dismiss(home)
         resident(home).observer = screen.party

@@ -22,16 +22,17 @@ from federation.kernel.role import COORDINATOR, Received, Role, Run
 from federation.kernel.secret import Secret
 
 Entropy = Callable[[int], bytes]
-LONGEST_NOTICE = 1024
+LONGEST_NOTICE = 1 << 17
 MANY, DEALERS = 64, 8
 """Above so many institutions hellos go by way of the coordinator, and so many deal the group key."""
-_ROLL = 1 << 22
+_ROLL = 1 << 25
 
 
 class Hello(Message, frozen=True, tag="session/hello"):
     """A party's fresh contribution: nonce (32 bytes), Ed25519 run key, X25519 agreement key, snapshot commitment (32 bytes).
 
-    notice: the signed head of the party's audit log, so that every run shows a log that forked or was rolled back.
+    notice: the signed head of the party's audit log, and proofs that it goes on from those that others have seen, so that every run shows a log
+    that forked, was rolled back or was written anew.
     """
 
     nonce: bytes

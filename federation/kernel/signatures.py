@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from types import MappingProxyType
+
 import msgspec
 
 from federation.kernel import suite
@@ -14,21 +17,26 @@ from federation.kernel.secret import Secret
 class Signature(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """One institution's signature of a manifest and of the snapshot of its data that it approves it for, with its identity key.
 
-    snapshot: the commitment to the rows that may be used, 32 bytes (zeros of an agency, which has none), which the party's hello must repeat.
+    snapshot: the commitment to the rows that may be used, 32 bytes (zeros of an agency, which has none), which the party's hello must repeat;
+    seen: of how many entries the last head was that this party has of another's audit log: the other owes a proof that its log goes on from it.
     """
 
     party: str
     snapshot: bytes
     signature: bytes
+    seen: dict[str, int] = {}
 
 
-def _approval(manifest_hash: bytes, party: str, snapshot: bytes) -> bytes:
-    return suite.frame("approve", manifest_hash, party, snapshot)
+def _approval(manifest_hash: bytes, party: str, snapshot: bytes, seen: Mapping[str, int]) -> bytes:
+    return suite.frame("approve", manifest_hash, party, snapshot, *(part for name in sorted(seen) for part in (name, seen[name])))
 
 
-def sign_manifest(manifest: Manifest, party: str, snapshot: bytes, identity: Secret) -> Signature:
+def sign_manifest(
+    manifest: Manifest, party: str, snapshot: bytes, identity: Secret, seen: Mapping[str, int] = MappingProxyType({})
+) -> Signature:
     """This party's approval of a manifest, for the data that the snapshot commits to."""
-    return Signature(party, snapshot, suite.sign(identity, _approval(manifest.hash, party, snapshot)))
+    signature = suite.sign(identity, _approval(manifest.hash, party, snapshot, seen))
+    return Signature(party, snapshot, signature, dict(seen))
 
 
 def check_signatures(manifest: Manifest, signatures: tuple[Signature, ...]) -> dict[str, bytes]:
@@ -41,13 +49,20 @@ def check_signatures(manifest: Manifest, signatures: tuple[Signature, ...]) -> d
         party = signature.party
         if len(signature.snapshot) != suite.KEY_BYTES:
             raise PeerError(COORDINATOR, f"a signature of {party} with a snapshot of the wrong size", "32 bytes")
-        if not suite.verifies(identities[party], _approval(approved, party, signature.snapshot), signature.signature):
+        if any(not 0 < size < 1 << 63 for size in signature.seen.values()):
+            raise PeerError(COORDINATOR, f"a signature of {party} that speaks of a log of no size", "sizes of logs that it has seen")
+        if not suite.verifies(identities[party], _approval(approved, party, signature.snapshot, signature.seen), signature.signature):
             raise PeerError(COORDINATOR, f"a signature of {party} that does not hold", "its signature of this manifest")
     return {signature.party: signature.snapshot for signature in signatures}
 
 
 class Opening(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """A manifest's canonical bytes and every institution's signature."""
+    """A manifest's canonical bytes and every institution's signature. seen: of audit logs, by the coordinator, as in a `Signature`."""
 
     manifest: bytes
     signatures: tuple[Signature, ...]
+    seen: dict[str, int] = {}
+
+    def seen_of(self, party: str) -> frozenset[int]:
+        """The sizes from which a party owes a proof that its audit log goes on."""
+        return frozenset(seen[party] for seen in (self.seen, *(signature.seen for signature in self.signatures)) if party in seen)

@@ -1,6 +1,6 @@
-"""A person's vote on a run or a study, signed with that person's own key, and what the votes come to.
+"""A person's vote on a run, a study, or a change of who may vote or of the budget, signed with that person's own key; what votes come to.
 
-A vote is about a hash (of a manifest, a study, or a run's name), so it holds for just those bytes. The last vote of a person counts: who
+A vote is about a hash (of a manifest, a study, a run's name, a change), so it holds for just those bytes. The last vote of a person counts: who
 approved may revoke. An approver whose key was revoked has no vote, then or before.
 
 Votes are lines of a file that others than their authors can write to. A line cannot be made up, but one from before could be copied to the end:
@@ -45,6 +45,16 @@ def about_name(run: str) -> bytes:
     return suite.digest("run's name", run)
 
 
+def about_approver(change: Literal["add", "revoke"], approver: Approver) -> bytes:
+    """What an owner signs who lets a person vote, or no longer, 32 bytes: just this name, role and key."""
+    return suite.digest("approver", change, approver.name, approver.role, approver.key)
+
+
+def about_budget(dataset: str, purpose: str, limits: bytes) -> bytes:
+    """What a person signs who sets limits, 32 bytes. limits: all of them as they hold then, encoded."""
+    return suite.digest("budget", dataset, purpose, limits)
+
+
 def _statement(institution: str, approver: str, about: bytes, verdict: str, time: str) -> bytes:
     return suite.frame("vote", institution, approver, about, verdict, time)
 
@@ -80,6 +90,16 @@ def standing(votes: Iterable[Vote], about: bytes, institution: str, approvers: M
     against = {name for name, mine in given.items() if not _approves(mine) and approvers[name].role in ("owner", "risk officer")}
     keys = {bytes.fromhex(approvers[name].key): name for name in sorted(for_it)}  # two names with one key are one person
     return Standing(tuple(sorted(keys.values())), tuple(sorted(against)))
+
+
+def has_approved(votes: Iterable[Vote], about: bytes, institution: str, approvers: Mapping[str, Approver], key: str) -> bool:
+    """Whether the person who has this key (hexadecimal) approves already, under whichever name and role."""
+    names = {name: approver for name, approver in approvers.items() if approver.key == key}
+    given: dict[str, list[Vote]] = {}
+    for vote in votes:
+        if vote.about == about and vote.approver in names and holds(vote, institution, names[vote.approver]):
+            given.setdefault(vote.approver, []).append(vote)
+    return any(_approves(mine) for mine in given.values())
 
 
 def _approves(mine: Sequence[Vote]) -> bool:

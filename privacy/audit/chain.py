@@ -113,23 +113,24 @@ def included(leaf: bytes, index: int, size: int, path: Sequence[bytes], root: by
     return last == 0 and found == root
 
 
-def consistency(leaves: Sequence[bytes], earlier: int) -> tuple[bytes, ...]:
+def consistency(peaks: Sequence[bytes], earlier: int, later: Sequence[bytes]) -> tuple[bytes, ...]:
     """PROOF(earlier, leaves) of RFC 6962, section 2.1.2: that the tree over the first `earlier` leaves is the beginning of this one.
 
-    Raises IndexError unless 0 < earlier <= the number of leaves.
+    peaks: of the tree over the first; later: the leaf hashes since. Raises IndexError where `earlier` is not above 0 or has other peaks.
     """
-    if not 0 < earlier <= len(leaves):
+    if earlier < 1 or len(peaks) != earlier.bit_count():
         raise IndexError(earlier)
-    return _subproof(leaves, earlier, known=True)
+    return _subproof(peaks, earlier, later, known=True)
 
 
-def _subproof(leaves: Sequence[bytes], earlier: int, *, known: bool) -> tuple[bytes, ...]:
-    if earlier == len(leaves):
-        return () if known else (root_of(leaves),)
-    split = _split(len(leaves))
+def _subproof(peaks: Sequence[bytes], earlier: int, later: Sequence[bytes], *, known: bool) -> tuple[bytes, ...]:
+    if not later:
+        return () if known else (peaks_root(peaks),)
+    split = _split(earlier + len(later))
     if earlier <= split:
-        return (*_subproof(leaves[:split], earlier, known=known), root_of(leaves[split:]))
-    return (*_subproof(leaves[split:], earlier - split, known=False), root_of(leaves[:split]))
+        cut = split - earlier
+        return (*_subproof(peaks, earlier, later[:cut], known=known), root_of(later[cut:]))
+    return (*_subproof(peaks[1:], earlier - split, later, known=False), peaks[0])
 
 
 def consistent(earlier: int, earlier_root: bytes, later: int, later_root: bytes, path: Sequence[bytes]) -> bool:

@@ -1,7 +1,8 @@
 """Signed heads: what a log was at a moment, under the node's identity key, and what a peer's head may be after one seen before.
 
-A head binds size, Merkle root, chain hash and time. Parties exchange heads in every run (`notice`), and each writes down what it saw: whoever
-later shows a shorter log, or another one, contradicts its own signature. Two heads of one key that contradict each other are evidence alone.
+A head binds size, Merkle root, chain hash and time. Parties exchange heads in every run (`Notice`), with proofs from those that the others say
+they have seen, and each writes down what it saw: whoever later shows a shorter log, or another one, contradicts its own signature. Two heads of
+one key that contradict each other are evidence alone.
 """
 
 from __future__ import annotations
@@ -11,13 +12,13 @@ from collections.abc import Iterable, Mapping
 import msgspec
 
 from federation.kernel import suite
-from federation.kernel.codec import decode, encode
+from federation.kernel.codec import decode
 from federation.kernel.errors import PeerError
 from federation.kernel.secret import Secret
-from privacy.audit.chain import HASH_BYTES, Chain, peaks_root
+from privacy.audit.chain import HASH_BYTES, Chain, consistent, peaks_root
 from privacy.audit.entry import Entry, Fact
 
-MOST_NOTICE = 1024
+MOST_NOTICE = 1 << 17
 _DOMAIN = "audit log head"
 _SIGNATURE = 64
 _EXPECTED = "a signed head of its audit log"
@@ -85,6 +86,27 @@ def checkpoint_of(chain: Chain, time: str, key: Secret) -> Checkpoint:
     return Checkpoint(sign(chain, time, key), chain.peaks)
 
 
+class Proof(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """That a log goes on from what it was at a size that a peer has seen: `chain.consistency`."""
+
+    earlier: int
+    path: tuple[bytes, ...]
+
+
+class Notice(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What peers get in a run: the head, and a proof for each size that one of them has seen before."""
+
+    head: SignedHead
+    proofs: tuple[Proof, ...] = ()
+
+    def shows(self, before: SignedHead) -> bool:
+        """Whether a proof shows that the log goes on from a head."""
+        head = self.head
+        return any(
+            proof.earlier == before.size and consistent(before.size, before.root, head.size, head.root, proof.path) for proof in self.proofs
+        )
+
+
 class RolledBack(PeerError):
     """A peer's head has fewer entries than one that it signed before: it has gone back to an older log."""
 
@@ -93,45 +115,46 @@ class Forked(PeerError):
     """A peer's head has as many entries as one that it signed before, and others: it keeps two logs."""
 
 
+class Unproven(PeerError):
+    """A peer's head is of a log that it does not show to go on from a head that it signed before: it may have been written anew."""
+
+
 def sign(chain: Chain, time: str, key: Secret) -> SignedHead:
     """The head of a log. key: the node's identity key."""
     bare = SignedHead(chain.size, chain.root(), chain.chain, time, suite.signing_public(key))
     return msgspec.structs.replace(bare, signature=suite.sign(key, bare.bound()))
 
 
-def notice(head: SignedHead) -> bytes:
-    """A head as it travels, at most 1 KiB."""
-    return encode(head)
-
-
-def seen(raw: bytes, peer: str, identity: bytes) -> SignedHead:
-    """A peer's notice, checked against its identity key. Raises PeerError."""
+def seen(raw: bytes, peer: str, identity: bytes) -> Notice:
+    """A peer's notice, its head checked against its identity key. Raises PeerError."""
     if len(raw) > MOST_NOTICE:
         raise PeerError(peer, f"a notice of {len(raw)} bytes", _EXPECTED)
-    head = decode(raw, SignedHead, peer, MOST_NOTICE)
-    if head.key != identity or not head.holds():
+    notice = decode(raw, Notice, peer, MOST_NOTICE)
+    if notice.head.key != identity or not notice.head.holds():
         raise PeerError(peer, "a head of an audit log that its identity key did not sign", _EXPECTED)
-    return head
+    return notice
 
 
-def verdict(last: SignedHead | None, head: SignedHead) -> str:
-    """What a peer's head is after the last one seen of the same key: "first", "same", "later", "rolled back" or "forked".
+def verdict(last: SignedHead | None, notice: Notice, told: SignedHead | None = None) -> str:
+    """What a peer's head is after the last one seen of the same key: "first", "same", "later", "rolled back", "forked" or "unproven".
 
-    "later" is not yet proven to go on from the last: only the peer's log, or a consistency proof, shows that (`compare`).
+    told: the head of which the peer was told that it had been seen, so that it owes a proof from there; None where it was told nothing.
     """
+    head = notice.head
     if last is None:
         return "first"
     if head.contradicts(last):
         return "forked"
     if head.size < last.size:
         return "rolled back"
-    return "same" if head.size == last.size else "later"
+    if head.size == last.size:
+        return "same"
+    return "later" if told is None or notice.shows(told) else "unproven"
 
 
-def require_later(peer: str, last: SignedHead | None, head: SignedHead) -> None:
-    """Refuse a head that cannot follow the last one seen. Raises RolledBack or Forked."""
-    found = verdict(last, head)
-    if last is None or found not in ("rolled back", "forked"):
+def require(peer: str, found: str, last: SignedHead | None, head: SignedHead) -> None:
+    """Refuse a head by its verdict. Raises RolledBack, Forked or Unproven."""
+    if last is None:
         return
     if found == "forked":
         raise Forked(
@@ -139,7 +162,11 @@ def require_later(peer: str, last: SignedHead | None, head: SignedHead) -> None:
             f"another audit log of {head.size} entries than it signed before (a fork)",
             "the log that it showed before, or one that goes on",
         )
-    raise RolledBack(peer, f"an audit log of {head.size} entries (rolled back)", f"one of at least {last.size}, which it signed before")
+    if found == "rolled back":
+        raise RolledBack(peer, f"an audit log of {head.size} entries (rolled back)", f"one of at least {last.size}, which it signed before")
+    if found == "unproven":
+        what = f"an audit log of {head.size} entries without a proof that it goes on from one of {last.size} or fewer that it signed before"
+        raise Unproven(peer, what, "the log that it showed before, gone on")
 
 
 def to_facts(head: SignedHead) -> dict[str, Fact]:

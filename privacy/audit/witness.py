@@ -26,8 +26,11 @@ class Log(Protocol):
     def append(self, kind: Kind, run: str, /, **facts: Fact) -> object:
         """Write an entry."""
 
-    def saw(self, peer: str, identity: bytes, notice: bytes, run: str = "") -> object:
-        """Check and record a peer's head."""
+    def last_seen(self, identity: bytes) -> int | None:
+        """Of how many entries a key's last head was."""
+
+    def saw(self, peer: str, identity: bytes, notice: bytes, run: str = "", told: int | None = None) -> object:
+        """Check and record a peer's head. told: from which size it owes a proof."""
 
     def head(self) -> object:
         """Sign the log as it is."""
@@ -58,11 +61,19 @@ class Witness:
                     signature=signed.signature.hex(),
                 )  # fmt: skip
 
-    def heard(self, hellos: Mapping[str, Hello], session: bytes) -> None:
-        """Keep the others' heads; one that contradicts what it gave before ends the run. Raises PeerError."""
+    def seen(self) -> dict[str, int]:
+        """Of the others' logs, how many entries the last head had that is here: what they are told before the session, and owe a proof from."""
+        identities = self._manifest.identities()
+        found = {name: self._log.last_seen(identities[name]) for name in sorted(self._watched)}
+        return {name: size for name, size in found.items() if size}
+
+    def heard(self, hellos: Mapping[str, Hello], session: bytes, told: Mapping[str, int]) -> None:
+        """Keep the others' heads; one that contradicts what it gave before, or does not show that it goes on from it, ends the run. told: what
+        `seen` gave when the run was signed. Raises PeerError.
+        """
         identities = self._manifest.identities()
         for name in sorted(self._watched):
-            self._log.saw(name, identities[name], hellos[name].notice, self._manifest.run)
+            self._log.saw(name, identities[name], hellos[name].notice, self._manifest.run, told.get(name))
         self._log.append("session", self._manifest.run, manifest=self._hash, session=session.hex())
 
     def stage(self, session: str, stage: str, counts: Mapping[str, Mapping[str, tuple[int, bytes]]]) -> None:

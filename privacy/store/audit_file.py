@@ -17,16 +17,17 @@ from __future__ import annotations
 import fcntl
 import os
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
 
 from federation.kernel import suite
+from federation.kernel.codec import encode
 from federation.kernel.errors import DataError, PeerError
 from federation.kernel.secret import Secret
 from privacy.audit import heads
-from privacy.audit.chain import Chain
+from privacy.audit.chain import Chain, consistency, leaf_hash
 from privacy.audit.entry import Entry, Fact, Kind, Line, entry, from_line, leaf, to_line
 from privacy.audit.heads import Checkpoint, SignedHead
 from privacy.audit.lines import entries
@@ -74,26 +75,36 @@ class AuditFile:
         with self._writing():
             return self._sign().head
 
-    def notice(self) -> bytes:
-        """The head as peers get it, at most 1 KiB."""
-        return heads.notice(self.head())
+    def notice(self, seen: Iterable[int] = ()) -> bytes:
+        """The head as peers get it, with a proof from each size of which they say that they saw a head of this log, as far as it has one."""
+        with self._writing():
+            proofs = (self._proof(size) for size in sorted(set(seen), reverse=True))
+            return encode(heads.Notice(self._sign().head, tuple(proof for proof in proofs if proof is not None)))
 
-    def saw(self, peer: str, identity: bytes, notice: bytes, run: str = "") -> SignedHead:
-        """Check a peer's head against its key and the last one seen of that key, and record it, refused or not.
-
-        Raises PeerError for bytes that are no head, RolledBack and Forked for a head that contradicts an earlier one.
-        """
-        head = heads.seen(notice, peer, identity)
+    def last_seen(self, identity: bytes) -> int | None:
+        """Of how many entries the last head of a key was that this log accepted; None where there was none."""
         with self._writing():
             last = self._seen_heads().get(identity)
-            verdict = heads.verdict(last, head)
-            self._append("heads seen", run, {**heads.to_facts(head), "peer": peer, "verdict": verdict})
+            return None if last is None else last.size
+
+    def saw(self, peer: str, identity: bytes, notice: bytes, run: str = "", told: int | None = None) -> SignedHead:
+        """Check a peer's head against its key and the last one seen of that key, and record it, refused or not.
+
+        told: the size that the peer was told had been seen of its log (`last_seen` then), from which it owes a proof; None where none was.
+        Raises PeerError for bytes that are no head, RolledBack and Forked for a head that contradicts an earlier one, Unproven where the proof
+        is not there or does not hold.
+        """
+        found = heads.seen(notice, peer, identity)
+        with self._writing():
+            last = self._seen_heads().get(identity)
+            verdict = heads.verdict(last, found, self._told(identity, last, told))
+            self._append("heads seen", run, {**heads.to_facts(found.head), "peer": peer, "verdict": verdict})
             try:
-                heads.require_later(peer, last, head)
+                heads.require(peer, verdict, last, found.head)
             except PeerError:
                 self._sync()
                 raise
-        return head
+        return found.head
 
     def entries(self, run: str | None = None) -> Iterator[Entry]:
         """The entries that are on file, of all runs or of one; takes no lock and verifies nothing."""
@@ -289,11 +300,29 @@ class AuditFile:
         return self._peers
 
     def _note_peer(self, seen: Entry) -> None:
-        if self._peers is None or seen.kind != "heads seen" or seen.facts["verdict"] in ("rolled back", "forked"):
+        if self._peers is None or seen.kind != "heads seen" or not _accepted(seen):
             return
         head = heads.from_facts(seen.facts)
         if head is not None:
             self._peers[head.key] = head
+
+    def _told(self, identity: bytes, last: SignedHead | None, size: int | None) -> SignedHead | None:
+        """The head of a size that was accepted of a key: the last one, unless another run has brought a later one since."""
+        if size is None or last is None or last.size == size:
+            return last if size is not None else None
+        before = (heads.from_facts(found.facts) for found in self.entries() if found.kind == "heads seen" and _accepted(found))
+        return next((head for head in before if head is not None and (head.key, head.size) == (identity, size)), last)
+
+    def _proof(self, size: int) -> heads.Proof | None:
+        """That the log goes on from a size at which it was signed; None where it was not, or retention has deleted what came next."""
+        signed = next((checkpoint for checkpoint in self._checkpoints() if checkpoint.head.size == size), None)
+        first = max((first for first in self._folder.segments() if first <= size), default=None)
+        if not size or signed is None or first is None:
+            return None
+        later = [
+            leaf(found.entry) for raw in self._folder.lines(first) if (found := from_line(raw)) is not None and found.entry.number >= size
+        ]
+        return heads.Proof(size, consistency(signed.peaks, size, [leaf_hash(raw) for raw in later]))
 
     def _carry_peers(self, cut: int) -> None:
         """Record anew the peers' last heads whose entries are about to be deleted."""
@@ -307,6 +336,11 @@ class AuditFile:
 
     def _broken(self, what: str) -> DataError:
         return DataError(str(self._folder.root), f"the audit log has {what}", _BROKEN)
+
+
+def _accepted(seen: Entry) -> bool:
+    """Whether a peer's head was accepted; one that was refused is kept as evidence alone."""
+    return seen.facts["verdict"] not in ("rolled back", "forked", "unproven")
 
 
 def _seek_whole(file: BinaryIO) -> None:

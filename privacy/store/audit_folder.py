@@ -51,9 +51,11 @@ class AuditFolder:
         checkpoint = None if raw is None else from_line(raw)
         return 0 if checkpoint is None else checkpoint.head.size
 
-    def lines(self) -> Iterator[bytes]:
-        """The lines of all segments, each with its end; the last may lack it after a crash."""
+    def lines(self, first: int = 0) -> Iterator[bytes]:
+        """The lines of all segments from one on, each with its end; the last may lack it after a crash."""
         for number in self.segments():
+            if number < first:
+                continue
             with self.segment(number).open("rb") as file:
                 yield from file
 

@@ -13,11 +13,10 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from federation.kernel.errors import PeerError
 from privacy.audit import heads as heads_module
 from privacy.audit import lines as lines_module
 from privacy.audit import verify as verify_module
-from privacy.audit.heads import Forked, RolledBack, SignedHead, notice, sign
+from privacy.audit.heads import SignedHead, sign
 from privacy.audit.verify import verify
 from privacy.store.audit_folder import HEADS, AuditFolder
 from tests.audit_scene import (
@@ -261,63 +260,6 @@ def test_heads_of_another_key_or_forged_ones_accuse_nobody(folder: Path) -> None
     forged = msgspec.structs.replace(sign(chain, NOON, KEY), root=bytes(32))
     report = check(folder, [stranger, forged])
     assert report.sound and report.checked == 0
-
-
-# heads as they arrive in a run
-
-
-def test_a_peer_that_goes_back_or_keeps_two_logs_is_refused_at_once_by_name(tmp_path: Path, folder: Path) -> None:
-    mine = audit_file(tmp_path / "peer" / "audit", PEER_KEY, "platform")
-    old = copy(folder, tmp_path / "old")
-    log = audit_file(folder)
-    mine.saw("bank", PUBLIC, log.notice())
-    mine.saw("bank", PUBLIC, log.notice())
-    fill(log, 2).head()
-    mine.saw("bank", PUBLIC, log.notice())
-    with pytest.raises(RolledBack, match="rolled back"):
-        mine.saw("bank", PUBLIC, audit_file(old).notice())
-    other = fill(audit_file(old), 2, "another run").notice()
-    with pytest.raises(Forked, match="a fork"):
-        mine.saw("bank", PUBLIC, other)
-    mine.saw("bank", PUBLIC, fill(log, 1).notice())
-    verdicts = [entry.facts["verdict"] for entry in mine.entries() if entry.kind == "heads seen"]
-    assert verdicts == ["first", "same", "later", "rolled back", "forked", "later"], "a head that is refused is evidence, and is kept"
-
-
-def test_the_last_head_seen_is_known_to_the_next_process_and_after_retention(tmp_path: Path, folder: Path) -> None:
-    place = tmp_path / "peer" / "audit"
-    old = audit_file(folder).notice()
-    fill(log := audit_file(folder), 2)
-    audit_file(place, PEER_KEY, segment_bytes=2000).saw("bank", PUBLIC, log.notice())
-    with pytest.raises(RolledBack):
-        audit_file(place, PEER_KEY, segment_bytes=2000).saw("bank", PUBLIC, old)
-    mine = fill(audit_file(place, PEER_KEY, segment_bytes=2000), 60)
-    assert mine.keep_from(40) > 20
-    with pytest.raises(RolledBack):
-        audit_file(place, PEER_KEY).saw("bank", PUBLIC, old)
-
-
-def test_control_without_the_last_head_a_roll_back_is_accepted(tmp_path: Path, folder: Path) -> None:
-    old = audit_file(folder).notice()
-    mine = audit_file(tmp_path / "peer" / "audit", PEER_KEY)
-    mine.saw("bank", PUBLIC, fill(audit_file(folder), 2).notice())
-    audit_file(tmp_path / "amnesiac" / "audit", PEER_KEY).saw("bank", PUBLIC, old)
-
-
-def test_a_notice_that_is_none_is_refused_and_not_recorded(tmp_path: Path, folder: Path) -> None:
-    mine = audit_file(tmp_path / "peer" / "audit", PEER_KEY)
-    good = audit_file(folder).notice()
-    assert len(good) <= 1024
-    draw = random.Random(3)
-    bad = [b"", b"\x00" * 2000, good + b"\x00", good[:-1], notice(sign(rechained(decoded(lines_of(folder)))[1], NOON, PEER_KEY))]
-    for _ in range(200):
-        altered = bytearray(good)
-        altered[draw.randrange(len(good))] ^= 1 << draw.randrange(8)
-        bad.append(bytes(altered))
-    for raw in bad:
-        with pytest.raises(PeerError):
-            mine.saw("bank", PUBLIC, raw)
-    assert not list(mine.entries())
 
 
 # what retention deleted

@@ -49,11 +49,11 @@ def made(home: Path, journal: str = "disk") -> Node:
     table = {"id": [f"firm{i}" for i in range(rows)], "label": rng.integers(0, 2, rows), "turnover": np.r_[CANARY, rng.random(rows - 1)]}
     pd.DataFrame(table).to_csv(home / "bank.csv", index=False)
     section = {"name": "bank", "role": "bank", "source": "bank.csv", "label": "label", "journal": journal}
-    founded = found(home, section | {"approval": "at once", "legal_basis": "simulation"}, utc_now, ("owner",))
+    founded = found(home, section | {"legal_basis": "simulation"}, utc_now, ("owner",))
     BudgetFile(ledger_path(home)).set_limits("bank", "any", Limits(), "risk officer")
     members = [Member(n, "platform", suite.signing_public(identity(n)).hex()) for n in OTHERS]
     write(home, suite.signing_public(identity(COORDINATOR)).hex(), [Member("bank", "bank", founded.key), *members])
-    return Node(home)
+    return Node(home, at_once=True)
 
 
 def drafted(node: Node, **changes: Any) -> Manifest:
@@ -83,7 +83,7 @@ def test_an_honest_opening_is_answered_with_a_hello_and_the_same_again_changes_n
     assert {e.kind for e in decode(first, Batch, "bank", 1 << 20).envelopes} == {"session/hello"}
     ask(node, "open", opening(node, drafted(node)))
     assert ask(node, "deliver", encode(Batch(0))).payload == first
-    assert ask(Node(node.home.root), "deliver", encode(Batch(0))).payload == first
+    assert ask(Node(node.home.root, at_once=True), "deliver", encode(Batch(0))).payload == first
 
 
 @pytest.mark.parametrize("run", ["../../outside", "..", "", "/tmp/outside", "a/b", "a\0b", ".hidden", "x" * 65, "run\n"])
@@ -116,7 +116,7 @@ def everything(folder: Path) -> set[str]:
 
 def test_another_manifest_under_the_same_name_is_refused_also_after_a_restart(node: Node) -> None:
     first = opened(node)
-    for at in (node, Node(node.home.root)):
+    for at in (node, Node(node.home.root, at_once=True)):
         with pytest.raises(PeerError, match="open already"):
             ask(at, "open", opening(at, drafted(at, seed=8)))
         assert ask(at, "deliver", encode(Batch(0))).payload == first
@@ -152,7 +152,7 @@ def test_a_node_that_lost_an_open_runs_journal_refuses_it(node: Node) -> None:
     opened(node)
     for path in (node.home.root / "journal").glob("test.db*"):
         path.unlink()
-    again = Node(node.home.root)
+    again = Node(node.home.root, at_once=True)
     for operation, payload in (("deliver", encode(Batch(0))), ("deliver", encode(Batch(1))), ("open", opening(again, drafted(again)))):
         with pytest.raises(DataError, match="journal"):
             ask(again, operation, payload)
@@ -161,7 +161,7 @@ def test_a_node_that_lost_an_open_runs_journal_refuses_it(node: Node) -> None:
 def test_a_node_that_lost_a_runs_manifest_does_not_go_on_under_another(node: Node) -> None:
     opened(node)
     (node.home.root / "journal" / "test.opening").unlink()
-    again = Node(node.home.root)
+    again = Node(node.home.root, at_once=True)
     with pytest.raises(PeerError, match="no journal"):
         ask(again, "deliver", encode(Batch(0)))
     with pytest.raises(DataError, match="journal"):
@@ -172,7 +172,7 @@ def test_a_node_killed_while_it_opened_a_run_opens_it_after_all(node: Node) -> N
     payload = opening(node, drafted(node))
     ask(node, "open", payload)
     (node.home.root / "journal" / "test.opening").unlink()  # it was the last to be written, and nothing had been sent
-    again = Node(node.home.root)
+    again = Node(node.home.root, at_once=True)
     ask(again, "open", payload)
     assert decode(ask(again, "deliver", encode(Batch(0))).payload, Batch, "bank", 1 << 20).envelopes
 
@@ -180,7 +180,7 @@ def test_a_node_killed_while_it_opened_a_run_opens_it_after_all(node: Node) -> N
 def test_a_journal_in_memory_ends_with_its_process(tmp_path: Path) -> None:
     node = made(tmp_path / "bank", "memory")
     first = opened(node)
-    again = Node(node.home.root)
+    again = Node(node.home.root, at_once=True)
     with pytest.raises(PeerError, match="no journal"):
         ask(again, "deliver", encode(Batch(1)))
     with pytest.raises(DataError, match="its journal is gone"):  # opened anew it would be another session, with fresh noise, at no cost
@@ -220,7 +220,7 @@ def test_a_bug_at_the_node_ends_the_run_for_its_peers_with_a_code_and_a_restart_
     assert {e.body for e in batch.envelopes if e.recipient == COORDINATOR} == {encode(Abort(AbortCode.INTERNAL))}
     assert str(CANARY) not in (node.home.root / "results" / "failure.json").read_text()
     monkeypatch.undo()
-    again = Node(node.home.root)
+    again = Node(node.home.root, at_once=True)
     assert ask(again, "deliver", encode(Batch(1))).payload == answer.payload
     assert decode(ask(again, "deliver", encode(Batch(2))).payload, Batch, "bank", 1 << 20) == Batch(2, (), done=True)
     assert json.loads((node.home.root / "results" / "failure.json").read_text())["code"] == AbortCode.INTERNAL

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from federation.kernel.errors import PeerAborted, PeerError
-from federation.kernel.session import Hello
+from federation.kernel.session import LONGEST_NOTICE, Hello
 from tests.post import Post, manifest
 from tests.talk import EVERYONE, NAMES, Talk
 
@@ -81,7 +81,7 @@ def test_a_notice_that_is_refused_ends_the_run_with_its_reason() -> None:
     assert not any(party.finished for party in post.parties.values())
 
 
-@pytest.mark.parametrize("size", [1025, 5000])
+@pytest.mark.parametrize("size", [LONGEST_NOTICE + 1, 4 * LONGEST_NOTICE])
 def test_a_notice_has_a_limit(size: int) -> None:
     post = talk(arguments(tax={"notice": b"x" * size}))
     assert not any(party.finished for party in post.parties.values())

@@ -32,6 +32,7 @@ from server.app import Conduct, Kept
 from server.keys import file_key
 from server.outbox import Outbox
 from server.run_file import load
+from simulations.founding import simulated
 from simulations.inline import InlineGrid
 from simulations.simulate import prepare_homes
 from tests.end_to_end.bank_scene import make_banks, run_file
@@ -62,7 +63,7 @@ class Workers:
         number = self.counts[home] = self.counts.get(home, -1) + 1
         key = (self.chosen(home, number), home)
         if key not in self.nodes:
-            self.nodes[key] = Node(Path(home))
+            self.nodes[key] = simulated(Path(home))
         parcel = unpack(message.content, COORDINATOR)
         try:
             answer = answered(self.nodes[key], parcel)
@@ -133,7 +134,7 @@ def test_two_workers_on_one_batch_at_the_same_time_send_the_same_bytes(
 
     def both(node: Node, parcel: Any) -> Any:
         home = node.home.root
-        first, second = pairs.setdefault(str(home), (node, Node(home)))
+        first, second = pairs.setdefault(str(home), (node, simulated(home)))
         if parcel.operation != "deliver":
             return clients.app.answered(first, parcel)
         second._current(parcel.run) or second._resume(parcel.run)

@@ -36,7 +36,7 @@ def test_a_run_waits_for_the_people_who_are_to_approve_it_and_then_goes_on(world
     second = creditfed("simulate", path, "--out", out)
     assert second.code == 3 and "has 1" in second.err
     twice = creditfed("node", "approve", run, "--as", "alice", "--home", home, "--yes")
-    assert twice.code in (0, 3)
+    assert twice.code == 3 and "four-eyes" in twice.err
     assert creditfed("simulate", path, "--out", out).code == 3, "one person is not two"
     assert creditfed("node", "approve", run, "--as", "bob", "--home", home, "--yes").code == 0
     simulated(path, out)

@@ -66,12 +66,28 @@ def test_inclusion_is_proven_for_every_leaf_and_for_no_other_place(size: int) ->
         inclusion(all_leaves, size)
 
 
+def proof(all_leaves: list[bytes], earlier: int) -> tuple[bytes, ...]:
+    """From the peaks of the beginning and the leaves after it."""
+    sizes = [1 << height for height in reversed(range(earlier.bit_length())) if earlier >> height & 1]
+    begins = [sum(sizes[:place]) for place in range(len(sizes))]
+    peaks = [root_of(all_leaves[begin : begin + size]) for begin, size in zip(begins, sizes, strict=True)]
+    return consistency(peaks, earlier, all_leaves[earlier:])
+
+
+def test_a_proof_is_the_one_of_rfc_6962_section_2_1_3() -> None:
+    d = leaves(7)
+    k, g, h = root_of(d[:4]), root_of(d[:2]), root_of(d[2:4])
+    i, j, whole = root_of(d[4:6]), d[6], root_of(d[4:7])
+    assert proof(d, 3) == (d[2], d[3], g, whole) and proof(d, 4) == (whole,) and proof(d, 6) == (i, j, k) and proof(d, 7) == ()
+    assert chain.node_hash(g, h) == k
+
+
 @pytest.mark.parametrize("size", [1, 2, 3, 6, 7, 8, 13, 32, 33])
 def test_consistency_is_proven_for_every_beginning_and_no_other(size: int) -> None:
     all_leaves = leaves(size)
     root = root_of(all_leaves)
     for earlier in range(1, size + 1):
-        path, old = consistency(all_leaves, earlier), root_of(all_leaves[:earlier])
+        path, old = proof(all_leaves, earlier), root_of(all_leaves[:earlier])
         assert consistent(earlier, old, size, root, path)
         other = root_of([*all_leaves[: earlier - 1], leaf_hash(b"another")])
         assert not consistent(earlier, other, size, root, path), "another beginning"
@@ -80,7 +96,9 @@ def test_consistency_is_proven_for_every_beginning_and_no_other(size: int) -> No
         assert not path or not consistent(earlier, old, size, root, path[:-1])
         assert not consistent(size + 1, old, size, root, path) and not consistent(0, old, size, root, path)
     with pytest.raises(IndexError):
-        consistency(all_leaves, 0)
+        proof(all_leaves, 0)
+    with pytest.raises(IndexError):
+        consistency((), 1, all_leaves)
 
 
 def test_no_altered_proof_holds_and_control_an_unaltered_one_does() -> None:
@@ -93,7 +111,7 @@ def test_no_altered_proof_holds_and_control_an_unaltered_one_does() -> None:
         root, old = root_of(all_leaves), root_of(all_leaves[:earlier])
         for path, holds in (
             (inclusion(all_leaves, index), lambda path, a=all_leaves, i=index, n=size, r=root: included(a[i], i, n, path, r)),
-            (consistency(all_leaves, earlier), lambda path, m=earlier, o=old, n=size, r=root: consistent(m, o, n, r, path)),
+            (proof(all_leaves, earlier), lambda path, m=earlier, o=old, n=size, r=root: consistent(m, o, n, r, path)),
         ):
             assert holds(path)
             place, byte = draw.randrange(len(path)), draw.randrange(32)

@@ -9,7 +9,7 @@ import msgspec
 import numpy as np
 import pytest
 
-from federation.kernel import suite
+from federation.kernel import manifest_rules, suite
 from federation.kernel.errors import ConfigurationError, PeerError
 from federation.kernel.manifest import ColumnDeclaration, Manifest, ModelSettings, PrivacySettings
 from federation.kernel.manifest_rules import check_manifest, read_manifest
@@ -183,3 +183,19 @@ def test_a_manifest_that_no_node_may_sign_is_refused(why: str) -> None:
         check_manifest(unfit)
     with pytest.raises(ConfigurationError):
         read_manifest(unfit.canonical())
+
+
+@pytest.mark.parametrize(
+    "expires",
+    ["2026-02-31T00:00:00Z", "2026-02-29T00:00:00Z", "\u0662026-06-01T00:00:00Z", "\u0662026-06-1T00:00:00Z", "2026-06-31T00:00:00Z",
+     "2026-13-01T00:00:00Z", "0000-01-01T00:00:00Z", "2026-06-01T24:00:00Z", "2026-06-01", ""],
+)  # fmt: skip
+def test_a_time_that_there_is_not_is_no_expiry(expires: str) -> None:
+    with pytest.raises(ConfigurationError, match="expiry"):
+        check_manifest(replace(whole(), expires=expires))
+
+
+def test_control_a_leap_day_is_one_and_where_the_calendar_is_not_asked_any_day_passes(monkeypatch: pytest.MonkeyPatch) -> None:
+    check_manifest(replace(whole(), expires="2028-02-29T23:59:59Z"))
+    monkeypatch.setattr(manifest_rules, "_is_moment", lambda _: True)
+    check_manifest(replace(whole(), expires="2026-02-31T00:00:00Z"))

@@ -176,6 +176,20 @@ def test_fewer_reveals_than_columns_is_no_warning() -> None:
     assert "Score vectors seen by the label party" in titles
 
 
+AGENCIES = [{"name": "agency-a", "parties": ["platform", "tax"], "messages": 1234}, {"name": "agency-<b>"}]
+
+
+def test_agencies_are_told_with_whom_they_stood_before_and_what_passed() -> None:
+    html = render(sample_result() | {"agencies": AGENCIES})
+    text = " ".join(Page(html).text.split())
+    assert "Credit agencies between them" in text and "agency-aplatform, tax1,234" in text
+    assert "agency-<b>––" in text and "agency-<b>" not in html
+
+
+def test_control_a_run_without_an_agency_has_no_such_table(html: str) -> None:
+    assert "agenc" not in Page(html).text
+
+
 def test_a_contract_this_installation_lacks_is_named() -> None:
     document = sample_result()
     document["privacy"]["leakage"] = ["divination"]

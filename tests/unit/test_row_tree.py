@@ -6,7 +6,7 @@ import dataclasses
 
 import pytest
 
-from clients.row_tree import RowTree, is_under
+from clients.row_tree import RowTree, is_under, manifests_salt
 from federation.kernel.secret import Secret
 
 SALT = Secret(b"s" * 32)
@@ -46,3 +46,11 @@ def test_the_tree_is_rfc_6962s() -> None:
     leaves = [hashlib.sha256(b"\0" + made.show(i).nonce + made.show(i).row).digest() for i in range(3)]
     pair = hashlib.sha256(b"\1" + leaves[0] + leaves[1]).digest()
     assert made.root == hashlib.sha256(b"\1" + pair + leaves[2]).digest()
+
+
+def test_two_manifests_have_roots_that_do_not_tell_whether_rows_are_the_same_and_an_auditor_makes_each_again() -> None:
+    salts = [manifests_salt(SALT, manifest) for manifest in (b"a" * 32, b"b" * 32, b"a" * 32)]
+    first, second, again = (tree(5, salt) for salt in salts)
+    assert first.root == again.root != second.root
+    assert all(first.show(i).nonce != second.show(i).nonce for i in range(5))
+    assert first.root != tree(5).root
