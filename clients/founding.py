@@ -19,7 +19,9 @@ from clients.home import Home
 from clients.party_config import PartyConfig
 from federation.kernel import suite
 from federation.kernel.errors import ConfigurationError
+from federation.kernel.manifest import AGENCY
 from privacy.approval.words import fingerprint
+from privacy.disclosure.rules import DEFAULTS
 from privacy.store.audit_file import AuditFile
 from privacy.store.policy_folder import write_defaults
 
@@ -61,5 +63,6 @@ def found(root: Path, section: Mapping[str, Any], clock: Callable[[], str], owne
     key = suite.signing_public(identity).hex()
     log.append("configuration", "", change="founded", party=config.name, role=config.role, key=key)
     log.sync()
-    home.keep(root / "node.toml", tomli_w.dumps(dict(section)).encode())  # last: a home with this file is whole
+    comments = "" if config.role == AGENCY or "disclosure" in section else DEFAULTS
+    home.keep(root / "node.toml", (tomli_w.dumps(dict(section)) + comments).encode())  # last: a home with this file is whole
     return Founded(home, key)

@@ -1,9 +1,9 @@
 """The gate: what must hold, by this institution's own files and clock, before a run gets a signature, an opening or another answer.
 
 In order, and each refusal is an entry of the audit log: the members are those that are pinned; the run is in time, not revoked and not over;
-people, a study or the policy have approved it; the policies allow the run, each column and each release; consents leave enough rows; earlier
-releases and the budget leave room. Data are opened only after all that can be decided without them. Default is deny: what has no file, no
-vote, no rule, is refused.
+people, a study or the policy have approved it; the policies allow the run, each column and each release; consents leave enough rows; no few
+firms make up a total that becomes clear; earlier releases and the budget leave room. Data are opened only after all that can be decided
+without them. Default is deny: what has no file, no vote, no rule, is refused.
 """
 
 from __future__ import annotations
@@ -155,6 +155,7 @@ class Gate:
             self._require_cohort(manifest, table)
             for ask in release_asks(manifest, self._config.name, table.rows, roles):
                 self._ask(manifest, ask)
+            self._config.disclosure.require_totals(manifest, self._config.name, table, self._config.weight)
             self.releases.check(run_key(manifest), self._release(manifest, table), manifest.privacy.minimum_cohort)
             self.budget.current().reserve(run_key(manifest), self.dataset, manifest.purpose, self._cost(manifest, table))  # only asked
         except CreditfedError as error:
@@ -192,6 +193,8 @@ class Gate:
         self.approvals.propose(manifest, self._clock())
         by, roles = self._approved(manifest)
         self._ask(manifest, run_ask(manifest, self._config.name, self.approvals.partners(), roles, "by a person"))
+        if self._config.role != AGENCY:
+            self._config.disclosure.require_cohort(manifest)
         for ask in column_asks(manifest, self._config.name, roles):
             self._ask(manifest, ask)
         return by, roles

@@ -236,7 +236,9 @@ def _show(home: Home, run: str) -> bytes:
     from rich.markup import escape
 
     from clients.approvals import Approvals
-    from privacy.approval.words import describe, describe_study, difference
+    from clients.party_config import PartyConfig
+    from federation.kernel.manifest import AGENCY
+    from privacy.approval.words import Section, describe, describe_study, difference
 
     approvals, me, console = Approvals(home), str(home.config()["name"]), Console(soft_wrap=True)
     changes: tuple[str, ...] = ()
@@ -247,6 +249,11 @@ def _show(home: Home, run: str) -> bytes:
         manifest = approvals.proposal(run)
         shown = manifest.hash
         sections, changes = describe(manifest, me), difference(approvals.last_approved(manifest), manifest, me)
+        config = PartyConfig.from_dict(home.config(), home.root)
+        if config.role != AGENCY:
+            sections += (
+                Section("What this institution's own rules let out in clear ([disclosure] in node.toml)", config.disclosure.lines()),
+            )
     for section in sections:
         console.print(f"[bold]{escape(section.title)}[/bold]")
         for line in section.lines:

@@ -6,7 +6,7 @@
     sensitivity, stability, metrics with out of time   at the label party, which alone has the labels and the split
     replay        whether the results come out again from the journal
 
-No record and no score of a firm is in it. The log says that it was made.
+No record and no score of a firm is in it, and no count of few firms (`privacy.disclosure.published`). The log says that it was made.
 """
 
 from __future__ import annotations
@@ -26,6 +26,7 @@ from federation.kernel.manifest import Manifest
 from privacy import contracts
 from privacy.audit.entry import Entry
 from privacy.audit.verify import verify
+from privacy.disclosure.published import published
 from privacy.store.audit_folder import find
 
 SHOWN: Final = {
@@ -57,7 +58,7 @@ def pack(home: Home, run: str, *, replay: bool = False) -> dict[str, Any]:
     files = {name: json.loads(content) for name, content in contents.items() if name.endswith(".json")}
     document = {
         "format": 1, "institution": node.name, "run": run, "outcome": outcome, "manifest_hash": manifest.hash.hex(),
-        "lineage": _lineage(node, manifest, told), **_model(manifest, node.name, files),
+        "lineage": _lineage(node, manifest, told), **published(_model(manifest, node.name, files), node.config.disclosure),
         "results": {"files": dict(stored.files) if stored else {}, **_as_logged(home, stored, str(recorded.get("results", "")))},
         "replay": said,
     }  # fmt: skip

@@ -80,9 +80,10 @@ def page(document: Mapping[str, Any]) -> str:
 def _own(own: Mapping[str, Any]) -> list[str]:
     tables = own.get("tables") or []
     out = [
-        _table(f"{table['column']}, IV {_text(table['iv'])}, points {_span(own['points_range'].get(table['column']))}",
+        _table(f"{table['column']}, IV {_text(own['iv'].get(table['column']))}, points {_span(own['points_range'].get(table['column']))}",
                ("bin", "share", "goods", "bads", "WOE", "points"),
-               [tuple(row.get(key) for key in ("label", "share", "goods", "bads", "woe", "points")) for row in table["bins"]])
+               [tuple(row.get(key) for key in ("label", "share", "goods", "bads", "woe", "points"))
+                for row in table.get("bins", table.get("rows", ()))])  # over banks they are called rows
         for table in tables
     ]  # fmt: skip
     rows = [(name, value, own.get("standardized", {}).get(name)) for name, value in own.get("coefficients", {}).items()]

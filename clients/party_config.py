@@ -11,6 +11,7 @@ import msgspec
 from federation.kernel.errors import ConfigurationError
 from federation.kernel.known import known
 from federation.kernel.manifest import AGENCY
+from privacy.disclosure.rules import DisclosureRules
 from privacy.levels import Classification
 from privacy.retention import require
 
@@ -29,8 +30,8 @@ class PartyConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_on
     approvals_needed: how many owners approve a run that the policy leaves to people, 2 for four-eyes; legal_basis: why the rows may be used,
     with "consent" the ledger decides row by row; consent: URL of the
     ledger, where it is not the file consent/ledger.db; dataset: the name under which the budget keeps the source, its file's
-    name where not given; through: the agency that relays all that this institution sends and receives. An agency's own node has neither
-    source nor any key that speaks of records.
+    name where not given; retention: days that things are kept; disclosure: what may leave in clear; through: the agency that relays all that
+    this institution sends and receives. An agency's own node has neither source nor any key that speaks of records.
     """
 
     name: str
@@ -55,6 +56,7 @@ class PartyConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_on
     consent: str | None = None
     dataset: str | None = None
     retention: dict[str, int] = {}
+    disclosure: DisclosureRules = DisclosureRules()
     through: str = ""
 
     @classmethod

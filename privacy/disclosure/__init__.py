@@ -9,6 +9,8 @@ Read in this order:
     release        what a node remembers of a release: keyed hashes of rows and firms
     differencing   a release that differs from an earlier one by a few firms
     combinations   the same, by any linear combination of earlier releases
+    rules          what an institution has set of these in its node.toml, and what is asked of a run before anything leaves
+    published      a validator's pack by these rules
 
 Everything here is pure; `privacy.store.releases` keeps the releases on disk. Source of the classical rules: Hundepool et al. 2012, Statistical
 Disclosure Control (Wiley), chapters 4 (tables of magnitudes) and 5 (tables of frequencies).

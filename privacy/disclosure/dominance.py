@@ -54,7 +54,11 @@ class Dominance:
         rule = self.broken(contributions)
         if rule is not None:
             what = f"a few firms make up most of a total of column {column!r} (rule: {rule} dominance)"
-            raise refusal(what, "Nothing was released. Leave the column out, cap its values, or take a wider group.")
+            action = (
+                "Nothing was sent. Cap its values (winsorise), take a logarithm or bins, or leave the column out ([[party]] exclude); "
+                "the limits are those of [disclosure] in node.toml."
+            )
+            raise refusal(what, action)
 
 
 def by_firm(values: Reals, firms: NDArray[np.uint64]) -> Reals:
