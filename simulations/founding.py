@@ -6,6 +6,7 @@ One person plays every owner: a node approves at once with its owners' keys, whi
 
 from __future__ import annotations
 
+import math
 import os
 import shutil
 from contextlib import closing
@@ -28,7 +29,7 @@ from privacy.store.budget_file import BudgetFile
 from privacy.store.consent_import import import_csv
 from server.run_file import RunFile
 
-SIMULATED = Limits(epsilon=100.0, delta=0.009)
+SIMULATED = Limits(epsilon=100.0, delta=math.nextafter(0.01, 0.0))
 """A simulated institution's budget: room for any run that a manifest can state, counted all the same."""
 
 
