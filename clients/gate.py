@@ -27,7 +27,7 @@ from federation.kernel.errors import AbortCode, ConfigurationError, CreditfedErr
 from federation.kernel.manifest import AGENCY, Manifest
 from federation.kernel.secret import Secret
 from federation.kernel.signatures import Opening, Signature
-from federation.models.horizontal.private_losses import losses
+from federation.models.horizontal.private_losses import reserved
 from federation.models.table import Table
 from privacy.approval.learning import left_out
 from privacy.approval.study import Study, outside
@@ -35,6 +35,7 @@ from privacy.approval.vote import about_name, cast, standing
 from privacy.approval.words import legible, longest_text
 from privacy.audit.witness import Witness
 from privacy.budget.limits import Cost, Counts
+from privacy.budget.loss import Loss
 from privacy.disclosure.release import Release
 from privacy.disclosure.release import Study as ReleaseStudy
 from privacy.policy.decide import Policies
@@ -305,10 +306,10 @@ class Gate:
         )
 
     def _cost(self, manifest: Manifest, table: Table) -> Cost:
-        """What the run may cost this institution's firms: the losses of its noise, and counts of what has none."""
+        """What the run may cost this institution's firms: what its noise is stated to cost, and counts of what has none."""
         privacy = manifest.privacy
         mine = manifest.horizontal or table.label is not None  # labels that are turned over are the label party's
-        noise = tuple(loss for _, loss in losses(manifest)) if mine else ()
+        noise = reserved(manifest) if mine else ()
         if privacy.epsilon is not None:
             return Cost(noise)
         answers = 0 if manifest.horizontal else privacy.max_answers
@@ -320,7 +321,11 @@ class Gate:
         return self._config.dataset or self._config.source.stem
 
     def _note_budget(self, kind: str, **facts: str | float | bool) -> None:
-        run = str(facts.pop("run", "")).rpartition("-")[0]
+        key = str(facts.pop("run", ""))
+        run, _, manifest = key.rpartition("-")
+        if kind == "spent":  # of all that the run has spent so far
+            epsilon, delta = self.budget.current().composed(key)
+            facts |= {"manifest": manifest, "epsilon": epsilon, "delta": delta}
         self.log.append("budget", run, step=kind, **{name: value for name, value in facts.items() if len(str(value)) <= 200})
 
     def _note_configuration(self) -> None:
@@ -357,19 +362,26 @@ class Gate:
     # -- a run that is under way ------------------------------------------------------------------------------------------------
 
     def opened(self, manifest: Manifest, table: Table, signatures: Iterable[Signature]) -> None:
-        """Before anything of the run leaves: what it may release counts from now on, whatever becomes of it; and what is due goes first."""
+        """Before anything of the run leaves: what it may release counts from now on, and what has no noise whatever becomes of it; and what is
+        due goes first.
+        """
         self.retention.apply()
         key, cost = run_key(manifest), self._cost(manifest, table)
         self.budget.reserve(key, self.dataset, manifest.purpose, cost)
         self.releases.record(key, self._release(manifest, table), manifest.privacy.minimum_cohort)
         self.consents.opened(manifest, table)
-        self.budget.spend(key, "the whole run", cost)
+        if cost.counts != Counts():
+            self.budget.spend(key, "all without noise", Cost(counts=cost.counts))
         self.approvals.note(manifest, "opened", self._clock())
         self.witness(manifest).approved(signatures)
         self.log.append(
             "release", manifest.run, manifest=manifest.hash.hex(), task=manifest.task, rows=table.rows, columns=len(table.columns)
         )
         self.log.sync()
+
+    def spent(self, manifest: Manifest, release: str, loss: Loss) -> None:
+        """Before a release with noise leaves: its cost is in the ledger, on disk. Raises PolicyRefusal (BUDGET) beyond what the run reserved."""
+        self.budget.spend(run_key(manifest), release, Cost((loss,)))
 
     def opened_relay(self, manifest: Manifest, signatures: Iterable[Signature]) -> None:
         """At an agency, before anything of the run leaves."""

@@ -15,6 +15,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -325,6 +326,7 @@ class Node:
             manifest, self.name, self.identity, program, journal, entropy=os.urandom, commitment=commitment, observer=observe,
             approved={signature.party: signature.snapshot for signature in opening.signatures}, notice=self.gate.notice(opening),
             heard=lambda hellos, session: witness.heard(hellos, session, told), witness=witness.stage, withdrawn=withdrawn,
+            spent=partial(self.gate.spent, manifest),
         )  # fmt: skip
 
     def _bins(self, run: str) -> dict[str, Bins]:

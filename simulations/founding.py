@@ -7,6 +7,7 @@ Rows need no consent unless the section names a file of consents.
 
 from __future__ import annotations
 
+import math
 import os
 import shutil
 from contextlib import closing
@@ -31,7 +32,7 @@ from privacy.store.budget_file import BudgetFile
 from privacy.store.consent_import import import_csv
 from server.run_file import RunFile
 
-SIMULATED = Limits(epsilon=100.0, delta=0.009)
+SIMULATED = Limits(epsilon=100.0, delta=math.nextafter(0.01, 0.0))
 """A simulated institution's budget: room for any run that a manifest can state, counted all the same."""
 
 AT_ONCE = "simulated-at-once"

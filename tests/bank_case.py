@@ -64,10 +64,14 @@ class BankCase:
             name: self.make(self.manifest, name, Local(table, bins=self.bins.get(name, {}))) for name, table in self.tables.items()
         }
 
+    def post(self, **hostile: Any) -> Post:
+        """Ready to be played. hostile: of the post."""
+        programs: dict[str, Any] = {name: (lambda bank=bank: bank) for name, bank in self.banks.items()}
+        return Post(self.manifest, programs | {COORDINATOR: lambda: Adder(self.manifest)}, **hostile)
+
     def play(self, dies: Mapping[str, str] | None = None) -> Post:
         """To the end. dies: stage at whose beginning a bank falls silent for good and is given up, by bank."""
-        programs: dict[str, Any] = {name: (lambda bank=bank: bank) for name, bank in self.banks.items()}
-        post = Post(self.manifest, programs | {COORDINATOR: lambda: Adder(self.manifest)})
+        post = self.post()
         if not dies:
             post.play()
             return post

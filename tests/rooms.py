@@ -15,6 +15,7 @@ from federation.kernel.codec import Message, decode, encode
 from federation.kernel.errors import LostParty
 from federation.kernel.role import COORDINATOR, Context, Received, Run, Step
 from federation.kernel.secret import Secret
+from privacy.budget.loss import Loss
 
 
 @lru_cache(maxsize=256)
@@ -29,6 +30,7 @@ class MemoryShelf:
     effects: dict[str, bytes] = field(default_factory=dict)
     caches: dict[str, Any] = field(default_factory=dict)
     figures: list[dict[str, float | str]] = field(default_factory=list)
+    spent: list[tuple[str, Loss]] = field(default_factory=list)
 
     def effect(self, label: str, produce: Callable[[], bytes]) -> bytes:
         if label not in self.effects:
@@ -39,6 +41,9 @@ class MemoryShelf:
         if label not in self.caches:
             self.caches[label] = build()
         return self.caches[label]
+
+    def spend(self, release: str, loss: Loss) -> None:
+        self.spent.append((release, loss))
 
     def report(self, **figures: float | str) -> None:
         self.figures.append(figures)

@@ -137,7 +137,7 @@ class PrivacySettings(_Part, frozen=True, kw_only=True):
 
     partner_disclosure: what of a partner's bins a validator sees; withdrawal: whether a run goes on without a row whose consent was withdrawn
     meanwhile, or ends; epsilon, delta: the loss that the whole run may cost a bank's rows, None for a run without noise; label_noise: epsilon
-    of the noise that the label party adds to each count per bin that a partner receives, None for none.
+    at which the label party turns labels over before partners are told counts of them, None for none; the fit is of the true ones.
     """
 
     single_partner_disclosure: bool = False

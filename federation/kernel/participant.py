@@ -45,6 +45,7 @@ from federation.kernel.session import (
 from federation.kernel.snapshot import Snapshot, failed, read_snapshot
 from federation.kernel.tally import Tally, Witness
 from federation.kernel.withdrawal import RESULTS, Forgetting, Withdrawal, Withdrawals, packed, refusal
+from privacy.budget.loss import Loss
 
 S = TypeVar("S", bound=states.State)
 T = TypeVar("T")
@@ -68,7 +69,8 @@ class Participant(Generic[S]):
     the hellos of all, and the session, before it is used, and may raise; witness: takes what was sent and received in each stage that ends,
     before anything of the next leaves (a stage that ends again after a crash is told again); withdrawn: which rows of this party's table, as
     the program has it, have lost their consent since it was opened, (n,) bool, True = gone (None or all False: nobody's); asked when a stage
-    of the program begins, and once more when the last has ended.
+    of the program begins, and once more when the last has ended; spent: takes the name and loss of each release with noise, and returns when
+    they are booked on disk, before anything of the release leaves (told again on a replay); what it raises ends the run.
     """
 
     def __init__(
@@ -87,12 +89,13 @@ class Participant(Generic[S]):
         heard: Callable[[Mapping[str, Hello], bytes], None] = _ignore,
         witness: Witness = _ignore,
         withdrawn: Callable[[], NDArray[np.bool_] | None] | None = None,
+        spent: Callable[[str, Loss], None] = _ignore,
     ) -> None:
         self.manifest, self.me = manifest, me
         self._identity, self._program, self._journal = identity, program, journal
         self._entropy, self._commitment, self._observer = entropy, commitment, observer
         self._approved, self._notice, self._heard, self._witness = approved, notice, heard, witness
-        self._withdrawn, self._withdrawals = withdrawn, Withdrawals()
+        self._withdrawn, self._withdrawals, self._spent = withdrawn, Withdrawals(), spent
         self._tally = Tally()
         self.failure: CreditfedError | None = None
         self.finished = False
@@ -470,6 +473,10 @@ class Participant(Generic[S]):
             self._caches[label] = build()
         value: T = self._caches[label]
         return value
+
+    def spend(self, release: str, loss: Loss) -> None:
+        """Booked before what it is about leaves; the same again on replay."""
+        self._spent(release, loss)
 
     def report(self, **figures: float | str) -> None:
         """To the party's own screen."""

@@ -22,6 +22,7 @@ from federation.kernel import suite
 from federation.kernel.codec import SMALL, Message
 from federation.kernel.errors import LocalError
 from federation.kernel.secret import Secret
+from privacy.budget.loss import Loss
 
 T = TypeVar("T")
 M = TypeVar("M", bound=Message)
@@ -104,6 +105,9 @@ class Shelf(Protocol):
 
     def cache(self, label: str, build: Callable[[], T]) -> T:
         """Rebuilt when missing."""
+
+    def spend(self, release: str, loss: Loss) -> None:
+        """Booked before what it is about leaves."""
 
     def report(self, **figures: float | str) -> None:
         """To the party's own screen."""
@@ -211,6 +215,13 @@ class Run:
     def cache(self, label: str, build: Callable[[], T]) -> T:
         """Something that is only expensive: kept for the session, rebuilt when missing. The label must name all that it depends on."""
         return self._context.shelf.cache(label, build)
+
+    def spend(self, release: str, loss: Loss) -> None:
+        """Say what a release with noise costs, before anything of it is sent. release: its name, unique in the session.
+
+        A replay says the same again. Raises what the party's ledger raises, and the release does not leave.
+        """
+        self._context.shelf.spend(release, loss)
 
     def report(self, **figures: float | str) -> None:
         """Progress for this party's own screen; it never leaves the party."""

@@ -19,17 +19,22 @@ import numpy as np
 from numpy.typing import NDArray
 
 from federation.kernel.role import Run
+from privacy.budget.loss import Stated
 from privacy.noise.stream import Stream
 from privacy.noise.table import flip_table
 
 Mask = NDArray[np.bool_]
 Integers = NDArray[np.int64]
 
+TURNED = "labels turned over"
+"""The release's name in the ledger."""
+
 
 def turned(run: Run, bad: Mask, epsilon: float | None) -> Mask:
-    """The labels that partners are told counts of, (n,): true ones where there is no noise."""
+    """The labels that partners are told counts of, (n,): true ones where there is no noise. What they cost is booked first."""
     if epsilon is None:
         return bad
+    run.spend(TURNED, Stated(epsilon))
     table, stream = flip_table(Fraction(epsilon)), Stream(run.random("label noise").words)
     kept = run.effect("label noise", lambda: np.packbits(table.draw(len(bad), stream).astype(bool)).tobytes())
     over: Mask = np.unpackbits(np.frombuffer(kept, np.uint8), count=len(bad)).astype(bool)

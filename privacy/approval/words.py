@@ -14,6 +14,7 @@ import msgspec
 
 from federation.kernel.manifest import AgencyDeclaration, ColumnDeclaration, Manifest, PartyDeclaration
 from federation.kernel.suite import plain_digest
+from privacy.approval.cost import cost_lines
 from privacy.approval.learning import contracts_of
 from privacy.approval.study import Study
 from privacy.contracts import load, names
@@ -90,7 +91,7 @@ def describe(manifest: Manifest, me: str) -> tuple[Section, ...]:
             f"coordinator, key {fingerprint(manifest.coordinator)}",
         )),
         Section("Who learns what", tuple(_learning(manifest))),
-        Section("What it costs", tuple(_cost(manifest))),
+        Section("What it costs", tuple(cost_lines(manifest))),
         Section("Until when", (f"no node takes part after {manifest.expires}",)),
         Section("Settings", tuple(_settings(manifest))),
     )  # fmt: skip
@@ -173,24 +174,6 @@ def _learning(manifest: Manifest) -> Iterator[str]:
             yield f"{name}: holds for this run, and the manifest leaves it out"
         for learns in load(name).learns:
             yield f"{name}: {learns.who} learns {learns.what} ({learns.when}). Limit: {learns.limit}"
-
-
-def _cost(manifest: Manifest) -> Iterator[str]:
-    privacy = manifest.privacy
-    if privacy.epsilon is not None:
-        yield f"differential privacy: epsilon {privacy.epsilon:g}, delta {privacy.delta:g}, for the whole run"
-    else:
-        yield "no noise is added: what is released is exact"
-    if privacy.label_noise is not None:
-        yield f"noise on the counts per bin that a partner receives: epsilon {privacy.label_noise:g}"
-    if not manifest.horizontal and manifest.task == "train":
-        yield f"at most {privacy.max_score_reveals} score vectors to {manifest.label_party}, {privacy.max_answers:,} encrypted answers"
-    cap = "a tenth of the bads in training" if privacy.max_released_counts is None else f"{privacy.max_released_counts:,}"
-    if not manifest.horizontal:
-        yield f"at most {cap} label-dependent counts to a partner"
-    yield f"no fewer than {privacy.minimum_cohort} firms stand behind a number"
-    goes = "the run ends" if privacy.withdrawal == "abort" else "the run goes on without the row"
-    yield f"if a consent is withdrawn meanwhile, {goes}"
 
 
 _SAID: Final = frozenset({

@@ -5,6 +5,7 @@ Only the facts named here are read, so that nothing else in a log can leave with
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping, Sequence
 
 import msgspec
@@ -129,8 +130,7 @@ def _approvals(entries: Mapping[str, Sequence[Entry]]) -> tuple[Approval, ...]:
 
 
 def _part(party: str, own: Sequence[Entry]) -> Part:
-    """Epsilon counts what a budget entry spends; a refusal is a policy entry that does not allow."""
-    spent = [entry.facts.get("epsilon", 0.0) for entry in own if entry.kind == "budget" and entry.facts.get("step") == "spend"]
+    """A refusal is a policy entry that does not allow."""
     last = next((entry for entry in reversed(own) if entry.kind in ("end", "abort")), None)
     outcome = "open" if last is None else "done" if last.kind == "end" else f"aborted ({last.facts.get('code', 'no reason given')})"
     return Part(
@@ -138,9 +138,19 @@ def _part(party: str, own: Sequence[Entry]) -> Part:
         sum(entry.kind == "vault" for entry in own),
         sum(entry.kind == "release" for entry in own),
         sum(entry.kind == "policy" and entry.facts.get("allowed") is False for entry in own),
-        sum(float(value) for value in spent if isinstance(value, int | float)),
+        _epsilon(own),
         outcome,
     )
+
+
+def _epsilon(own: Sequence[Entry]) -> float:
+    """What was spent: an entry of a spend has what its manifest's spends so far compose to; of several manifests the sum, which is a bound."""
+    spent: dict[str, float] = {}
+    for entry in own:
+        epsilon, of = entry.facts.get("epsilon"), str(entry.facts.get("manifest", ""))
+        if entry.kind == "budget" and entry.facts.get("step") == "spent" and isinstance(epsilon, int | float):
+            spent[of] = max(spent.get(of, 0.0), float(epsilon))
+    return math.fsum(spent.values())
 
 
 def to_json(export: Export) -> bytes:

@@ -27,6 +27,7 @@ from functools import lru_cache
 from typing import Any
 
 from privacy.budget.loss import DiscreteGaussian, DiscreteLaplace, Loss, Stated, tally
+from privacy.noise.accounting import renyi_accountant
 
 _SLACK = 1e-12
 """What rounding may add to epsilon, over all releases of one kind."""
@@ -96,14 +97,12 @@ def _rho(loss: Loss) -> float:
 def by_renyi(counted: Counter[Loss], delta: float) -> float:
     """By dp-accounting's RdpAccountant over a fine grid of orders; inf when the stated deltas alone exceed delta."""
     import dp_accounting
-    import numpy as np
-    from dp_accounting.rdp import RdpAccountant
 
     rest = delta - _stated_delta(counted)
     if rest <= 0:
         return math.inf
     events = [dp_accounting.SelfComposedDpEvent(dp_accounting.ZCDpEvent(_rho(loss)), count) for loss, count in counted.items()]
-    accountant = RdpAccountant(orders=1 + np.logspace(-1.5, 7, 800))
+    accountant = renyi_accountant()
     accountant.compose(dp_accounting.ComposedDpEvent(events))
     return float(accountant.get_epsilon(rest))
 

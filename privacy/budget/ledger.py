@@ -15,13 +15,16 @@ in which they were written.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 from typing import TypeAlias
 
 import msgspec
 
 from federation.kernel.errors import AbortCode, ConfigurationError, LocalError, PolicyRefusal
+from privacy.budget.account import epsilon
 from privacy.budget.limits import ANY, Cost, Limits, members, scopes, tightest, total
+from privacy.budget.loss import Stated
 from privacy.purposes import RUN_PURPOSES
 
 
@@ -204,6 +207,11 @@ class Ledger:
     def reservation(self, run: str) -> Reservation:
         """What a run reserved. Raises LocalError for one that has reserved nothing."""
         return self._known(run).reservation
+
+    def composed(self, run: str) -> tuple[float, float]:
+        """What a run's spends so far compose to, an epsilon at the delta that it reserved."""
+        delta = math.fsum(loss.delta * loss.count for loss in self._known(run).reservation.cost.losses if isinstance(loss, Stated))
+        return epsilon(self._runs[run].spent.losses, delta), delta
 
     def counted(self, dataset: str, scope: str) -> Cost:
         """What counts against the limits of a purpose or ANY: all that open runs reserved and closed ones spent."""

@@ -107,6 +107,9 @@ class Limits(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defau
         """For each limit that would be passed a phrase: what was asked, what is left, of how much. Empty when all fit."""
         found = []
         together = used + asked
+        most = max((loss.delta for loss in asked.losses if isinstance(loss, Stated)), default=0.0)
+        if self.epsilon is not None and most > self.delta:
+            return (f"delta {most:.3g} asked for, and epsilon is limited at delta {self.delta:.3g}",)
         if asked.losses and self.epsilon is not None and (reached := epsilon(together.losses, self.delta)) > self.epsilon:
             alone, rest = epsilon(asked.losses, self.delta), self.left(used).epsilon
             found.append(

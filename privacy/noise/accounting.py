@@ -27,6 +27,8 @@ from federation.kernel.errors import ConfigurationError, LocalError
 FEWEST = Fraction(16)
 """The least variance of one party, in squared steps of the grid: the sum is then as good as one discrete Gaussian."""
 _ROUNDS = 60
+_PARTS = 1 - 1e-11
+"""Room for the rounding of a sum of parts, which must not exceed the whole by its last bit."""
 
 
 def honest_noise(parties: int, threshold: int, few: int = 64) -> int:
@@ -65,12 +67,12 @@ def epsilon_of(rho: float, delta: float) -> float:
 
 @lru_cache(maxsize=64)
 def rho_of(epsilon: float, delta: float) -> float:
-    """The largest rho that costs no more than (epsilon, delta), to ten digits."""
+    """The largest rho that costs no more than (epsilon, delta), to ten digits, and no more either when it is added up from its parts."""
     low, high = 0.0, epsilon  # rho-zCDP is no better than (rho, .)-DP
     for _ in range(_ROUNDS):
         middle = (low + high) / 2
         low, high = (middle, high) if middle > 0 and epsilon_of(middle, delta) <= epsilon else (low, middle)
-    return low
+    return low * _PARTS
 
 
 def event(rho: float) -> Any:
@@ -85,10 +87,16 @@ def composed(costs: Iterable[float]) -> float:
     return math.fsum(costs)
 
 
-def _accountant(rho: float) -> Any:
+def renyi_accountant() -> Any:
+    """dp-accounting's RDP accountant over a fine grid of orders: one grid for noise and ledger, so that what a run states is what is found."""
+    import numpy as np
     from dp_accounting import NeighboringRelation
     from dp_accounting.rdp import RdpAccountant
 
-    accountant = RdpAccountant(neighboring_relation=NeighboringRelation.ADD_OR_REMOVE_ONE)
+    return RdpAccountant(orders=1 + np.logspace(-1.5, 7, 800), neighboring_relation=NeighboringRelation.ADD_OR_REMOVE_ONE)
+
+
+def _accountant(rho: float) -> Any:
+    accountant = renyi_accountant()
     accountant.compose(event(rho))
     return accountant

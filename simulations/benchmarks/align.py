@@ -23,6 +23,7 @@ from federation.kernel import suite
 from federation.kernel.codec import decode, encode
 from federation.kernel.role import COORDINATOR, Context, Randomness, Received, Role, Run
 from federation.kernel.secret import Secret
+from privacy.budget.loss import Loss
 
 T = TypeVar("T")
 
@@ -44,6 +45,9 @@ class Shelf:
     def cache(self, label: str, build: Callable[[], T]) -> T:  # noqa: ARG002 - kept nowhere
         """Built each time."""
         return build()
+
+    def spend(self, release: str, loss: Loss) -> None:
+        """Booked nowhere."""
 
     def report(self, **figures: float | str) -> None:
         """Nothing."""

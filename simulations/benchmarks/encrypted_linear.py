@@ -24,6 +24,7 @@ from federation.kernel import suite
 from federation.kernel.codec import encode
 from federation.kernel.role import Context, Randomness, Received, Run
 from federation.kernel.secret import Secret
+from privacy.budget.loss import Loss
 
 VECTOR_BITS, COLUMN_BITS = 20, 19
 
@@ -44,6 +45,9 @@ class Shelf:
         if label not in self.caches:
             self.caches[label] = build()
         return self.caches[label]
+
+    def spend(self, release: str, loss: Loss) -> None:
+        """Booked nowhere."""
 
     def report(self, **figures: float | str) -> None:
         """Say nothing."""

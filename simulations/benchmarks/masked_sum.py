@@ -23,6 +23,7 @@ from federation.kernel.role import COORDINATOR, Context, Received, Role, Run
 from federation.kernel.secret import Secret
 from federation.masked_sum.bonawitz import Circle, least_threshold, sum_coordinator, sum_member
 from federation.masked_sum.fixed_point import FixedPoint
+from privacy.budget.loss import Loss
 
 LIMIT = 1 << 34
 
@@ -38,6 +39,9 @@ class Shelf:
     def cache(self, _label: str, build: Any) -> Any:
         """Not kept."""
         return build()
+
+    def spend(self, release: str, loss: Loss) -> None:
+        """Booked nowhere."""
 
     def report(self, **_figures: float | str) -> None:
         """Not shown."""

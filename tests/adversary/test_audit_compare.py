@@ -54,8 +54,8 @@ def market(root: Path, change: Change = as_told, greet: bool = True, end: bool =
         write(receiver, "received", stage=stage, peer=sender, messages=1, digest=digest)
     write("bank", "vault", rows=100, columns=3)
     write("bank", "release", what="bins", numbers=12)
-    write("bank", "budget", step="reserve", epsilon=1.0)
-    write("bank", "budget", step="spend", epsilon=0.5)
+    write("bank", "budget", step="reserved", epsilon=1.0)
+    write("bank", "budget", step="spent", epsilon=0.5)
     write("tax", "policy", rule="default-9", allowed=False)
     for name in NAMES:
         if end:

@@ -3,15 +3,22 @@
 from __future__ import annotations
 
 import json
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from clients.budget_commands import ledger_path
+from privacy.audit.entry import from_line
+from privacy.budget.ledger import Spend
+from privacy.store.audit_folder import find
+from privacy.store.budget_file import BudgetFile
 from tests.end_to_end.bank_scene import BANKS, make_banks, run_file
 from tests.end_to_end.scene import creditfed, simulated
 
 NOISE = {"epsilon": 8.0, "delta": 1e-5}
+SUMS = {"statistics": 4, "binning": 5, "train": 9}
 COLUMNS = ["utilisation", "overdraft_days"]
 
 
@@ -40,6 +47,8 @@ def test_a_run_with_epsilon_says_what_it_costs(folder: Path, tmp_path: Path, run
     assert "ε 8" in report
     assert "for adding or removing any one row of any one bank" in report
     shares = [json.loads((tmp_path / "out" / "models" / f"{name}.json").read_text()) for name in BANKS]
+    for name in BANKS:
+        assert spent_at(tmp_path / "out" / "parties" / name, found["run"]["id"]) == SUMS[run["task"]]
     if run["task"] == "train":
         assert found["converged"]
         assert found["metrics"]["test"]["auc"] > 0.6
@@ -48,6 +57,23 @@ def test_a_run_with_epsilon_says_what_it_costs(folder: Path, tmp_path: Path, run
         }
         assert all(value is None for value in shares[0]["fits"]["global"]["p"].values())
         assert all(share["own"]["shortened"] >= 0 for share in shares)
+
+
+def spent_at(home: Path, run: str) -> int:
+    """How many releases a node's ledger has of the run, which it has settled, at no more than the run stated; the log says the same."""
+    with closing(BudgetFile(ledger_path(home))) as file:
+        ledger, spends = file.current(), [entry.record for entry in file.history() if isinstance(entry.record, Spend)]
+    assert not ledger.open_runs and {spend.run.rpartition("-")[0] for spend in spends} == {run}
+    epsilon, delta = ledger.composed(spends[0].run)
+    assert 0.8 * NOISE["epsilon"] < epsilon <= NOISE["epsilon"] and delta == NOISE["delta"]
+    told = [line.entry.facts for line in map(from_line, segment_lines(home)) if line and line.entry.kind == "budget"]
+    assert max(float(facts.get("epsilon", 0)) for facts in told if facts["step"] == "spent") == epsilon
+    return len(spends)
+
+
+def segment_lines(home: Path) -> list[bytes]:
+    """Of a node's audit log."""
+    return list(find(home).log().lines())
 
 
 def test_a_plain_model_with_epsilon_is_refused_with_what_to_do(folder: Path, tmp_path: Path) -> None:

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import msgspec
 import pytest
 
-from federation.kernel.manifest import AlignSettings, ColumnDeclaration, Manifest, ModelSettings, PrivacySettings
+from federation.kernel.manifest import AlignSettings, BankSettings, ColumnDeclaration, Manifest, ModelSettings, PrivacySettings
+from federation.models.horizontal.private_losses import sums
 from privacy.approval.words import describe, difference, fingerprint
+from privacy.noise.accounting import epsilon_of
 from tests.agency_scene import behind_an_agency
+from tests.bank_case import bank_manifest, five
 from tests.post import manifest
 
 replace = msgspec.structs.replace
@@ -72,6 +76,61 @@ def test_an_agency_its_key_and_for_whom_it_relays_show_and_so_does_its_coming() 
     assert "it relays what platform sends and receives" in shown(made, "agency")
     straight = replace(made, agencies=(), contracts=(), parties=tuple(replace(party, through="") for party in made.parties))
     assert any(line.startswith("+ With whom: agency (agency)") for line in difference(straight, made, "bank"))
+
+
+# -- cost -----------------------------------------------------------------------------------------------------------------------------
+
+
+def over_banks(**privacy: Any) -> Manifest:
+    stop = privacy.pop("drop_outs", "continue")
+    return bank_manifest(five(categorical=False), model="scorecard", privacy=PrivacySettings(**privacy), banks=BankSettings(drop_outs=stop))
+
+
+def cost(of: Manifest) -> str:
+    (found,) = [section for section in describe(of, of.parties[0].name) if section.title == "What it costs"]
+    return "\n".join(found.lines)
+
+
+def test_each_noisy_sum_has_a_line_with_its_epsilon_and_delta_and_together_they_cost_what_is_stated_not_their_sum() -> None:
+    made = over_banks(epsilon=2.0, delta=1e-6)
+    lines = cost(made).splitlines()
+    rows = [line.rsplit(maxsplit=2) for line in lines if line.startswith("  ") and line.endswith("1e-06")]
+    assert [name.strip() for name, _, _ in rows] == [*(name for name, _ in sums(made)), "together"]
+    alone = [float(epsilon) for _, epsilon, _ in rows[:-1]]
+    assert len(alone) == 9 and max(alone) < 2.0 < math.fsum(alone) and float(rows[-1][1]) == 2.0
+    for (_, rho), figure in zip(sums(made), alone, strict=True):
+        assert figure == pytest.approx(epsilon_of(rho, 1e-6), rel=0.01)
+    assert all(line in cost(over_banks(epsilon=4.0, delta=1e-6)) for line in lines if line.startswith("each"))
+    assert not any(row[0] in cost(over_banks()) for row in rows) and "no noise is added" in cost(over_banks())
+
+
+def test_over_banks_it_says_who_sees_a_withdrawn_row_and_a_lost_banks_part_and_control_where_nobody_does_it_does_not() -> None:
+    row, part = "the difference is the row", "its own part"
+    assert row in cost(over_banks(withdrawal="continue")) and row not in cost(over_banks())
+    assert "if a consent is withdrawn meanwhile, the run ends" in cost(over_banks())
+    noisy = cost(over_banks(withdrawal="continue", epsilon=2.0, delta=1e-6))
+    assert row not in noisy and "within the epsilon above" in noisy and "hides a row and not a bank" in noisy
+    assert part in cost(over_banks()) and part not in cost(over_banks(drop_outs="stop"))
+    assert "no sum is opened without it" in cost(over_banks(drop_outs="stop"))
+    across = replace(whole(), privacy=PrivacySettings(withdrawal="continue"))
+    assert "which firm it was and whether it was bad" in cost(across) and part not in cost(across)
+    assert "which firm it was" not in cost(whole())
+
+
+def test_label_noise_is_not_said_to_cover_the_fit_and_what_limits_the_fit_is_said() -> None:
+    noisy = replace(whole(), privacy=PrivacySettings(label_noise=2.0, max_answers=123, max_score_reveals=7))
+    text = cost(noisy)
+    for words in (
+        "epsilon 2, delta 0",
+        "does not cover the fit",
+        "123 encrypted answers",
+        "7 score vectors",
+        "ten rows for each parameter",
+    ):
+        assert words in text, words
+    assert "the columns of this manifest and no others" in text
+    assert "does not cover the fit" not in cost(replace(noisy, task="binning", model="scorecard"))  # where none follows
+    assert "label noise" not in cost(whole())
 
 
 def test_fingerprints_of_two_keys_differ_and_one_reads_in_groups() -> None:

@@ -25,6 +25,7 @@ from federation.kernel.manifest import Manifest
 from federation.kernel.role import Run
 from federation.masked_sum.bonawitz import COMPLETE, least_threshold
 from federation.masked_sum.graph import degree
+from privacy.budget.loss import DiscreteGaussian
 from privacy.noise import accounting
 from privacy.noise.stream import Stream
 from privacy.noise.table import draw
@@ -53,6 +54,10 @@ class Release:
     def spread(self, banks: int) -> float:
         """Standard deviation of the noise on a total of so many banks, in the numbers' own unit."""
         return math.ldexp(math.sqrt(banks * float(self.variance)), -self.bits)
+
+    def loss(self, numbers: int, honest: int) -> DiscreteGaussian:
+        """What a sum of so many numbers costs, as a ledger books it."""
+        return DiscreteGaussian(math.sqrt(float(self.variance)), math.sqrt(self.square), numbers, honest)
 
 
 @dataclass(frozen=True)
@@ -120,14 +125,16 @@ def honest_of(manifest: Manifest) -> int:
 def with_noise(run: Run, noise: Noise, plan: object, state: Any, vector: Reals, number: int) -> Reals:
     """This bank's numbers, (k,), with its share of the noise: what is cut into limbs and masked.
 
-    number: of the sum in the run, from zero. Raises PolicyRefusal before anything of the sum is sent: for a plan without noise, and where
-    the sum is not in the schedule or would cost more than its part (BUDGET).
+    number: of the sum in the run, from zero. What the sum costs is booked first (`run.spend`). Raises PolicyRefusal before anything of the
+    sum is sent: for a plan without noise, and where the sum is not in the schedule or would cost more than its part (BUDGET), or than the
+    ledger has left for the run.
     """
     if not isinstance(plan, PrivatePlan):
         what = "a sum without noise in a run that states epsilon"
         raise PolicyRefusal(run.me, what, "Nothing of it was sent. Leave epsilon out, or choose a task that can have noise.")
     release = plan.release(state)
     _require_within(run.me, noise, plan.schedule, release, number, len(vector))
+    run.spend(plan.schedule[number][0], release.loss(len(vector), noise.honest))
     steps = np.rint(np.ldexp(vector, release.bits))
     if not (np.ldexp(steps, -release.bits) == vector).all() or not (np.abs(steps) < _EXACT / 2).all():
         raise LocalError(run.me, "numbers that are not on the grid of their noise", "This is a bug: report it.")
@@ -152,7 +159,7 @@ def _require_within(me: str, noise: Noise, schedule: Schedule, release: Release,
 
 
 def costs(noise: Noise, schedule: Schedule) -> list[tuple[str, float]]:
-    """What each sum costs at most, as rho: for the report and for a ledger."""
+    """What each sum costs at most, as rho: for whoever is asked to approve it."""
     return [(name, share * noise.rho) for name, share in schedule]
 
 

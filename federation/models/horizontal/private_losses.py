@@ -1,34 +1,31 @@
-"""What a run with noise costs, as the losses that a ledger books: known from the manifest, before anything is computed."""
+"""What a run with noise may cost, known from its manifest before anything is computed: all of it, and each sum's part."""
 
 from __future__ import annotations
 
-import math
-
 from federation.kernel.manifest import Manifest
-from federation.models.horizontal.noise import Noise, Release, Schedule, costs
+from federation.models.horizontal.noise import Noise, Schedule, costs
 from federation.models.horizontal.private_binning import SCHEDULE as BINNING
 from federation.models.horizontal.private_statistics import SCHEDULE as STATISTICS
 from federation.models.horizontal.private_train import SCHEDULE as TRAINING
-from privacy.budget.loss import DiscreteGaussian, Loss, Stated
+from privacy.budget.loss import Stated
 
 _SCHEDULES: dict[str, Schedule] = {"statistics": STATISTICS, "binning": BINNING, "train": TRAINING}
-_UNIT = 1024.0
 
 
-def losses(manifest: Manifest) -> tuple[tuple[str, Loss], ...]:
-    """Each release with its name, at the most that the schedule allows it; empty for a run without noise. To reserve before a run.
+def reserved(manifest: Manifest) -> tuple[Stated, ...]:
+    """The whole, to reserve before the run: what it states, of sums over banks or of labels that are turned over; empty without noise.
 
-    A sum over banks stands as one discrete Gaussian of the same zCDP cost; turned labels as their epsilon, for one label.
+    What the sums then cost, one by one (`Release.loss`), composes to no more.
     """
-    if manifest.privacy.label_noise is not None:
-        return (("labels turned over", Stated(manifest.privacy.label_noise)),)
-    noise = Noise.of(manifest) if manifest.horizontal else None
-    if noise is None:
+    privacy = manifest.privacy
+    if privacy.label_noise is not None:
+        return (Stated(privacy.label_noise),)
+    if privacy.epsilon is None or privacy.delta is None:
         return ()
-    named = costs(noise, _SCHEDULES[manifest.task])
-    return tuple((name, DiscreteGaussian(_UNIT, _UNIT * math.sqrt(2 * rho), 1)) for name, rho in named)
+    return (Stated(privacy.epsilon, privacy.delta),)
 
 
-def loss_of(release: Release, noise: Noise, numbers: int) -> DiscreteGaussian:
-    """One sum as it was taken: its own grid, norm and length. To book before it leaves; never more than was reserved for it."""
-    return DiscreteGaussian(math.sqrt(float(release.variance)), math.sqrt(release.square), numbers, noise.honest)
+def sums(manifest: Manifest) -> list[tuple[str, float]]:
+    """Of a run over banks with noise each sum, in order: its name, and what it costs at most, as rho; empty for another run."""
+    noise = Noise.of(manifest) if manifest.horizontal else None
+    return [] if noise is None else costs(noise, _SCHEDULES[manifest.task])
