@@ -10,7 +10,7 @@
     [privacy]     single_partner_disclosure two_member_disclosure label_disclosure max_score_reveals minimum_cohort max_released_counts
                   partner_disclosure threshold drop_outs withdrawal epsilon delta label_noise
     [[party]]     name role source id label include exclude levels classes types bins id_kind approval approvals_needed
-                  owners consents through
+                  owners consents disclosure through
     [[agency]]    name approval approvals_needed owners
 
 Paths are relative to the file. Keys of features that this version does not have yet are refused by name.

@@ -8,6 +8,7 @@ from typing import Annotated, Literal
 import msgspec
 from msgspec import Meta
 
+from privacy.disclosure.rules import DisclosureRules
 from privacy.levels import Classification, PersonRole
 
 Natural = Annotated[int, Meta(ge=0, le=2**63 - 1)]
@@ -128,7 +129,8 @@ class PrivacyTable(_Table, frozen=True):
 class Party(_Table, frozen=True):
     """[[party]]. source, bins: absolute paths; id, label: columns; levels: JR/T 0197-2020 level of a column; classes:
     JR/T 0171-2020 class of a column; types: of a column; approval, approvals_needed, owners: how the simulated institution approves; consents:
-    a CSV file of consents, None where the rows need none; through: the [[agency]] that relays all that it sends and receives.
+    a CSV file of consents, None where the rows need none; disclosure: the institution's own rules, None for the defaults; through: the
+    [[agency]] that relays all that it sends and receives.
     """
 
     name: str
@@ -147,6 +149,7 @@ class Party(_Table, frozen=True):
     approvals_needed: Annotated[int, Meta(ge=1, le=5)] = 1
     owners: tuple[Text, ...] = ("owner-1", "owner-2")
     consents: Text | None = None
+    disclosure: DisclosureRules | None = None
     through: str = ""
 
 

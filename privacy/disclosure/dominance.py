@@ -56,7 +56,7 @@ class Dominance:
             what = f"a few firms make up most of a total of column {column!r} (rule: {rule} dominance)"
             action = (
                 "Nothing was sent. Cap its values (winsorise), take a logarithm or bins, or leave the column out ([[party]] exclude); "
-                "the limits are those of [disclosure] in node.toml."
+                "the limits are this institution's own, [disclosure] in node.toml (in a simulation [[party]] disclosure)."
             )
             raise refusal(what, action)
 

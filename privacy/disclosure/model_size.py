@@ -15,7 +15,9 @@ ROWS_PER_PARAMETER: Final = 10.0
 
 
 def require_rows(parameters: int, rows: int, rows_per_parameter: float = ROWS_PER_PARAMETER) -> None:
-    """Raises PolicyRefusal (code disclosure) where a model has fewer rows for each released parameter. rows: of the fit, over all who put in."""
+    """Raises PolicyRefusal (code disclosure) where a model has fewer rows for each released parameter. rows: of the
+    fit; where only a bank's own are known, its own.
+    """
     if parameters > 0 and rows < parameters * rows_per_parameter:
         what = f"the model has fewer than {rows_per_parameter:g} rows for each of its {parameters} parameters (rule: parameters per row)"
         raise refusal(what, "Nothing was released. Use fewer columns or bins, or more rows.")

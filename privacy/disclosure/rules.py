@@ -7,12 +7,14 @@
     and the total weight of a weighted run                                   of the run leaves
     a column times residuals, in a fit across parties, which its holder      dominance: where one firm is most of the column, its holder reads
     alone learns                                                             that firm's outcome
+    a fit over banks, from which all banks but one work out few rows         rows_per_column, of the bank's own rows, where it is set; across
+                                                                             parties the policy asks (`ten-rows-for-each-parameter`)
     counts in a validator's pack                                             minimum_cell and rounding (`published`)
 
 Why each bank may judge its own part of a sum: where of every part the n largest make up at most k %, the n largest of the sum are at most all
 of these, and so at most k % of it; and where in every part all but the two largest are p % of the largest, they are so in the sum.
 
-Not asked: of bins, into which a column's values do not go; over banks, of a flag (one value and zeros), whose total is a count; of a run with
+Not asked: of bins, into which a column's values do not go; over banks, of a flag (0 or 1), whose total is a count; of a run with
 noise, which bounds what any row tells; of a bank of fewer firms than minimum_cell, whose part is never opened alone; of deviations from the
 mean, in which one firm may weigh more than in any total. A model is never rounded: its numbers are the release.
 """
@@ -31,13 +33,15 @@ from federation.kernel.errors import AbortCode, PolicyRefusal
 from federation.kernel.manifest import Manifest
 from federation.models.table import Table
 from privacy.disclosure.dominance import Dominance, Reals, by_firm
+from privacy.disclosure.model_size import require_rows
 
 
 class DisclosureRules(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """minimum_cell: firms behind a count, at least; dominance_n, _k: the n largest firms may make up k % of a column's total; dominance_p: the
     second largest must not know the largest to within p %; 0 switches k or p off; dominance_of_squares: the same of the total of squares, of
-    which variances and Hessians are made: strict, since amounts with a heavy tail seldom pass without a logarithm; rounding: counts of a
-    validator's pack are multiples of it, 1 leaves them exact.
+    which variances and Hessians are made: strict, since amounts with a heavy tail may not pass without a logarithm; rows_per_column: in a fit
+    over banks, own firms for each column, 0 for banks that rely on the sum; rounding: counts of a validator's pack are multiples of it, 1 leaves
+    them exact.
     """
 
     minimum_cell: Annotated[int, Meta(ge=1)] = 10
@@ -45,6 +49,7 @@ class DisclosureRules(msgspec.Struct, frozen=True, forbid_unknown_fields=True, k
     dominance_k: Annotated[float, Meta(ge=0, le=100)] = 75.0
     dominance_p: Annotated[float, Meta(ge=0, le=100)] = 10.0
     dominance_of_squares: bool = False
+    rows_per_column: Annotated[float, Meta(ge=0)] = 0.0
     rounding: Annotated[int, Meta(ge=1)] = 1
 
     @property
@@ -61,9 +66,14 @@ class DisclosureRules(msgspec.Struct, frozen=True, forbid_unknown_fields=True, k
             raise PolicyRefusal("disclosure control", what, action, AbortCode.COHORT)
 
     def require_totals(self, manifest: Manifest, me: str, table: Table, weight: str | None) -> None:
-        """Raises PolicyRefusal (code DISCLOSURE) where a few firms make up a total that the run makes clear. weight: the weights' own name."""
-        firms = np.unique(np.array(table.firms), return_inverse=True)[1].astype(np.uint64)
-        if len(np.unique(firms)) < self.minimum_cell:
+        """Raises PolicyRefusal (code DISCLOSURE) where a few firms make up a total that the run makes clear, or a bank has too few of them for
+        its columns. weight: the weights' own name.
+        """
+        names, number = np.unique(np.array(table.firms), return_inverse=True)
+        firms = number.astype(np.uint64)
+        if manifest.horizontal and manifest.task == "train":
+            require_rows(len(table.columns), len(names), self.rows_per_column)
+        if len(names) < self.minimum_cell:
             return
         for column, values in _in_clear(manifest, me, table, weight):
             self.dominance.require(column, by_firm(values, firms))
@@ -83,6 +93,9 @@ class DisclosureRules(msgspec.Struct, frozen=True, forbid_unknown_fields=True, k
             f"dominance: of a column's total that becomes clear {', '.join(parts)}{squares} (dominance_*)"
             if parts
             else "dominance: not asked",
+            f"rows per column: a fit over banks needs {self.rows_per_column:g} own firms for each column (rows_per_column)"
+            if self.rows_per_column > 0
+            else "rows per column: not asked of own firms in a fit over banks",
             f"rounding: counts of a pack to multiples of {self.rounding} (rounding)" if self.rounding > 1 else "rounding: none",
         )
 
@@ -102,9 +115,9 @@ def _in_clear(manifest: Manifest, me: str, table: Table, weight: str | None) -> 
             continue
         values = np.asarray(column.values, np.float64)
         special = np.isin(values, manifest.binning.special) & (manifest.task == "statistics")  # codes, which statistics leave out
-        values = _in_units(np.where(column.missing | special, 0.0, values))
+        values = np.where(column.missing | special, 0.0, values)
         if not (manifest.horizontal and np.isin(values, (0.0, 1.0)).all()):
-            yield name, values if weights is None else values * weights
+            yield name, _in_units(values) if weights is None else _in_units(values) * weights
 
 
 def _in_units(values: NDArray[np.float64]) -> Reals:
@@ -120,6 +133,7 @@ DEFAULTS = """
 # dominance_k = 75.0
 # dominance_p = 10.0           # the second largest must not know the largest to within p %; 0: not asked
 # dominance_of_squares = false # the same of squares, of which variances are made; amounts need a logarithm first
+# rows_per_column = 0.0        # in a fit over banks: own firms for each column; 10 keeps them out of reach of all other banks together
 # rounding = 1                 # counts of a validator's pack to multiples of it; models are never rounded
 """
 """What a new node.toml says of them."""

@@ -140,6 +140,14 @@ def test_the_rule_is_of_firms_of_any_size_of_value_of_weights_and_of_squares_whe
     special = replace(banks_of(), binning=replace(banks_of().binning, special=(1e6,)))
     assert not refused(special, column_of(np.append(even, 1e6))), "a declared code is no amount"
     assert not refused(banks_of(), column_of(np.append(np.zeros(40), 1.0))), "a flag has counts and no amounts"
+    assert refused(banks_of(), column_of(np.append(np.zeros(40), 7.0))), "the only amount is no flag"
+    assert refused(manifest("bank", *OTHERS), column_of(np.append(np.zeros(40), 1.0)), "tax"), "its gradient is that firm's outcome"
+
+
+def test_a_bank_of_few_firms_for_its_columns_stays_out_of_a_fit_where_it_says_so_and_control_by_default_it_takes_part() -> None:
+    fit, few = replace(banks_of(), task="train"), column_of(np.ones(40) + np.arange(40) / 40)
+    assert refused(fit, few, rows_per_column=41.0) and not refused(fit, few, rows_per_column=40.0) and not refused(fit, few)
+    assert not refused(banks_of(), few, rows_per_column=41.0), "statistics have no parameters"
 
 
 def test_parts_that_pass_make_a_total_that_passes() -> None:
@@ -260,7 +268,7 @@ def test_whoever_approves_is_shown_what_rules_stand(tmp_path: Path, monkeypatch:
         assert words in text, words
     assert "to within" not in text
     default, off = DisclosureRules().lines(), DisclosureRules(minimum_cell=1, **OFF).lines()
-    assert "10 %" in default[1] and default[2] == "rounding: none" and off[:2] == ("minimum cell: none", "dominance: not asked")
+    assert "10 %" in default[1] and default[-1] == "rounding: none" and off[:2] == ("minimum cell: none", "dominance: not asked")
 
 
 def test_a_new_node_has_the_defaults_in_its_file_as_comments(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -225,6 +225,8 @@ PARTIES = [
     (party(1, include=["a"], exclude=["a"]), "both in include and in exclude"),
     (party(1, levels={"a": 6}), "levels"),
     (party(1, levels={"a": "high"}), "levels"),
+    (party(1, disclosure={"dominance_k": 101.0}), "disclosure"),
+    (party(1, disclosure={"dominance_q": 1}), "dominance_q"),
     (party(1, include="a"), "include"),
     (party(1, name=7), "name"),
     (document() | {"party": document()["party"][1:]}, "no party has a label"),
@@ -331,3 +333,11 @@ def test_an_agency_is_read_and_its_party_goes_through_it(tmp_path: Path) -> None
 )
 def test_an_agency_that_is_no_ones_or_not_one_is_refused(tmp_path: Path, asked: Document, what: str) -> None:
     assert what in refused(tmp_path, asked)
+
+
+def test_an_institutions_rules_of_disclosure_reach_its_node_and_nobody_elses(tmp_path: Path) -> None:
+    raw = document()
+    raw["party"][1]["disclosure"] = {"dominance_k": 90.0}
+    found = load(write(tmp_path, raw))
+    assert found.node_section("platform-a")["disclosure"]["dominance_k"] == 90.0
+    assert "disclosure" not in found.node_section("tax")

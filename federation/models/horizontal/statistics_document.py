@@ -9,8 +9,8 @@ that meet in few rows takes both variance inflations along. There is no minimum 
     rounding     where the count is withheld, mean, variance and correlations are rounded to their standard errors: with all digits, the mean
                  of whole numbers tells the count that it was divided by. Variance inflation is that of the correlations as released
 
-A mean may still be ruled by one large firm, and one of few small whole numbers may be worked out from mean and variance together: no rule
-here is about dominance.
+A mean that one large firm rules is no matter of this file: each bank's gate asks its own part for dominance before the first sum
+(`privacy.disclosure.rules`). One of few small whole numbers may be worked out from mean and variance together.
 """
 
 from __future__ import annotations
