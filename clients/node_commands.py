@@ -197,10 +197,10 @@ def study(
 def approvers(
     home: HomeOption = Here,
     add: Annotated[str | None, typer.Option("--add", metavar="NAME", help="A new person; a key is made.")] = None,
-    role: Annotated[str, typer.Option("--role", help="owner or risk officer.")] = "owner",
+    role: Annotated[str, typer.Option("--role", help="owner, risk officer, or validator (no vote).")] = "owner",
     revoke_key: Annotated[str | None, typer.Option("--revoke", metavar="NAME", help="No vote of this person counts any more.")] = None,
 ) -> None:
-    """Who may vote at this node: list, add, revoke."""
+    """Who may vote at this node, and who may see validation packs: list, add, revoke."""
     from typing import cast
 
     from rich.console import Console
@@ -214,8 +214,9 @@ def approvers(
 
     approvals = Approvals(Home(home))
     if add is not None:
-        if role not in ("owner", "risk officer"):
-            raise ConfigurationError("--role", "has no vote", "Use owner or risk officer.")
+        if role not in ("owner", "risk officer", "validator"):
+            what = "is not a role of whom this node must know by key"
+            raise ConfigurationError("--role", what, "Use owner or risk officer, who vote, or validator, who sees validation packs.")
         approvals.add_approver(add, cast("PersonRole", role))
         _log(Home(home), "configuration", change="approver added", name=add, role=role)
     if revoke_key is not None:
@@ -277,7 +278,7 @@ def _vote(home: Home, run: str, who: str, verdict: Verdict, key: Path | None, ab
     """Check that this person may, then sign and keep the vote: on what was shown, and where it is against a run, on all of the run's name."""
     from clients.approvals import Approvals
     from clients.clock import utc_now
-    from federation.kernel import suite
+    from clients.person import acting
     from federation.kernel.errors import ConfigurationError
     from privacy.approval.vote import about_name, cast, standing
     from privacy.policy.ask import PersonAsk
@@ -288,16 +289,10 @@ def _vote(home: Home, run: str, who: str, verdict: Verdict, key: Path | None, ab
     if verdict == "approve" and _hash(home, run) != about:
         what = "another manifest was proposed under this name while this one was shown"
         raise ConfigurationError(f"run {run}", what, "Nothing was signed. Look at it again: creditfed node approve.")
-    person = approvals.approvers().get(who)
-    if person is None or person.revoked:
-        known = ", ".join(name for name, other in approvals.approvers().items() if not other.revoked)
-        raise ConfigurationError(f"--as {who}", "is nobody who may vote here", f"There are: {known or 'none'}.")
+    person, secret = acting(approvals, who, key)
     require(
         load_policies(home.root / "policy"), PersonAsk(role=person.role, act="approve run" if verdict == "approve" else "revoke approval")
     )
-    secret = approvals.key_of(who, key)
-    if suite.signing_public(secret).hex() != person.key:
-        raise ConfigurationError("--key", f"is not the key of {who}", "Give that person's own key file.")
     now, name = utc_now(), about_name(run)
     against_name = who in standing(approvals.votes(), name, me, approvals.approvers()).against
     if not run.startswith("study:") and (verdict == "revoke" or against_name):

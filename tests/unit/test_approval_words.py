@@ -83,9 +83,7 @@ def test_an_agency_its_key_and_for_whom_it_relays_show_and_so_does_its_coming() 
 
 def over_banks(**privacy: Any) -> Manifest:
     stop = privacy.pop("drop_outs", "continue")
-    return bank_manifest(
-        five(categorical=False), model="scorecard", privacy=PrivacySettings(**privacy), banks=BankSettings(drop_outs=stop)
-    )
+    return bank_manifest(five(categorical=False), model="scorecard", privacy=PrivacySettings(**privacy), banks=BankSettings(drop_outs=stop))
 
 
 def cost(of: Manifest) -> str:
@@ -122,7 +120,13 @@ def test_over_banks_it_says_who_sees_a_withdrawn_row_and_a_lost_banks_part_and_c
 def test_label_noise_is_not_said_to_cover_the_fit_and_what_limits_the_fit_is_said() -> None:
     noisy = replace(whole(), privacy=PrivacySettings(label_noise=2.0, max_answers=123, max_score_reveals=7))
     text = cost(noisy)
-    for words in ("epsilon 2, delta 0", "does not cover the fit", "123 encrypted answers", "7 score vectors", "ten rows for each parameter"):
+    for words in (
+        "epsilon 2, delta 0",
+        "does not cover the fit",
+        "123 encrypted answers",
+        "7 score vectors",
+        "ten rows for each parameter",
+    ):
         assert words in text, words
     assert "the columns of this manifest and no others" in text
     assert "does not cover the fit" not in cost(replace(noisy, task="binning", model="scorecard"))  # where none follows
