@@ -129,7 +129,11 @@ def export_account(
 def pack(
     run: Annotated[str, typer.Argument(metavar="RUN", help="The run's name, as `audit show` has it.")],
     out: Annotated[Path, typer.Option("--out", metavar="FOLDER", help="Gets pack.json and pack.html.")],
+    who: Annotated[str, typer.Option("--as", metavar="NAME", help="Who looks: a validator of `creditfed node approvers`.")],
     home: Annotated[Path, typer.Option("--home", metavar="DIR", help="The node's folder.")] = Path(),
+    key: Annotated[
+        Path | None, typer.Option("--key", metavar="FILE", help="Your own key; approvers/NAME.key where not given.", show_default=False)
+    ] = None,
     *,
     replay: Annotated[
         bool, typer.Option("--replay", help="Make the results again from the journal and the rows, and compare them with the log's digest.")
@@ -137,11 +141,12 @@ def pack(
 ) -> None:
     """For this institution's validator: lineage, bins, points, sensitivity, stability, out of time; of partners what they agreed to show.
 
-    No record and no score of a firm is in it. Exit code 5 where a replay gives other results than the run had.
+    The policies decide who may see it; by default validators. No record and no score of a firm is in it. A replay begins at the journal's last
+    state, since a journal does not keep the messages before. Exit code 5 where it gives other results than the run had, which are named.
     """
     from clients.pack_files import write_pack
 
-    write_pack(home, run, out, replay=replay)
+    write_pack(home, run, out, who, key, replay=replay)
 
 
 def _verified(paths: Sequence[Path], pinned: Path | None) -> tuple[list[Log], tuple[Report, ...]]:

@@ -265,6 +265,14 @@ class Node:
             journal.close()
         return self._participant(opening, MemoryJournal(record))
 
+    def model_hash_again(self, participant: Participant[Any]) -> str:
+        """A replayed run's model hash, hexadecimal: over banks made anew from what all have alike; across parties, where it is over every
+        party's share and none has the others', as the journal has it.
+        """
+        program = self._programs[participant.manifest.run]
+        state = participant.state
+        return (program.digest(state, program.state_of(state)) if isinstance(program, Bank) else state.model_hash).hex()
+
     def _resume(self, run: str) -> Participant[Any]:
         opening = self._opened(run)
         if opening is None:

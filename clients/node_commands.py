@@ -197,12 +197,12 @@ def study(
 def approvers(
     home: HomeOption = Here,
     add: Annotated[str | None, typer.Option("--add", metavar="NAME", help="A new person; a key is made.")] = None,
-    role: Annotated[str, typer.Option("--role", help="owner or risk officer.")] = "owner",
+    role: Annotated[str, typer.Option("--role", help="owner, risk officer, or validator (no vote).")] = "owner",
     revoke_key: Annotated[str | None, typer.Option("--revoke", metavar="NAME", help="No vote of this person counts any more.")] = None,
     who: AsOption = "owner-1",
     key: KeyOption = None,
 ) -> None:
-    """Who may vote at this node: list; add and revoke with an owner's signature, or as many as approve a run."""
+    """Who may vote at this node, and who may see validation packs: list; add and revoke with the signatures of as many owners as approve a run."""
     from typing import cast
 
     from rich.console import Console
@@ -217,8 +217,9 @@ def approvers(
 
     approvals, persons, missing = Approvals(Home(home)), Persons(Home(home)), 0
     if add is not None:
-        if role not in ("owner", "risk officer"):
-            raise ConfigurationError("--role", "has no vote", "Use owner or risk officer.")
+        if role not in ("owner", "risk officer", "validator"):
+            what = "is not a role of whom this node must know by key"
+            raise ConfigurationError("--role", what, "Use owner or risk officer, who vote, or validator, who sees validation packs.")
         missing = persons.add(add, cast("PersonRole", role), who, key)
     if revoke_key is not None:
         missing += persons.revoke(revoke_key, who, key)

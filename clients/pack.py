@@ -4,7 +4,7 @@
     own           columns with bins, weights of evidence, points and coefficients of this institution
     partners      of their columns what the manifest's partner_disclosure allows, as they sent it at the run's end (at the label party alone)
     sensitivity, stability, metrics with out of time   at the label party, which alone has the labels and the split
-    replay        whether the results come out again from the journal
+    replay        whether the results come out again from the journal (`clients.replay`)
 
 No record and no score of a firm is in it, and no count of few firms (`privacy.disclosure.published`). The log says that it was made.
 """
@@ -13,34 +13,37 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from typing import Any, Final
+from pathlib import Path
+from typing import Any
 
 import msgspec
 
 from clients.home import Home
 from clients.node import Node
-from clients.recorded import INDEX, Recorded, Results, read_results
+from clients.pack_model import model_part
+from clients.persons import acting
+from clients.recorded import INDEX, Results, read_results
+from clients.replay import SAME, replay
 from federation.kernel import suite
-from federation.kernel.errors import ConfigurationError, DataError
+from federation.kernel.errors import ConfigurationError, DataError, PolicyRefusal
 from federation.kernel.manifest import Manifest
 from privacy import contracts
 from privacy.audit.entry import Entry
 from privacy.audit.verify import verify
 from privacy.disclosure.published import published
+from privacy.policy.ask import PersonAsk
+from privacy.policy.explain import require
 from privacy.store.audit_folder import find
 
-SHOWN: Final = {
-    "direction": "whether risk rises or falls with each column", "edges": "the direction, and the bins by name",
-    "full": "the direction, the bins by name, their rows, goods, bads and weights of evidence",
-}  # fmt: skip
-SAME, OTHER = "the same results", "other results than the run's"
 
+def pack(home: Home, run: str, who: str, key: Path | None = None, *, again: bool = False) -> dict[str, Any]:
+    """The document, as JSON values. who: a person of approvers.toml, key: theirs; again: whether the results are made once more.
 
-def pack(home: Home, run: str, *, replay: bool = False) -> dict[str, Any]:
-    """The document, as JSON values. Raises ConfigurationError where this node knows no such run, DataError where neither its results nor its
-    journal are there.
+    Raises PolicyRefusal where the policies let nobody of that person's role see it, before anything of the run is read; ConfigurationError
+    where there is no such person or run, DataError where neither its results nor its journal are there.
     """
     node = Node(home.root)
+    _require_allowed(node, run, who, key)
     manifest, outcome = _manifest(node, run)
     told = list(node.gate.log.entries(run))
     recorded = next(
@@ -48,25 +51,38 @@ def pack(home: Home, run: str, *, replay: bool = False) -> dict[str, Any]:
     )
     found = read_results(home)
     stored = found if found is not None and found.manifest == manifest.hash.hex() else None
-    again, said = _replayed(node, run, stored, str(recorded.get("results", ""))) if replay else ({}, {"verdict": "not asked for"})
-    if stored is None and not again:
+    contents = _contents(home, stored)
+    made, said = replay(node, run, stored, contents, recorded) if again else ({}, {"verdict": "not asked for"})
+    if stored is None and not made:
         of = "nobody" if found is None else f"run {found.run}, a later one"
-        more = f" {said['verdict']}." if replay else ""
+        more = f" {said['verdict']}." if again else ""
         raise DataError(node.name, f"the results in its folder are of {of}.{more}", "Give --replay: the journal has them while it is kept.")
-    made_again = stored is None or said["verdict"] == SAME  # what comes out again is better than files that someone may have touched
-    contents = again if made_again else _contents(home, stored)
+    if stored is None or said["verdict"] == SAME:  # what comes out again is better than files that someone may have touched
+        contents = made
     files = {name: json.loads(content) for name, content in contents.items() if name.endswith(".json")}
     document = {
         "format": 1, "institution": node.name, "run": run, "outcome": outcome, "manifest_hash": manifest.hash.hex(),
-        "lineage": _lineage(node, manifest, told), **published(_model(manifest, node.name, files), node.config.disclosure),
+        "lineage": _lineage(node, manifest, told), **published(model_part(manifest, node.name, files), node.config.disclosure),
         "results": {"files": dict(stored.files) if stored else {}, **_as_logged(home, stored, str(recorded.get("results", "")))},
         "replay": said,
     }  # fmt: skip
     digest = suite.plain_digest(msgspec.json.encode(document, order="sorted")).hex()
-    node.gate.log.append("pack", run, manifest=manifest.hash.hex(), digest=digest, replay=replay)
+    node.gate.log.append("pack", run, manifest=manifest.hash.hex(), digest=digest, by=who, replay=again)
     node.gate.log.sync()
     node.close()
     return document | {"digest": digest}
+
+
+def _require_allowed(node: Node, run: str, who: str, key: Path | None) -> None:
+    """The policies decide; a refusal is an entry of the log too."""
+    person, _ = acting(node.gate.approvals, who, key)
+    ask = PersonAsk(role=person.role, act="view validation")
+    try:
+        require(node.gate.policies, ask)
+    except PolicyRefusal as refusal:
+        node.gate.log.append("policy", run, asked="PersonAsk", allowed=False, code=refusal.code.value, act=ask.act, by=who)
+        node.gate.log.sync()
+        raise
 
 
 def _manifest(node: Node, run: str) -> tuple[Manifest, str]:
@@ -105,28 +121,6 @@ def _lineage(node: Node, manifest: Manifest, told: Sequence[Entry]) -> dict[str,
     }  # fmt: skip
 
 
-def _model(manifest: Manifest, me: str, files: dict[str, Any]) -> dict[str, Any]:
-    """From the results: this institution's own part, what partners show, and the label party's figures."""
-    share, validation, metrics = files.get("share.json", {}), files.get("validation.json", {}), files.get("metrics.json")
-    label = manifest.party(me).label
-    only = "This institution has neither labels nor the split: the label party's pack has them."
-    return {
-        "own": {
-            **share,
-            "points_range": {
-                part["bins"]["column"]: [min(part["points"]), max(part["points"])] for part in share.get("points", {}).get("characteristics", ())
-            },
-        },
-        "partners": {
-            "partner_disclosure": manifest.privacy.partner_disclosure, "shows": SHOWN[manifest.privacy.partner_disclosure],
-            "columns": validation.get("partners", {}),
-        },
-        "sensitivity": validation.get("sensitivity", {}), "stability": validation.get("stability", {}), "metrics": metrics or {},
-        "out_of_time": (metrics or {}).get("out_of_time", {}), "note": "" if label else only,
-        "withdrawals": share.get("withdrawals", []),
-    }  # fmt: skip
-
-
 def _contents(home: Home, stored: Results | None) -> dict[str, bytes]:
     paths = {name: home.root / "results" / name for name in (stored.files if stored else ())}
     return {name: path.read_bytes() for name, path in paths.items() if path.exists()}
@@ -148,25 +142,3 @@ def _as_logged(home: Home, stored: Results | None, logged: str) -> dict[str, Any
     else:
         verdict = "changed since the run" if changed else "as the run left them, by the log"
     return {"verdict": verdict, "changed": changed, "deleted": deleted, "sound": not changed and logged in ("", stored.digest)}
-
-
-def _replayed(node: Node, run: str, stored: Results | None, logged: str) -> tuple[dict[str, bytes], dict[str, Any]]:
-    """The results made again from the journal's last state and the rows that the vault opens now, and how they compare."""
-    try:
-        participant = node.replayed(run)
-    except DataError as error:
-        return {}, {"verdict": f"not possible: {error.what}"}
-    node.gate.log.append(
-        "vault", run, manifest=participant.manifest.hash.hex(), rows=node.table(participant.manifest).rows, purpose="replay"
-    )
-    made = Recorded(node.home.root, stored=False)
-    again = node.results(participant, made)
-    expected = stored.files if stored is not None else {}
-    differ = (
-        sorted(name for name in again.files.keys() | expected.keys() if again.files.get(name) != expected.get(name)) if expected else []
-    )
-    same = again.digest == logged if logged else bool(expected) and not differ
-    return made.contents, {
-        "verdict": SAME if same else OTHER, "model": again.model, "results": again.digest,
-        "logged": logged, "differ": differ,
-    }  # fmt: skip

@@ -11,7 +11,8 @@ from typing import Any, Final
 import typer
 
 from clients.home import Home
-from clients.pack import OTHER, pack
+from clients.pack import pack
+from clients.replay import OTHER
 from federation.kernel.errors import DataError
 
 _POLICY: Final = "default-src 'none'; style-src 'unsafe-inline'"
@@ -25,15 +26,16 @@ _FIGURES: Final = ("auc", "ks", "gini", "brier", "log_loss", "n", "goods", "bads
 Rows = Iterable[Sequence[object]]
 
 
-def write_pack(home: Path, run: str, out: Path, *, replay: bool) -> None:
+def write_pack(home: Path, run: str, out: Path, who: str, key: Path | None, *, replay: bool) -> None:
     """Make the pack and write it; raises DataError after writing where a replay differs or results are not as the log says."""
-    document = pack(Home(home), run, replay=replay)
+    document = pack(Home(home), run, who, key, again=replay)
     out.mkdir(parents=True, exist_ok=True, mode=0o700)
     (out / "pack.json").write_text(json.dumps(document, indent=1))
     (out / "pack.html").write_text(page(document))
     typer.echo(f"{out}: pack.json, pack.html. Results: {document['results']['verdict']}. Replay: {document['replay']['verdict']}.")
     if not document["results"]["sound"] or document["replay"]["verdict"] == OTHER:
-        what = "the results are not those that the run left, by the audit log"
+        names = document["replay"].get("names") or document["results"]["changed"]
+        what = "the results are not those that the run left, by the audit log" + (f": {', '.join(names)}" if names else "")
         raise DataError(str(out), what, "Do not rely on them: ask the node's operator; the pack says which files differ.")
 
 
@@ -47,6 +49,7 @@ def page(document: Mapping[str, Any]) -> str:
             ("task", manifest["task"]), ("model", manifest["model"]), ("purpose", manifest["purpose"]), ("outcome", document["outcome"]),
             ("manifest", document["manifest_hash"]), ("expires", manifest["expires"]), ("code", manifest["code_version"]),
             ("results", document["results"]["verdict"]), ("replay", document["replay"]["verdict"]),
+            ("made again and not the same", ", ".join(document["replay"].get("names", ())) or "nothing"),
         ]),
         "<h2>Lineage</h2>",
         _table("Data that each institution signed for", ("institution", "snapshot"), lineage["snapshots"].items()),
@@ -63,7 +66,7 @@ def page(document: Mapping[str, Any]) -> str:
         "<h2>Own columns</h2>", *_own(document["own"]),
         "<h2>Partners' columns</h2>",
         f"<p>The manifest lets a validator see {_text(document['partners']['shows'])}.</p>", *_partners(document["partners"]["columns"]),
-        "<h2>Figures</h2>", _figures(document["metrics"]),
+        "<h2>Figures</h2>", _figures(document["metrics"]), *_all_banks(document["all_banks"]),
         "<h2>Sensitivity</h2>",
         "<p class=note>What a column adds to the log odds of bad, 5 % to 95 % of training rows; AUC where it is held still.</p>",
         _table("", ("column", "from", "to", "AUC train", "AUC test", "AUC out of time"), [
@@ -86,6 +89,10 @@ def _own(own: Mapping[str, Any]) -> list[str]:
                 for row in table.get("bins", table.get("rows", ()))])  # over banks they are called rows
         for table in tables
     ]  # fmt: skip
+    columns = own.get("statistics", {}).get("columns", ())
+    if columns:
+        keys = ("name", "kind", "count", "missing", "mean", "deviation")
+        out.append(_table("Statistics over all banks", keys, [tuple(column.get(key) for key in keys) for column in columns]))
     rows = [(name, value, own.get("standardized", {}).get(name)) for name, value in own.get("coefficients", {}).items()]
     return [*out, _table("Coefficients", ("column", "in its own units", "standardised"), rows)]
 
@@ -109,6 +116,17 @@ def _partners(partners: Mapping[str, Any]) -> list[str]:
 def _figures(metrics: Mapping[str, Any]) -> str:
     splits = [(name, found) for name, found in metrics.items() if isinstance(found, dict)]
     return _table("", ("split", *_FIGURES), [(name, *(found.get(key) for key in _FIGURES)) for name, found in splits])
+
+
+def _all_banks(overall: Mapping[str, Any]) -> list[str]:
+    """Over banks, what their sums say of the model on all rows."""
+    if not overall:
+        return []
+    rows = [
+        (split, found.get("n"), found.get("bads"), *((found.get(key) or {}).get("value") for key in ("auc", "ks")))
+        for split, found in overall.items()
+    ]
+    return [_table("Over all banks", ("split", "n", "bads", "auc", "ks"), rows)]
 
 
 def _stability(stability: Mapping[str, Any]) -> str:

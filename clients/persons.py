@@ -31,6 +31,19 @@ from privacy.store.policy_folder import load_policies
 _ALONE = "Register an owner first: creditfed node approvers --add NAME."
 
 
+def acting(approvals: Approvals, who: str, key: Path | None) -> tuple[Approver, Secret]:
+    """The person of that name, and their key. Raises ConfigurationError where there is no such person, or the key is not theirs."""
+    people = approvals.approvers()
+    person = people.get(who)
+    if person is None or person.revoked:
+        known = ", ".join(name for name, other in people.items() if not other.revoked)
+        raise ConfigurationError(f"--as {who}", "is nobody who is known here", f"There are: {known or 'none'} (creditfed node approvers).")
+    secret = approvals.key_of(who, key)
+    if suite.signing_public(secret).hex() != person.key:
+        raise ConfigurationError("--key", f"is not the key of {who}", "Give that person's own key file.")
+    return person, secret
+
+
 class Persons:
     """One node's. who: a name from approvers.toml; key: that person's own key file, approvers/NAME.key where None."""
 
@@ -109,16 +122,10 @@ class Persons:
 
     def _signing(self, who: str, act: Act, key: Path | None, about: bytes) -> Secret:
         """The key with which a person signs. about: what must not be approved by the same person already, nothing where that is no matter."""
+        person, secret = acting(self._approvals, who, key)
         people = self._approvals.approvers()
-        person = people.get(who)
-        if person is None or person.revoked:
-            known = ", ".join(name for name, other in people.items() if not other.revoked)
-            raise ConfigurationError(f"--as {who}", "is nobody who may vote here", f"There are: {known or 'none'}.")
         again = act != "revoke approval" and has_approved(self._approvals.votes(), about, self._me, people, person.key)
         require(load_policies(self._home.root / "policy"), PersonAsk(role=person.role, act=act, same_person=again))
-        secret = self._approvals.key_of(who, key)
-        if suite.signing_public(secret).hex() != person.key:
-            raise ConfigurationError("--key", f"is not the key of {who}", "Give that person's own key file.")
         return secret
 
     def _cast(self, who: str, about: bytes, verdict: Verdict, secret: Secret) -> None:

@@ -22,6 +22,8 @@ def done(world: World, tmp_path_factory: pytest.TempPathFactory) -> Path:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("simulations.simulate.erase_journals", lambda _: None)
         simulated(world.run_file("packed", "scorecard", **QUICK, privacy={"partner_disclosure": "edges"}), out, "--journal", "disk")
+    for party in ("bank", "tax"):
+        assert creditfed("node", "approvers", "--add", "vera", "--role", "validator", "--home", out / "parties" / party).code == 0
     return out
 
 
@@ -37,7 +39,7 @@ def run_of(out: Path) -> str:
 
 def packed(out: Path, party: str, *options: str, code: int = 0) -> dict[str, Any]:
     folder = out / "pack" / party
-    answer = creditfed("audit", "pack", run_of(out), "--home", out / "parties" / party, "--out", folder, *options)
+    answer = creditfed("audit", "pack", run_of(out), "--as", "vera", "--home", out / "parties" / party, "--out", folder, *options)
     assert answer.code == code, answer.err
     document: dict[str, Any] = json.loads((folder / "pack.json").read_text())
     return document
@@ -105,7 +107,44 @@ def test_an_index_that_was_changed_with_it_is_found_by_the_log(out: Path) -> Non
     index.write_text(json.dumps(said))
     found = packed(out, "bank", "--replay", code=5)
     assert found["results"]["verdict"] == "run.json is not what the log says the run left"
-    assert found["replay"]["differ"] == ["metrics.json"]
+    assert found["replay"]["differ"] == found["replay"]["names"] == ["metrics.json"]
+
+
+def test_bins_points_and_coefficients_that_were_changed_are_named_by_column(out: Path) -> None:
+    path = out / "parties" / "bank" / "results" / "share.json"
+    said = json.loads(path.read_text())
+    first, second = (table["column"] for table in said["tables"][:2])
+    said["tables"][0]["bins"][0]["woe"] += 0.01
+    said["points"]["characteristics"][1]["points"][0] += 1
+    said["coefficients"][first] += 0.5
+    path.write_text(json.dumps(said))
+    found = packed(out, "bank", "--replay", code=5)
+    assert found["replay"]["names"] == [f"bins of {first}", f"points of {second}", f"coefficient of {first}", "share.json"]
+    assert found["replay"]["verdict"] == "the same results"  # what comes out again is what the log has, and stands in the pack
+    shown = {table["column"]: table["bins"][0]["woe"] for table in found["own"]["tables"]}
+    assert shown[first] == pytest.approx(said["tables"][0]["bins"][0]["woe"] - 0.01)
+
+
+def test_whoever_is_no_validator_is_refused_with_the_reason_and_control_the_validator_is_not(out: Path) -> None:
+    home, folder = out / "parties" / "bank", out / "pack" / "none"
+    command = ("audit", "pack", run_of(out), "--home", home, "--out", folder)
+    answer = creditfed(*command, "--as", "owner-1")
+    assert answer.code == 3 and not folder.exists()
+    assert "the-validator-sees-validation" in answer.err and "What would change it" in answer.err
+    refused = [entry.facts for entry in logged_now(out, "bank") if entry.kind == "policy" and entry.facts.get("act") == "view validation"]
+    assert [(facts["by"], facts["allowed"]) for facts in refused] == [("owner-1", False)]
+    nobody, other = creditfed(*command, "--as", "walter"), creditfed(*command, "--as", "vera", "--key", home / "approvers" / "owner-1.key")
+    assert nobody.code == other.code == 2 and "nobody who is known here" in nobody.err and "not the key of vera" in other.err
+    assert not folder.exists() and not [entry for entry in logged_now(out, "bank") if entry.kind == "pack"]
+    packed(out, "bank")
+    assert [entry.facts["by"] for entry in logged_now(out, "bank") if entry.kind == "pack"] == ["vera"]
+
+
+def test_a_policy_of_the_institutions_own_decides_too(out: Path) -> None:
+    rule = '@id("no-packs-this-week")\n@why("The committee sits.")\nforbid (principal, action == Action::"view validation", resource);\n'
+    (out / "parties" / "bank" / "policy" / "90-own.cedar").write_text(rule)
+    answer = creditfed("audit", "pack", run_of(out), "--as", "vera", "--home", out / "parties" / "bank", "--out", out / "pack" / "none")
+    assert answer.code == 3 and "The committee sits." in answer.err
 
 
 def test_without_a_journal_it_says_so_and_other_rows_are_not_replayed(out: Path) -> None:
@@ -128,7 +167,7 @@ def test_results_of_a_later_run_are_not_passed_off_and_the_journal_gives_the_run
     index = out / "parties" / "bank" / "results" / "run.json"
     said = json.loads(index.read_text())
     index.write_text(json.dumps(said | {"run": "later", "manifest": "00" * 32}))
-    answer = creditfed("audit", "pack", run_of(out), "--home", out / "parties" / "bank", "--out", out / "pack" / "none")
+    answer = creditfed("audit", "pack", run_of(out), "--as", "vera", "--home", out / "parties" / "bank", "--out", out / "pack" / "none")
     assert answer.code == 5 and "later" in answer.err and not (out / "pack" / "none").exists()
     found = packed(out, "bank", "--replay")
     assert found["replay"]["verdict"] == "the same results" and found["own"]["tables"] and found["metrics"]

@@ -192,6 +192,10 @@ class Bank(Generic[S]):
         plan = self.plan(standing)
         return states.load(standing.plan, plan.kind) if standing.plan else plan.begin()
 
+    def digest(self, standing: Standing, last: S) -> bytes:
+        """Of what all banks must have alike at the plan's last state, 32 bytes."""
+        return suite.digest("model", *self.alike(self.plan(standing), last))
+
     def stage(self, state: Standing) -> Stage[Standing] | None:
         """What follows: levels, the next sum, or nothing more."""
         if state.levels is None:
@@ -242,7 +246,7 @@ class Bank(Generic[S]):
         return msgspec.structs.replace(state, members=survivors, number=state.number + 1, plan=states.dump(after))
 
     def _finish(self, run: Run, state: Standing, last: S) -> Role[Standing]:
-        digest = suite.digest("model", *self.alike(self.plan(state), last))
+        digest = self.digest(state, last)
         received = yield from run.step("finish", {COORDINATOR: Found(digest)}, {COORDINATOR: Same})
         if received.of(COORDINATOR, Same).digest != digest:
             raise PeerError(COORDINATOR, "another result than this bank has found", "the same result at all banks")
