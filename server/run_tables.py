@@ -128,7 +128,8 @@ class PrivacyTable(_Table, frozen=True):
 class Party(_Table, frozen=True):
     """[[party]]. source, bins: absolute paths; id, label: columns; levels: JR/T 0197-2020 level of a column; classes:
     JR/T 0171-2020 class of a column; types: of a column; approval, approvals_needed, owners: how the simulated institution approves; consents:
-    a CSV file of consents, None where the rows need none; through: the [[agency]] that relays all that it sends and receives.
+    a CSV file of consents, None where the rows need none; consents_at: who holds them, the party itself or the agency in
+    `through`; through: the [[agency]] that relays all that it sends and receives.
     """
 
     name: str
@@ -147,6 +148,7 @@ class Party(_Table, frozen=True):
     approvals_needed: Annotated[int, Meta(ge=1, le=5)] = 1
     owners: tuple[Text, ...] = ("owner-1", "owner-2")
     consents: Text | None = None
+    consents_at: Literal["own", "agency"] = "own"
     through: str = ""
 
 
