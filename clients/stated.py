@@ -111,7 +111,7 @@ class StatedConsents:
         public = manifest.identities().get(agency)
         if public is None or manifest.through(me) != agency:
             raise PeerError(COORDINATOR, "a consent statement for a run that does not go through this institution's agency", agency)
-        statement = unseal(told, agency, public, me, shared_key(self._home, agency))
+        statement = unseal(told, agency, public, shared_key(self._home, agency))
         require(statement, manifest.hash, agency, me, Ask.of(manifest, me))
         return statement
 

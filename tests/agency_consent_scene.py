@@ -112,7 +112,7 @@ class Held:
         return msgspec.msgpack.decode(msgspec.msgpack.decode(answer.payload, type=dict[str, bytes])[PLATFORM], type=Told)
 
     def opened_statement(self, told: Told) -> Statement:
-        return unseal(told, AGENCY, bytes.fromhex(self.keys[AGENCY]), PLATFORM, self.shared)
+        return unseal(told, AGENCY, bytes.fromhex(self.keys[AGENCY]), self.shared)
 
     def hear(self, told: Told) -> bytes:
         """The platform is given a statement; its acknowledgement."""

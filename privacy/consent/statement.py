@@ -85,12 +85,12 @@ def seal(statement: Statement, identity: Secret, shared: Secret, nonce: bytes) -
     signed = msgspec.msgpack.encode(_Signed(statement, suite.sign(identity, _statement("made", statement))))
     raw = len(signed).to_bytes(_LENGTH, "big") + signed
     padded = raw.ljust(max(LEAST_SEALED, 1 << (len(raw) - 1).bit_length()), b"\0")
-    return suite.seal(_sealing(shared, nonce), 0, _header(statement.agency, statement.platform), padded)  # one key, one nonce, one use
+    return suite.seal(_sealing(shared, nonce), 0, b"", padded)  # one key, one nonce, one use
 
 
-def unseal(told: Told, agency: str, public: bytes, platform: str, shared: Secret) -> Statement:
-    """The statement that this agency, by its identity key, made for this platform. Raises PeerError."""
-    raw = suite.unseal(_sealing(shared, told.nonce), 0, _header(agency, platform), told.sealed)
+def unseal(told: Told, agency: str, public: bytes, shared: Secret) -> Statement:
+    """The statement that this agency signed with its identity key, and sealed under the key that the two share. Raises PeerError."""
+    raw = suite.unseal(_sealing(shared, told.nonce), 0, b"", told.sealed)
     if raw is None:
         raise PeerError(COORDINATOR, "a consent statement that was altered or is sealed to another", f"one of {agency}")
     try:
@@ -151,10 +151,6 @@ def acknowledges(public: bytes, statement: Statement, signature: bytes) -> bool:
 
 def _statement(what: str, statement: Statement) -> bytes:
     return suite.frame("consent statement", what, statement.digest)
-
-
-def _header(agency: str, platform: str) -> bytes:
-    return suite.frame("consent statement", agency, platform)
 
 
 def _sealing(shared: Secret, nonce: bytes) -> Secret:
