@@ -1,5 +1,6 @@
-"""`creditfed node consent`: import, withdraw, show, explain, erase. Identifiers come from files or standard input, never from the command line,
-which shells and process lists keep.
+"""`creditfed node consent`: import, withdraw, show, explain, erase; key, where an agency holds a platform's consents.
+
+Identifiers come from files or standard input, never from the command line, which shells and process lists keep.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ import typer
 
 from clients.clock import utc_now
 from clients.consent import audited
+from clients.consent_key import give_key, take_key
 from clients.home import Home
 from federation.kernel.errors import ConfigurationError
 from privacy.consent.days import moment, to_date
@@ -26,6 +28,9 @@ consent_app = typer.Typer(
 )
 
 HomeFolder = Annotated[Path, typer.Option("--home", metavar="DIR", help="The node's folder, with node.toml and keys/.")]
+Platform = Annotated[
+    str, typer.Option("--platform", metavar="NAME", help="At an agency: the platform whose consents these are.", show_default=False)
+]
 IdFile = Annotated[Path | None, typer.Option("--ids", metavar="FILE", help="A text file, one identifier a line.", show_default=False)]
 IdStdin = Annotated[bool, typer.Option("--id-stdin", help="Read identifiers from standard input, one a line.")]
 
@@ -39,6 +44,7 @@ def import_consents(
         typer.Option("--sql", metavar="URL", envvar="CREDITFED_CONSENT_SQL", help="A database instead of a file.", show_default=False),
     ] = None,
     query: Annotated[str | None, typer.Option("--query", metavar="SQL", help="One SELECT, for --sql.", show_default=False)] = None,
+    platform: Platform = "",
 ) -> None:
     """Record consents, all or none.
 
@@ -48,7 +54,7 @@ def import_consents(
     """
     if (file is None) == (sql is None) or (sql is None) != (query is None):
         raise ConfigurationError("consent import", "it takes either a FILE, or --sql with --query", "Name one source.")
-    with _ledger(home) as ledger:
+    with _ledger(home, platform) as ledger:
         if file is not None:
             done = import_csv(ledger, file, utc_now(), _progress)
         else:
@@ -66,6 +72,7 @@ def withdraw(
     evidence: Annotated[
         Path | None, typer.Option("--evidence", metavar="FILE", help="Instead: references to evidence, one a line.", show_default=False)
     ] = None,
+    platform: Platform = "",
 ) -> None:
     """Withdraw consents, for good. Runs that are under way drop these rows, or end, at their next stage, as their manifest says.
 
@@ -75,22 +82,22 @@ def withdraw(
         if ids is not None or id_stdin:
             raise ConfigurationError("consent withdraw", "it takes identifiers or evidence, not both", "Run it twice.")
         references = _lines(evidence)
-        with _ledger(home) as ledger:
+        with _ledger(home, platform) as ledger:
             found = ledger.withdraw_evidence(references, utc_now())
         typer.echo(f"{len(references):,} references withdrawn; {found:,} have consents here.")
         return
     listed = _identifiers(ids, id_stdin)
-    with _ledger(home) as ledger:
+    with _ledger(home, platform) as ledger:
         typer.echo(f"All consents of {ledger.withdraw(listed, utc_now()):,} subjects withdrawn.")
 
 
 @consent_app.command()
-def show(home: HomeFolder) -> None:
+def show(home: HomeFolder, platform: Platform = "") -> None:
     """Count consents by purpose, and list open requests for deletion: no subject is shown."""
     from rich.console import Console
     from rich.table import Table
 
-    with _ledger(home) as ledger:
+    with _ledger(home, platform) as ledger:
         standing, requests, revision = ledger.standing(utc_now()), ledger.requests(), ledger.revision()
     table = Table("purpose", "in force", "not begun", "run out", "withdrawn")
     for row in standing:
@@ -103,12 +110,15 @@ def show(home: HomeFolder) -> None:
 
 
 @consent_app.command()
-def explain(home: HomeFolder, ids: IdFile = None, id_stdin: IdStdin = False) -> None:  # noqa: FBT002
-    """Write to one person what is held of their consent and what their record was used for (PIPL art. 24, 44, 45)."""
+def explain(home: HomeFolder, ids: IdFile = None, id_stdin: IdStdin = False, platform: Platform = "") -> None:  # noqa: FBT002
+    """Write to one person what is held of their consent and what their record was, or at an agency may have been, used for (PIPL art. 24, 44,
+    45).
+    """
     name = _one(ids, id_stdin)
     config = Home(home).config()
-    with _ledger(home) as ledger:
-        typer.echo(explain_text(ledger.explain(name), str(config.get("name", "this institution")), moment(utc_now())), nl=False)
+    with _ledger(home, platform) as ledger:
+        known, institution = ledger.explain(name), str(config.get("name", "this institution"))
+    typer.echo(explain_text(known, institution, moment(utc_now()), platform), nl=False)
 
 
 @consent_app.command()
@@ -119,21 +129,50 @@ def erase(
     done: Annotated[
         int | None, typer.Option("--done", metavar="NUMBER", help="Instead: this request has been carried out.", show_default=False)
     ] = None,
+    platform: Platform = "",
 ) -> None:
     """Record one person's request for deletion (PIPL art. 47), which also withdraws; prints what must be deleted, and by when."""
     if done is not None:
-        with _ledger(home) as ledger:
+        with _ledger(home, platform) as ledger:
             ledger.erased(done, utc_now())
         typer.echo(f"Request for deletion no. {done}: done.")
         return
     name = _one(ids, id_stdin)
-    with _ledger(home) as ledger:
+    with _ledger(home, platform) as ledger:
         typer.echo(erase_text(*ledger.request_erasure(name, utc_now())), nl=False)
+    if platform:
+        typer.echo(f"Pass it on to {platform}, which has the record if anybody has: what is listed is to be deleted there.")
+
+
+@consent_app.command()
+def key(
+    home: HomeFolder,
+    platform: Platform = "",
+    out: Annotated[
+        Path | None, typer.Option("--out", metavar="FILE", help="At the agency: write the key here.", show_default=False)
+    ] = None,
+    file: Annotated[
+        Path | None, typer.Option("--from", metavar="FILE", help="At the platform: take the agency's key.", show_default=False)
+    ] = None,
+) -> None:
+    """Share the key under which an agency's ledger and its statements name a platform's subjects.
+
+    The agency: --platform and --out; the platform: --from. Bring the file by a way that both trust, and delete it on the way's both ends.
+    """
+    if (file is None) == (out is None) or (out is None) != (platform == ""):
+        raise ConfigurationError("consent key", "it takes --platform with --out, or --from", "The agency makes it, the platform takes it.")
+    if out is not None:
+        give_key(Home(home), platform, out)
+        typer.echo(
+            f"The key for {platform} is in {out}. Whoever reads it can open statements: hand it to {platform} alone, then delete it."
+        )
+    elif file is not None:
+        typer.echo(f"Taken: the key that {take_key(Home(home), file)} shares with this institution. Delete {file}.")
 
 
 @contextmanager
-def _ledger(home: Path) -> Iterator[ConsentLedger]:
-    with closing(audited(Home(home))) as ledger:
+def _ledger(home: Path, platform: str = "") -> Iterator[ConsentLedger]:
+    with closing(audited(Home(home), platform)) as ledger:
         yield ledger
 
 

@@ -2,7 +2,8 @@
 
 What was decided for a run that is open lies beside its journal (RUN.consented): a bit for each row of the source and where the ledger stood.
 Without it a process that starts again would find fewer rows than the run began with whenever somebody had withdrawn meanwhile, and could not
-go on; with it those who withdrew are told to the run's next stage instead.
+go on; with it those who withdrew are told to the run's next stage instead. Where an agency holds the consents its statements decide in place
+of the ledger (`clients.stated`).
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from numpy.typing import NDArray
 from clients.consent import into_log, open_ledger
 from clients.home import Home
 from clients.party_config import PartyConfig
+from clients.stated import StatedConsents
 from federation.kernel.errors import AbortCode, DataError
 from federation.kernel.known import known
 from federation.kernel.manifest import Manifest
@@ -56,11 +58,17 @@ class Consents:
     def __init__(self, home: Home, config: PartyConfig, log: Callable[[], AuditFile], clock: Callable[[], str]) -> None:
         self._home, self._config, self._log, self._clock = home, config, log, clock
         self._decided: dict[bytes, _Decided] = {}
+        self.stated = StatedConsents(home, config, log, clock)
 
     @property
     def needed(self) -> bool:
         """Whether rows are used by consent."""
-        return self._config.legal_basis == "consent"
+        return self._config.legal_basis in ("consent", "agency")
+
+    @property
+    def at_agency(self) -> bool:
+        """Whether an agency holds the consents."""
+        return self._config.legal_basis == "agency"
 
     def choose(self, manifest: Manifest) -> Callable[[Sequence[str]], Mask] | None:
         """What tells the vault which firms of the source may be used in a run; None where consent is not the basis."""
@@ -69,7 +77,10 @@ class Consents:
 
         def permitted(firms: Sequence[str]) -> Mask:
             decided = self._of(manifest)
-            if decided is None:
+            if decided is None and self.at_agency:
+                mask = self.stated.permitted(manifest, firms)
+                decided = self._decided[manifest.hash] = _Decided(manifest.hash, 0, 0, len(mask), np.packbits(mask).tobytes())
+            elif decided is None:
                 ask = self._ask(manifest)
                 with closing(self._ledger()) as ledger:
                     mark = ledger.mark(self._clock())  # first, so that nothing falls between the two
@@ -95,6 +106,8 @@ class Consents:
             return
         if self._config.journal != "memory":
             self._home.keep(self._path(manifest), msgspec.json.encode(decided))
+        if self.at_agency:  # whose ledger notes the use
+            return
         until = dt.date.fromisoformat(manifest.expires[:10])
         with closing(self._ledger()) as ledger:
             ledger.record_use(manifest.run, table.firms, self._ask(manifest), until, self._clock())
@@ -104,16 +117,22 @@ class Consents:
         decided = self._of(manifest)
         if decided is None:
             return None
+        if self.at_agency:
+            gone = self.stated.gone(manifest, table.firms)
+            return self._gone_meanwhile(manifest, gone, gone=int(gone.sum()))
         with closing(self._ledger()) as ledger:
             found = ledger.gone(table.firms, self._ask(manifest), decided.mark, self._clock())
-        if not found.mask.any():
+        return self._gone_meanwhile(manifest, found.mask, withdrawn=found.withdrawn, run_out=found.run_out)
+
+    def _gone_meanwhile(self, manifest: Manifest, mask: Mask, **counts: int) -> Mask | None:
+        if not mask.any():
             return None
-        self._log().append("consent", manifest.run, change="gone meanwhile", withdrawn=found.withdrawn, run_out=found.run_out)
-        return found.mask
+        self._log().append("consent", manifest.run, change="gone meanwhile", **counts)
+        return mask
 
     def finished(self, manifest: Manifest, model: str) -> None:
         """A model came of the run: whoever asks is told."""
-        if self.needed and model:
+        if self.needed and model and not self.at_agency:
             with closing(self._ledger()) as ledger:
                 ledger.record_model(manifest.run, model, self._clock())
 
@@ -138,10 +157,9 @@ class Consents:
         return self._home.journal(manifest.run).with_suffix(".consented")
 
     def _ask(self, manifest: Manifest) -> Ask:
-        mine, config = manifest.party(self._config.name), self._config
-        columns = [(column.name, column.level) for column in mine.columns]
-        columns += [(name, config.levels.get(name, DEFAULT_LEVEL)) for name in (config.label, config.weight) if name is not None]
-        return Ask(manifest.purpose, tuple(columns), tuple(name for name in manifest.members if name != mine.name))
+        config = self._config
+        own = tuple((name, config.levels.get(name, DEFAULT_LEVEL)) for name in (config.label, config.weight) if name is not None)
+        return Ask.of(manifest, config.name, own)
 
     def _ledger(self) -> ConsentLedger:
         return open_ledger(self._home, into_log(self._log()))

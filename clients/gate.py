@@ -88,16 +88,16 @@ class Gate:
         self, home: Home, config: PartyConfig, identity: Secret, clock: Callable[[], str] | None = None, *, at_once: bool = False
     ) -> None:
         self._home, self._config, self._identity = home, config, identity
-        self._clock, self._at_once = clock or utc_now, at_once
+        self.clock, self._at_once = clock or utc_now, at_once
         self.approvals = Approvals(home)
         self._refusals, self._descriptions = _Hourly(), _Hourly()
         self._policies: tuple[dict[str, str], Policies] | None = None
-        self.consents = Consents(home, config, lambda: self.log, self._clock)
+        self.consents = Consents(home, config, lambda: self.log, self.clock)
 
     @cached_property
     def log(self) -> AuditFile:
         """The node's audit log."""
-        return AuditFile(self._home.root / "audit", self._identity, self._clock, party=self._config.name)
+        return AuditFile(self._home.root / "audit", self._identity, self.clock, party=self._config.name)
 
     @property
     def policies(self) -> Policies:
@@ -116,7 +116,7 @@ class Gate:
     def retention(self) -> Retention:
         """What runs have left, and when it goes."""
         own = dict(self._config.retention)
-        return Retention(self._home, own, lambda: self.log, lambda: self.releases, run_key, self._clock)
+        return Retention(self._home, own, lambda: self.log, lambda: self.releases, run_key, self.clock)
 
     @cached_property
     def budget(self) -> BudgetFile:
@@ -127,14 +127,14 @@ class Gate:
 
     def described(self, rows: int, columns: int) -> None:
         """The source was opened to say what its columns are; its rows went nowhere."""
-        if (number := self._descriptions.count(self._clock())) is not None:
+        if (number := self._descriptions.count(self.clock())) is not None:
             beyond = {"of_this_hour": number} if number > _Hourly.EACH else {}  # a worker of several counts its own: logs must not differ
             self.log.append("vault", "", opened="to describe its columns", rows=rows, columns=columns, **beyond)
 
     def asked(self, manifest: Manifest) -> None:
         """Count a proposal, before anything is opened for it. Raises PolicyRefusal where it is one too many today."""
         try:
-            proposed_today.count(self._home, manifest, self._clock())
+            proposed_today.count(self._home, manifest, self.clock())
         except CreditfedError as error:
             self._note_refusal(manifest, error)
             raise
@@ -165,18 +165,22 @@ class Gate:
         self._note_approval(manifest, by, table.commitment)
         return table
 
-    def admit_relay(self, manifest: Manifest, snapshot: bytes) -> None:
-        """At an agency: everything that can be decided without data, of which it has none. Raises PolicyRefusal, ConfigurationError."""
+    def admit_relay(self, manifest: Manifest, state: Callable[[], bytes]) -> bytes:
+        """At an agency: everything that can be decided without data; then state, which makes its consent statements and returns what commits
+        to them, which is returned. Raises PolicyRefusal, DataError, ConfigurationError.
+        """
         self._note_configuration()
         try:
             by, _ = self.decide(manifest)
+            snapshot = state()
         except CreditfedError as error:
             self._note_refusal(manifest, error)
             raise
         self._note_approval(manifest, by, snapshot)
+        return snapshot
 
     def _note_approval(self, manifest: Manifest, by: tuple[str, ...], snapshot: bytes) -> None:
-        self.approvals.note(manifest, "approved", self._clock(), by)
+        self.approvals.note(manifest, "approved", self.clock(), by)
         self.log.append(
             "approval", manifest.run, manifest=manifest.hash.hex(), party=self._config.name, by=", ".join(by), purpose=manifest.purpose,
             task=manifest.task, study=manifest.study, expires=manifest.expires, snapshot=snapshot.hex(),
@@ -191,7 +195,7 @@ class Gate:
         if any(event.manifest == manifest.hash.hex() and event.event in OVER for event in self.approvals.events()):
             what = f"run {manifest.run} is over, and is not begun again under the same approval"
             raise PolicyRefusal(self._config.name, what, "Draft a new run, under another name.", AbortCode.APPROVAL)
-        self.approvals.propose(manifest, self._clock())
+        self.approvals.propose(manifest, self.clock())
         by, roles = self._approved(manifest)
         self._ask(manifest, run_ask(manifest, self._config.name, self.approvals.partners(), roles, "by a person"))
         if self._config.role != AGENCY:
@@ -213,7 +217,7 @@ class Gate:
     def require_current(self, manifest: Manifest) -> None:
         """The run has not expired and was not revoked: asked at every message. Raises PolicyRefusal."""
         me = self._config.name
-        if self._clock() >= manifest.expires:
+        if self.clock() >= manifest.expires:
             what = f"run {manifest.run} has expired (on {manifest.expires})"
             raise PolicyRefusal(me, what, "Draft it again: the approval was for that long.", AbortCode.EXPIRED)
         votes, approvers = self.approvals.votes(), self.approvals.approvers()
@@ -257,7 +261,7 @@ class Gate:
         why: tuple[str, ...] = ()
         study = self._study(manifest)
         if study is not None and len(standing(votes, study.hash, me, approvers).approved) >= needed:
-            why = outside(study, manifest, me, self.approvals.used(study.name, manifest), self._clock())
+            why = outside(study, manifest, me, self.approvals.used(study.name, manifest), self.clock())
             if not why:
                 return (f"study {study.name}",), owners
         if self._at_once:
@@ -280,7 +284,7 @@ class Gate:
                 self._config.name, "too few owners have a key here to approve at once", "Found the node anew.", AbortCode.APPROVAL
             )
         for name in names:
-            self.approvals.record_vote(cast(self._config.name, name, manifest.hash, "approve", self._clock(), self.approvals.key_of(name)))
+            self.approvals.record_vote(cast(self._config.name, name, manifest.hash, "approve", self.clock(), self.approvals.key_of(name)))
         return tuple(names), frozenset({"owner"})
 
     def _ask(self, manifest: Manifest, ask: object) -> None:
@@ -344,10 +348,7 @@ class Gate:
             self._home.keep(told, text)
 
     def _note_refusal(self, manifest: Manifest, error: CreditfedError) -> None:
-        if (
-            isinstance(error, (PolicyRefusal, DataError, ConfigurationError))
-            and (number := self._refusals.count(self._clock())) is not None
-        ):
+        if isinstance(error, (PolicyRefusal, DataError, ConfigurationError)) and (number := self._refusals.count(self.clock())) is not None:
             self.log.append(
                 "policy",
                 manifest.run,
@@ -372,7 +373,7 @@ class Gate:
         self.consents.opened(manifest, table)
         if cost.counts != Counts():
             self.budget.spend(key, "all without noise", Cost(counts=cost.counts))
-        self.approvals.note(manifest, "opened", self._clock())
+        self.approvals.note(manifest, "opened", self.clock())
         self.witness(manifest).approved(signatures)
         self.log.append(
             "release", manifest.run, manifest=manifest.hash.hex(), task=manifest.task, rows=table.rows, columns=len(table.columns)
@@ -385,7 +386,7 @@ class Gate:
 
     def opened_relay(self, manifest: Manifest, signatures: Iterable[Signature]) -> None:
         """At an agency, before anything of the run leaves."""
-        self.approvals.note(manifest, "opened", self._clock())
+        self.approvals.note(manifest, "opened", self.clock())
         self.witness(manifest).approved(signatures)
         self.log.sync()
 
@@ -407,5 +408,5 @@ class Gate:
             self.budget.settle(run_key(manifest))
             if failure is None:
                 self.consents.finished(manifest, str(facts.get("model", "")))
-        self.approvals.note(manifest, "finished" if failure is None else "failed", self._clock())
+        self.approvals.note(manifest, "finished" if failure is None else "failed", self.clock())
         self.witness(manifest).ended(failure, **facts)

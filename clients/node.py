@@ -5,6 +5,7 @@ Four operations, each answered from this machine's own files and rules:
     propose    a manifest -> this institution's signature, or a refusal
     open       the manifest with everybody's signatures -> a participant with a journal
     deliver    a batch of envelopes -> a batch of envelopes
+and `consents`, where an agency holds them: its statement -> this institution's acknowledgement.
 
 Each may be answered by another process than the one before (`simulations.ray_workers`): whatever a node keeps in memory is made anew from
 its files when another process has gone on with the run, and each may be asked again.
@@ -29,6 +30,7 @@ from clients.home import Home
 from clients.recorded import INDEX, Recorded, Results
 from clients.results import read_alignment, read_bins, write_results
 from clients.row_tree import manifests_salt
+from clients.stated import read_told
 from clients.vault import PartyConfig, committed, describe_table, open_table
 from federation.carriage.journal_file import JournalFile, Overtaken
 from federation.carriage.mailbox import Parcel
@@ -108,8 +110,18 @@ class Node:
             return self._reply(parcel, self.deliver(parcel.run, parcel.payload))
         return self._answer_other(parcel)
 
-    def _answer_other(self, parcel: Parcel) -> Parcel:  # noqa: ARG002  # an agency's node knows more
-        raise PeerError(COORDINATOR, "an unknown operation", "describe, propose, open or deliver")
+    def _answer_other(self, parcel: Parcel) -> Parcel:
+        if parcel.operation == "consents":
+            return self._reply(parcel, self.hear_consents(parcel.payload))
+        raise PeerError(COORDINATOR, "an unknown operation", "describe, propose, open, deliver or consents")
+
+    def hear_consents(self, payload: bytes) -> bytes:
+        """Take a consent statement of the agency that holds the consents; returns the acknowledgement. Raises PeerError, ConfigurationError."""
+        manifest = read_manifest(read_told(payload).manifest)
+        opened = self._opened(manifest.run)
+        if opened is not None:
+            self._require_open(manifest, opened)
+        return self.gate.consents.stated.hear(manifest, payload, self.identity, opened=opened is not None)
 
     def close(self) -> None:
         """Let go of all that is kept in memory, and of open files; the node can be made anew from its home."""
@@ -150,7 +162,7 @@ class Node:
         self.gate.described(facts.rows, len(facts.columns))
         party = PartyDeclaration(
             name=self.name, role=self.config.role, identity=suite.signing_public(self.identity).hex(), label=self.config.label is not None,
-            dated=facts.dated, columns=facts.columns, through=self.config.through,
+            dated=facts.dated, columns=facts.columns, through=self.config.through, consents_at_agency=self.gate.consents.at_agency,
         )  # fmt: skip
         return Description(party, facts.id_kind, facts.several_rows_per_firm, facts.periods)
 
@@ -196,11 +208,17 @@ class Node:
         if self._current(run) is None:
             journal = self._journal(run, opened=open_already is not None)
             if open_already is None:
+                self._require_consents(manifest, approved)
                 self._note_opening(manifest, opening)
             self._participants[run] = self._participant(opening, journal)
         if self.config.journal != "memory" and open_already is None:
             self.home.keep(self._opening_file(run), msgspec.json.encode(opening))
         return manifest.hash
+
+    def _require_consents(self, manifest: Manifest, approved: dict[str, bytes]) -> None:
+        """By the statement that the agency signed for, where one holds the consents. approved: what each institution signed for."""
+        if self.gate.consents.at_agency:
+            self.gate.consents.stated.require_committed(manifest, approved)
 
     def _note_opening(self, manifest: Manifest, opening: Opening) -> None:
         self.gate.opened(manifest, self.table(manifest), opening.signatures)

@@ -202,7 +202,7 @@ def approvers(
     who: AsOption = "owner-1",
     key: KeyOption = None,
 ) -> None:
-    """Who may vote at this node, and who may see validation packs: list; add and revoke with the signatures of as many owners as approve a run."""
+    """Who may vote here, and who may see validation packs: list; add and revoke with the signatures of as many owners as approve a run."""
     from typing import cast
 
     from rich.console import Console

@@ -28,8 +28,8 @@ class PartyConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_on
     id_kind: of the identifiers, "auto" = Unified Social Credit Codes where they look like it; former: this party's home in the run whose
     alignment is used again; journal: where journals are kept, "shared" on a disk that several machines share; workers: threads;
     approvals_needed: how many owners approve a run that the policy leaves to people, 2 for four-eyes; legal_basis: why the rows may be used,
-    with "consent" the ledger decides row by row; consent: URL of the
-    ledger, where it is not the file consent/ledger.db; dataset: the name under which the budget keeps the source, its file's
+    with "consent" the ledger decides row by row, with "agency" the statements of the agency in `through`, which holds the consents; consent:
+    URL of the ledger, where it is not the file consent/ledger.db; dataset: the name under which the budget keeps the source, its file's
     name where not given; retention: days that things are kept; disclosure: what may leave in clear; through: the agency that relays all that
     this institution sends and receives. An agency's own node has neither source nor any key that speaks of records.
     """
@@ -52,7 +52,7 @@ class PartyConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_on
     journal: Literal["memory", "disk", "shared"] = "disk"
     workers: Annotated[int, msgspec.Meta(ge=1)] = 1
     approvals_needed: Annotated[int, msgspec.Meta(ge=1, le=5)] = 1
-    legal_basis: Literal["consent", "contract", "statute", "simulation"] = "consent"
+    legal_basis: Literal["consent", "agency", "contract", "statute", "simulation"] = "consent"
     consent: str | None = None
     dataset: str | None = None
     retention: dict[str, int] = {}
@@ -78,5 +78,8 @@ class PartyConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_on
             config = msgspec.convert(dict(raw), known(cls), strict=True, dec_hook=path)
         except msgspec.ValidationError as error:
             raise ConfigurationError("node.toml", str(error).replace("`", ""), "Correct the file.") from None
+        if config.legal_basis == "agency" and (not config.through or config.label or config.weight or config.consent):
+            what = 'legal_basis = "agency" needs `through`, and goes with no label, weight or ledger of its own'
+            raise ConfigurationError("node.toml", what, "Name the agency that holds the consents; leave the others out.")
         require(config.retention)
         return config

@@ -36,8 +36,9 @@ _RESULTS: dict[Kind, tuple[str, ...]] = {
 _TAIL = 1 << 16
 """Bytes; an entry's line has fewer."""
 _DATABASE = ("", "-wal", "-shm", "-journal")
-_JOURNAL = (*(f"{name}{side}" for name in (".db", ".relay") for side in _DATABASE), ".opening", ".consented")
-"""The participant's journal and, at an agency, the relay's, with what SQLite has beside them; and what was opened, with which consents."""
+_JOURNAL = (*(f"{name}{side}" for name in (".db", ".relay") for side in _DATABASE), ".opening", ".consented", ".statement", ".statements")
+"""The participant's journal and, at an agency, the relay's, with what SQLite has beside them; what was opened, with which consents; and the
+statements of consents that came or were made."""
 
 
 class _UnderWay(msgspec.Struct, frozen=True):

@@ -45,6 +45,7 @@ from server.keys import file_key
 from server.outbox import Cost, Exchange, Outbox
 from server.result import write_whole
 from server.run_file import RunFile, load
+from server.statements import carry, carry_first
 
 T = TypeVar("T")
 
@@ -118,8 +119,7 @@ def conduct(grid: Grid, run_file: RunFile, run: str, identity: Secret, journal: 
     courier = Courier(grid, {descriptions[name].party.name: node for name, node in courier.nodes.items()})
     said, now, me = tuple(descriptions.values()), clock(), suite.signing_public(identity).hex()
     manifest = kept.drafts.manifest(run_file, run, said, now, lambda: draft_manifest(run_file, run, said, me, now))
-    proposals = courier.exchange({name: Parcel("propose", run, manifest.canonical()) for name in manifest.signers})
-    signatures = tuple(_stated(answer, Signature, name) for name, answer in proposals.items())
+    signatures = _approvals(courier, manifest)
     approved = check_signatures(manifest, signatures)
     witness = Witness(kept.log, manifest, COORDINATOR)
     opening = Opening(manifest.canonical(), signatures, witness.seen())
@@ -138,6 +138,17 @@ def conduct(grid: Grid, run_file: RunFile, run: str, identity: Secret, journal: 
     courier.ask({agency.name: Parcel("close", run, b"") for agency in manifest.agencies})
     witness.ended(participant.failure, session=participant.session.hex(), model=participant.state.model_hash.hex())
     return Conduct(manifest, participant.session, cost, participant.failure, participant.state)
+
+
+def _approvals(courier: Courier, manifest: Manifest) -> tuple[Signature, ...]:
+    """Everybody's; of a platform whose consents an agency holds, once it was told them."""
+    canonical, waiting = manifest.canonical(), tuple(party.name for party in manifest.parties if party.consents_at_agency)
+    asked = {name: Parcel("propose", manifest.run, canonical) for name in manifest.signers}
+    answers = courier.exchange({name: parcel for name, parcel in asked.items() if name not in waiting})
+    if waiting:
+        carry_first(courier, manifest)
+        answers |= courier.exchange({name: asked[name] for name in waiting})
+    return tuple(_stated(answer, Signature, name) for name, answer in answers.items())
 
 
 def _stated(answer: Parcel, kind: type[T], name: str) -> T:
@@ -186,6 +197,10 @@ def _exchange(
         replies[COORDINATOR] = participant.deliver(mine.number, mine.envelopes, mine.missing)
     parcels = {name: Parcel("deliver", run, encode(batch)) for name, batch in batches.items() if name != COORDINATOR}
     answers, lost = courier.ask(parcels)
+    while told := {name: answer for name, answer in answers.items() if answer.operation == "consents"}:  # until heard, nothing passes
+        carry(courier, participant.manifest, told)
+        again, more = courier.ask({name: parcels[name] for name in told})
+        answers, lost = answers | again, lost | more
     if not participant.manifest.horizontal:
         for error in lost.values():
             raise error

@@ -10,7 +10,7 @@
     [privacy]     single_partner_disclosure two_member_disclosure label_disclosure max_score_reveals minimum_cohort max_released_counts
                   partner_disclosure threshold drop_outs withdrawal epsilon delta label_noise
     [[party]]     name role source id label include exclude levels classes types bins id_kind approval approvals_needed
-                  owners consents disclosure through
+                  owners consents consents_at disclosure through
     [[agency]]    name approval approvals_needed owners
 
 Paths are relative to the file. Keys of features that this version does not have yet are refused by name.
@@ -54,7 +54,7 @@ LATER_SAMPLE = ("segment",)
 TABLES = ("run", "model", "sample", "binning", "select", "scorecard", "align", "privacy", "party", "agency")
 _PARTY_NAME = re.compile(r"[a-z][a-z0-9-]{0,31}")
 _FEWEST_PARTIES, _MOST_PARTIES = 2, 8
-_OF_THE_SIMULATION = ("owners", "consents", "approval")
+_OF_THE_SIMULATION = ("owners", "consents", "consents_at", "approval")
 """What a simulation does with of a [[party]] before there is a node."""
 _PARTNERS = (
     "single_partner_disclosure", "two_member_disclosure", "label_disclosure", "max_score_reveals", "max_released_counts", "partner_disclosure",
@@ -263,6 +263,9 @@ def _agencies(file: str, raw: Any, parties: tuple[Party, ...]) -> tuple[Agency, 
             )
         if party.through:
             require_known(where, [party.through], names, "agency")
+        if party.consents_at == "agency" and not (party.through and party.consents):
+            what = "consents are held at an agency, and `through` or `consents` is left out"
+            raise ConfigurationError(f"{file}: [[party]] {party.name} consents_at", what, "Name the agency, and the file of consents.")
     return agencies
 
 

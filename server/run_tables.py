@@ -129,8 +129,8 @@ class PrivacyTable(_Table, frozen=True):
 class Party(_Table, frozen=True):
     """[[party]]. source, bins: absolute paths; id, label: columns; levels: JR/T 0197-2020 level of a column; classes:
     JR/T 0171-2020 class of a column; types: of a column; approval, approvals_needed, owners: how the simulated institution approves; consents:
-    a CSV file of consents, None where the rows need none; disclosure: the institution's own rules, None for the defaults; through: the
-    [[agency]] that relays all that it sends and receives.
+    a CSV file of consents, None where the rows need none; consents_at: who holds them, the party itself or the agency in `through`;
+    disclosure: the institution's own rules, None for the defaults; through: the [[agency]] that relays all that it sends and receives.
     """
 
     name: str
@@ -150,6 +150,7 @@ class Party(_Table, frozen=True):
     owners: tuple[Text, ...] = ("owner-1", "owner-2")
     consents: Text | None = None
     disclosure: DisclosureRules | None = None
+    consents_at: Literal["own", "agency"] = "own"
     through: str = ""
 
 

@@ -19,6 +19,7 @@ import tomli_w
 from clients.budget_commands import ledger_path
 from clients.clock import utc_now
 from clients.consent import audited
+from clients.consent_key import give_key, take_key
 from clients.consortium import Member, write
 from clients.founding import Founded, found
 from clients.home import Home
@@ -47,7 +48,8 @@ def node_toml(settings: RunFile, name: str, journal: str) -> dict[str, Any]:
                 "name": name, "role": AGENCY, "journal": journal, "approvals_needed": agency.approvals_needed,
             }  # fmt: skip
     section = settings.node_section(name)
-    basis = "simulation" if settings.party(name).consents is None else "consent"
+    party = settings.party(name)
+    basis = "simulation" if party.consents is None else "agency" if party.consents_at == "agency" else "consent"
     own = {"journal": journal, "workers": os.cpu_count() or 1, "legal_basis": basis}
     return section | own
 
@@ -78,12 +80,25 @@ def found_homes(settings: RunFile, homes: dict[str, Path], coordinator: Secret, 
         budget = BudgetFile(ledger_path(home))
         budget.set_limits(Path(section["source"]).stem, ANY, SIMULATED, "simulation")
         budget.close()
-        if (consents := settings.party(name).consents) is not None:
-            with closing(audited(Home(home))) as ledger:
-                import_csv(ledger, Path(consents), utc_now())
+    for party in settings.parties:
+        if party.consents is None:
+            continue
+        holder, whose = (party.through, party.name) if party.consents_at == "agency" else (party.name, "")
+        if whose:
+            _share_key(homes[holder], homes[whose], whose)
+        with closing(audited(Home(homes[holder]), whose)) as ledger:
+            import_csv(ledger, Path(party.consents), utc_now())
     members = [Member(name, roles[name], there.key) for name, there in founded.items()]
     for home in homes.values():
         write(home, suite.signing_public(coordinator).hex(), members)
+
+
+def _share_key(agency: Path, platform: Path, name: str) -> None:
+    """The consent key's way from the one to the other."""
+    file = platform / "consent-key.toml"
+    give_key(Home(agency), name, file)
+    take_key(Home(platform), file)
+    file.unlink()
 
 
 def _clear(home: Path) -> None:

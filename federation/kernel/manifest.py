@@ -39,7 +39,7 @@ class ColumnDeclaration(_Part, frozen=True, kw_only=True):
 
 class PartyDeclaration(_Part, frozen=True, kw_only=True):
     """An institution. identity: its Ed25519 identity key, hexadecimal; dated: its rows carry their own as-of date; through: the agency that
-    relays whatever it sends and receives, "" for none.
+    relays whatever it sends and receives, "" for none; consents_at_agency: that agency says whose rows may be used.
     """
 
     name: str
@@ -49,6 +49,7 @@ class PartyDeclaration(_Part, frozen=True, kw_only=True):
     dated: bool = False
     columns: tuple[ColumnDeclaration, ...] = ()
     through: str = ""
+    consents_at_agency: bool = False
 
 
 class AgencyDeclaration(_Part, frozen=True, kw_only=True):

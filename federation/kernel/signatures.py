@@ -17,8 +17,9 @@ from federation.kernel.secret import Secret
 class Signature(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """One institution's signature of a manifest and of the snapshot of its data that it approves it for, with its identity key.
 
-    snapshot: the commitment to the rows that may be used, 32 bytes (zeros of an agency, which has none), which the party's hello must repeat;
-    seen: of how many entries the last head was that this party has of another's audit log: the other owes a proof that its log goes on from it.
+    snapshot: the commitment to the rows that may be used, 32 bytes (of an agency, which has none, to its consent statements, zeros where it
+    makes none), which the party's hello must repeat; seen: of how many entries the last head was that this party has of another's audit log:
+    the other owes a proof that its log goes on from it.
     """
 
     party: str

@@ -143,10 +143,13 @@ def _lines(manifest: Manifest, me: str) -> list[str]:
 
 def _own(manifest: Manifest, mine: PartyDeclaration | AgencyDeclaration) -> str:
     if isinstance(mine, AgencyDeclaration):
-        return f"none: it relays what {_stands_for(manifest, mine)} sends and receives, signs that it did, and can read none of it"
+        return f"none: it relays what {_stands_for(manifest, mine)} sends and receives, signs that it did, and can read none of it" + (
+            f"; it tells {whose} which firms have consented" if (whose := _consents_of(manifest, mine)) else ""
+        )
     parts = ["its ids, blinded"] + ["its label"] * mine.label + ["the dates of its rows"] * mine.dated
     through = f"; all it sends and receives goes through {mine.through}" if mine.through else ""
-    return "besides: " + ", ".join(parts) + through
+    stated = f"; {mine.through} holds the consents and says which rows may be used" if mine.consents_at_agency else ""
+    return "besides: " + ", ".join(parts) + through + stated
 
 
 def _between(manifest: Manifest, agency: AgencyDeclaration) -> str:
@@ -155,6 +158,10 @@ def _between(manifest: Manifest, agency: AgencyDeclaration) -> str:
 
 def _stands_for(manifest: Manifest, agency: AgencyDeclaration) -> str:
     return ", ".join(party.name for party in manifest.parties if party.through == agency.name)
+
+
+def _consents_of(manifest: Manifest, agency: AgencyDeclaration) -> str:
+    return ", ".join(party.name for party in manifest.parties if party.through == agency.name and party.consents_at_agency)
 
 
 def _partner(party: PartyDeclaration) -> str:

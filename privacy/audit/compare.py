@@ -1,7 +1,7 @@
 """Several parties' accounts of one run: they ran the same thing, what one sent the other received, and each one's log is the one it showed.
 
 The logs are verified together first (`verify_together`): the heads that a party saw of another must be in the other's log. Then the entries of
-the run are compared (`compare`): manifest, session, signatures, digests of messages stage by stage.
+the run are compared (`compare`): manifest, session, signatures, digests of messages stage by stage, consent statements.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from privacy.audit.heads import SignedHead, heads_in
 from privacy.audit.lines import entries
 from privacy.audit.verify import Log, verify
 
-Subject = Literal["manifest", "session", "signature", "messages", "head"]
+Subject = Literal["manifest", "session", "signature", "messages", "consent", "head"]
 _Told = dict[tuple[str, ...], frozenset[tuple[object, ...]]]
 
 
@@ -76,6 +76,7 @@ def compare(accounts: Sequence[Account]) -> tuple[Difference, ...]:
     for sender, receiver in permutations(there, 2):
         found += _messages(sender, receiver)
         found += _relayed(sender, receiver)
+        found += _stated(sender, receiver)
         opened = sender.of("session") and receiver.of("session")
         if opened and all(entry.facts.get("key") != sender.key for entry in receiver.of("heads seen")):
             found.append(Difference("head", (receiver.party,), f"recorded no head of the log of {sender.party} in this run"))
@@ -145,6 +146,19 @@ def _relayed(agency: Account, other: Account) -> list[Difference]:
             if peer in partners and peer != other.party and way not in told and _ended_together(agency, other, session):
                 what_lacks = f"stage {stage}: {agency.party} recorded nothing of what {other.party} {direction}"
                 found.append(Difference("messages", parties, what_lacks))
+    return found
+
+
+def _stated(agency: Account, platform: Account) -> list[Difference]:
+    """The consent statements that an agency made for a platform, against those that the platform worked by."""
+    made = _told(agency, ("consent",), ("change", "platform"), ("number", "statement"))
+    ways = {change: made.get((change, platform.party), frozenset()) for change in ("statement made", "statement heard")}
+    heard = _told(platform, ("consent",), ("change", "agency"), ("number", "statement")).get(("statement heard", agency.party), frozenset())
+    parties, found = (agency.party, platform.party), list[Difference]()
+    if heard - ways["statement made"]:
+        found.append(Difference("consent", parties, f"{platform.party} worked by a consent statement that {agency.party} did not record"))
+    if ways["statement heard"] - heard:
+        found.append(Difference("consent", parties, f"{agency.party} recorded an acknowledgement that {platform.party} did not"))
     return found
 
 

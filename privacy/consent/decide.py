@@ -8,10 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Self
 
 import numpy as np
 from numpy.typing import NDArray
 
+from federation.kernel.manifest import Manifest
 from privacy.consent.days import day_of
 from privacy.consent.grant import Terms
 from privacy.purposes import require_purpose
@@ -29,6 +31,12 @@ class Ask:
     purpose: str
     columns: tuple[tuple[str, int], ...]
     recipients: tuple[str, ...]
+
+    @classmethod
+    def of(cls, manifest: Manifest, party: str, own: tuple[tuple[str, int], ...] = ()) -> Self:
+        """What a run asks of one party's subjects. own: columns that the manifest does not name, label and weight."""
+        columns = tuple((column.name, column.level) for column in manifest.party(party).columns)
+        return cls(manifest.purpose, columns + own, tuple(name for name in manifest.members if name != party))
 
     def needs(self, terms: Mapping[int, Terms]) -> tuple[frozenset[int], ...]:
         """Sets of terms, by number: a subject needs a valid grant of one of each set. A set that contains another is left out.

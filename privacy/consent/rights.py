@@ -79,12 +79,14 @@ def deletions(uses: Sequence[Use], due: int) -> tuple[Deletion, ...]:
     return tuple(sorted(found, key=lambda deletion: (deletion.by, deletion.run, deletion.what)))
 
 
-def explain_text(known: Explanation, institution: str, now: int) -> str:
-    """The answer to "what did you do with my record": for the person, in plain words."""
-    return "\n".join(_explained(known, institution, now)) + "\n"
+def explain_text(known: Explanation, institution: str, now: int, platform: str = "") -> str:
+    """The answer to "what did you do with my record": for the person, in plain words. platform: for which the institution, an agency, holds
+    the consent; whose record was used it does not know.
+    """
+    return "\n".join(_explained(known, institution, now, platform)) + "\n"
 
 
-def _explained(known: Explanation, institution: str, now: int) -> Iterator[str]:
+def _explained(known: Explanation, institution: str, now: int, platform: str) -> Iterator[str]:
     yield f"What {institution} holds of your consent, and what your record was used for (as of {date_of(now)})."
     yield ""
     yield "You consented to:" if known.grants else "We know of no consent of yours."
@@ -92,7 +94,10 @@ def _explained(known: Explanation, institution: str, now: int) -> Iterator[str]:
         yield f"- {_scope(grant)}, for the purpose {grant.terms.purpose!r}, shared with {_listed(sorted(grant.terms.recipients))},"
         yield f"  from {to_date(grant.start)} to {to_date(grant.until)} (your form: {evidence}). {_standing(grant, now)}"
     yield ""
-    yield "Your record was used in:" if known.uses else "Your record was used in no joint computation."
+    if platform and known.uses:
+        yield f"Your record, where {platform} has one, could be used in the following: {platform} was told that you consent."
+    else:
+        yield "Your record was used in:" if known.uses else "Your record was used in no joint computation."
     for use in known.uses:
         yield f"- run {use.run}, begun {date_of(use.began)}, for the purpose {use.purpose!r}, together with {_listed(use.recipients)}."
         yield f"  Data used: {_listed(use.columns)}. Models that came of it: {_listed([model[:12] for model in use.models])}."

@@ -143,22 +143,34 @@ class ConsentLedger:
         with self._db.reading() as connection:
             return Mark(reading.read_revision(connection), moment(now))
 
+    def consenting(self, ask: Ask, now: str) -> list[bytes]:
+        """The keyed hash of every subject that has valid consent to what a run asks, ascending."""
+        with self._db.reading() as connection:
+            return reading.consenting(connection, ask, moment(now))
+
     def gone(self, ids: Sequence[str], ask: Ask, since: Mark, now: str) -> Gone:
         """Which of the ids that a run uses may no longer be used: their consent was withdrawn or has run out since a mark.
 
         Quick where nothing was. Raises DataError (code consent) for a ledger that is older than the mark.
         """
+        return self._gone(len(ids), lambda: self._names.of(ids), ask, since, now)
+
+    def gone_of(self, subjects: Sequence[bytes], ask: Ask, since: Mark, now: str) -> Gone:
+        """As `gone`, of subjects by their hashes."""
+        return self._gone(len(subjects), lambda: subjects, ask, since, now)
+
+    def _gone(self, count: int, named: Callable[[], Sequence[bytes]], ask: Ask, since: Mark, now: str) -> Gone:
         with self._db.reading() as connection:
             window = Window(since, Mark(reading.read_revision(connection), moment(now)))
             window.require()
             left, over = reading.touched(connection, window)
-            mask = np.zeros(len(ids), bool)
+            mask = np.zeros(count, bool)
             if not (left or over or window.rewound):
                 return Gone(mask, 0, 0, window.until)
-            subjects = self._names.of(ids)
+            subjects = named()
             places = [place for place, subject in enumerate(subjects) if window.rewound or subject in left or subject in over]
             mask[places] = ~reading.decide(connection, [subjects[place] for place in places], ask, window.until.at)
-        withdrawn = sum(subjects[place] in left for place in np.flatnonzero(mask))
+        withdrawn = sum(subjects[place] in left for place in np.flatnonzero(mask).tolist())
         return Gone(mask, withdrawn, int(mask.sum()) - withdrawn, window.until)
 
     def revision(self) -> int:
@@ -170,7 +182,11 @@ class ConsentLedger:
 
     def record_use(self, run: str, ids: Sequence[str], ask: Ask, until: dt.date, now: str) -> None:
         """A run uses the records of these ids, kept until a day: to be recorded before anything leaves. Again for a run that goes on."""
-        at, subjects = moment(now), [subject for subject in self._names.of(ids) if subject != NOBODY]
+        self.record_use_of(run, [subject for subject in self._names.of(ids) if subject != NOBODY], ask, until, now)
+
+    def record_use_of(self, run: str, subjects: Sequence[bytes], ask: Ask, until: dt.date, now: str) -> None:
+        """As `record_use`, of subjects by their hashes."""
+        at = moment(now)
         with self._db.changing() as connection:
             revision = self._revise(connection, at, "use")
             used.insert_subjects(connection, used.insert_use(connection, run, ask, at, to_day(until)), subjects)

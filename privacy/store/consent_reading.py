@@ -44,6 +44,14 @@ def decide(connection: sa.Connection, subjects: Sequence[bytes], ask: Ask, now: 
     return permitted(len(places), found, needs, now)[index]
 
 
+def consenting(connection: sa.Connection, ask: Ask, now: int) -> list[bytes]:
+    """Every subject that may be used, by hash, ascending."""
+    numbers = frozenset[int]().union(*ask.needs(read_terms(connection)))
+    chosen = sa.select(grants.c.subject).where(grants.c.terms.in_(sorted(numbers))).distinct()
+    subjects = sorted(bytes(subject) for subject in connection.scalars(chosen))
+    return [subject for subject, allowed in zip(subjects, decide(connection, subjects, ask, now), strict=True) if allowed]
+
+
 def read_grants(connection: sa.Connection, places: dict[bytes, int] | None, numbers: Iterable[int]) -> Grants:
     """The grants under some terms of the subjects in `places`, by hash; without it, of all, and position counts nobody (-1)."""
     wanted = sorted(numbers)
