@@ -20,6 +20,7 @@ import sqlalchemy as sa
 
 from federation.kernel.secret import Secret
 from privacy.consent.grant import Terms
+from privacy.store.consent_tables import metadata
 
 KEY = Secret(bytes(range(32)))
 KINDS = ("sqlite", "postgresql")
@@ -122,3 +123,26 @@ def plain_decision(given: list[Given], ended: list[Ended], name: str, purpose: s
             if not any((column in form.columns or level <= form.level) and recipient in form.recipients for form in valid):
                 return False
     return bool(valid)
+
+
+# -- what tests do with a ledger --------------------------------------------------------------------------------------------------------
+
+START, UNTIL = dt.date(2026, 3, 10), dt.date(2026, 3, 20)
+WITHIN = "2026-03-15T04:00:00Z"
+BOTH = ["bank", "tax"]
+
+
+def allowed(ledger, ids=("ann",), purpose="decide", columns=(("turnover", 4),), recipients=BOTH, now=WITHIN) -> list[bool]:
+    return ledger.permitted(list(ids), purpose, list(columns), list(recipients), now).tolist()
+
+
+def give(ledger, name="ann", start=START, until=UNTIL, evidence="form 1", now="2026-03-01T00:00:00Z", **said) -> None:
+    ledger.grant(name, terms(**said), start, until, evidence, now)
+
+
+def everything(url) -> dict[str, set]:
+    engine = sa.create_engine(url)
+    with engine.connect() as connection:
+        rows = {table.name: {tuple(row) for row in connection.execute(sa.select(table))} for table in metadata.sorted_tables}
+    engine.dispose()
+    return rows

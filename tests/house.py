@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -18,8 +19,9 @@ from clients.founding import found
 from clients.node import Node
 from federation.carriage.mailbox import Parcel
 from federation.kernel import suite
-from federation.kernel.batch import Batch
+from federation.kernel.batch import Abort, Batch
 from federation.kernel.codec import decode, encode
+from federation.kernel.errors import AbortCode, PolicyRefusal
 from federation.kernel.manifest import Description, Manifest, PartyDeclaration
 from federation.kernel.role import COORDINATOR
 from federation.kernel.signatures import Opening, Signature, sign_manifest
@@ -92,3 +94,27 @@ class House:
 
     def hello(self, run: str = "test") -> Batch:
         return decode(self.ask("deliver", encode(Batch(0)), run), Batch, "bank", 1 << 20)
+
+
+def refused(house: House, made: Manifest) -> AbortCode:
+    with pytest.raises(PolicyRefusal) as caught:
+        house.proposed(made)
+    return caught.value.code
+
+
+def opened(house: House, **changes: Any) -> Manifest:
+    made = house.drafted(**changes)
+    house.vote(made.hash)
+    house.open(made, house.signatures(made))
+    return made
+
+
+def aborted(house: House, number: int = 0) -> set[AbortCode]:
+    batch = decode(house.ask("deliver", encode(Batch(number))), Batch, "bank", 1 << 20)
+    assert batch.done and {envelope.kind for envelope in batch.envelopes} == {Abort.kind()}
+    return {decode(e.body, Abort, "bank", 1 << 20).reason for e in batch.envelopes if e.recipient == COORDINATOR}
+
+
+def spent(house: House) -> int:
+    with closing(BudgetFile(ledger_path(house.root))) as file:
+        return file.current().spent("bank", "any").counts.releases

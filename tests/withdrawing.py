@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -15,7 +16,7 @@ from numpy.typing import NDArray
 from sklearn.linear_model import LogisticRegression  # type: ignore[import-untyped, unused-ignore]
 
 from federation.kernel.envelope import Envelope
-from federation.kernel.manifest import BinningSettings
+from federation.kernel.manifest import AlignSettings, BinningSettings
 from federation.kernel.role import COORDINATOR
 from federation.kernel.withdrawal import RESULTS
 from federation.models.encoding import Encoding
@@ -182,4 +183,48 @@ def small(model: str, **privacy: Any) -> PooledCase:
     )  # fmt: skip
 
 
-__all__ = ["Consent", "Expected", "Withdrawing", "errors", "oracle", "small"]
+EXACT = 1e-6
+"""As in tests/unit/test_logistic.py: standardised coefficients; a score adds up a few of them."""
+ROWS = (3, 5, 8, 13)
+CASES = {
+    "logistic": lambda: small("logistic"),
+    "scorecard": lambda: small("scorecard"),
+    "aligned": lambda: aligned(),  # noqa: PLW0108  # defined below
+    "no ridge": lambda: without_ridge("logistic"),
+    "signs": lambda: without_ridge("scorecard"),
+}
+
+
+def aligned() -> PooledCase:
+    case = small("logistic")
+    case.align = AlignSettings()
+    return case
+
+
+def without_ridge(model: str) -> PooledCase:
+    """A fit that checks its end: signs, and uniqueness by a second start."""
+    case = small(model, max_score_reveals=100)
+    case.model = {"C": None} | ({"missing": "bin", "signs": "woe"} if model == "scorecard" else {})
+    case.tables = Firms(rows=260, columns=1, strength=0.9, present=0.9, seed=31).draw()
+    return case
+
+
+@cache
+def calm(name: str) -> Played:
+    played = CASES[name]().play()
+    assert played.finished, played.failures
+    return played
+
+
+def withdrawn(name: str, party: str, number: int, **more: Any) -> tuple[Withdrawing, Played]:
+    scene = Withdrawing(CASES[name](), party, number, ROWS, **more)
+    return scene, scene.play()
+
+
+def stage_after(scene: Withdrawing) -> str:
+    """The stage that follows the one in which the rows withdrew; the session's own stages use no row."""
+    first, stage = "align" if scene.case.align else "place", scene.during
+    if stage.startswith("fit"):
+        later = f"fit {int(stage.split()[1]) + 1}"
+        return later if later in scene.stages else "finish"
+    return {first: "encode", "encode": "fit 0", "finish": RESULTS}.get(stage, first)

@@ -26,7 +26,7 @@ from federation.models.prepare import Prepared
 from federation.models.scores import Consortium
 from federation.models.training import FeatureParty, LabelParty, Local
 from privacy.attacks import logistic as attack
-from tests.adversary.test_masked_sum import uniform
+from tests.masked_sum_scene import uniform
 from tests.pooled_case import Firms, Played, PooledCase, Program, changed
 
 Reals = NDArray[np.float64]

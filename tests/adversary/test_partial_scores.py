@@ -16,7 +16,7 @@ from federation.masked_sum.fixed_point import FixedPoint
 from federation.masked_sum.partial_scores import MaskedScores, ScoreTotals, receive_scores, route_scores, send_scores
 from privacy.attacks import masked_sum as differencing
 from privacy.attacks import partial_scores as attack
-from tests.adversary.test_masked_sum import REFUSED, Post, Replay, delivered, recorded, to, uniform
+from tests.masked_sum_scene import REFUSED, Post, Replay, delivered, recorded, to, uniform
 from tests.rooms import Delivery, Room
 
 SEED = 20_240_608
@@ -227,7 +227,7 @@ def test_the_coordinator_cannot_read_the_sums_and_control_without_the_label_part
 
 
 def test_two_steps_do_not_show_a_change_of_scores() -> None:
-    """Control of the same attack: test_masked_sum's, whose members reuse a mask."""
+    """Control of the same attack: test_masked_sum_reading's, whose members reuse a mask."""
     given = scores(500)
     _, room = play(given, positions=np.arange(500))
     changes = differencing.differences(transcript(room, 0), transcript(room, 1), 0)

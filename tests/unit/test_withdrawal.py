@@ -5,7 +5,6 @@ What must not happen: a sum, a score, a metric or a model that a withdrawn row s
 
 from __future__ import annotations
 
-from functools import cache
 from typing import Any
 
 import msgspec
@@ -15,67 +14,19 @@ from scipy.special import expit
 
 from federation.align.universe import Universe
 from federation.kernel.envelope import Envelope
-from federation.kernel.errors import AbortCode, LocalError, PeerAborted, PolicyRefusal
-from federation.kernel.journal import MemoryJournal
-from federation.kernel.manifest import AlignSettings
-from federation.kernel.participant import Participant
-from federation.kernel.withdrawal import RESULTS, Withdrawals, packed
+from federation.kernel.errors import LocalError
+from federation.kernel.withdrawal import Withdrawals, packed
 from federation.models.outcome import label_outcome
 from federation.models.training import Coordinator, FeatureParty, LabelParty
 from server.result import Withdrawn
 from server.withdrawals import notes
 from server.withdrawals import withdrawals as stated
-from tests.pooled_case import Firms, Played, PooledCase
+from tests.pooled_case import Played, PooledCase
 from tests.post import Post
-from tests.withdrawing import Consent, Withdrawing, errors, joined, oracle, small
+from tests.withdrawing import CASES, EXACT, ROWS, Consent, Withdrawing, calm, errors, joined, oracle, small, stage_after, withdrawn
 
-EXACT = 1e-6
-"""As in tests/unit/test_logistic.py: standardised coefficients; a score adds up a few of them."""
-ROWS = (3, 5, 8, 13)
 EITHER = ["bank", pytest.param("platform", marks=pytest.mark.slow)]
 """Both parties; the second when there is time."""
-CASES = {
-    "logistic": lambda: small("logistic"),
-    "scorecard": lambda: small("scorecard"),
-    "aligned": lambda: aligned(),  # noqa: PLW0108  # defined below
-    "no ridge": lambda: without_ridge("logistic"),
-    "signs": lambda: without_ridge("scorecard"),
-}
-
-
-def aligned() -> PooledCase:
-    case = small("logistic")
-    case.align = AlignSettings()
-    return case
-
-
-def without_ridge(model: str) -> PooledCase:
-    """A fit that checks its end: signs, and uniqueness by a second start."""
-    case = small(model, max_score_reveals=100)
-    case.model = {"C": None} | ({"missing": "bin", "signs": "woe"} if model == "scorecard" else {})
-    case.tables = Firms(rows=260, columns=1, strength=0.9, present=0.9, seed=31).draw()
-    return case
-
-
-@cache
-def calm(name: str) -> Played:
-    played = CASES[name]().play()
-    assert played.finished, played.failures
-    return played
-
-
-def withdrawn(name: str, party: str, number: int, **more: Any) -> tuple[Withdrawing, Played]:
-    scene = Withdrawing(CASES[name](), party, number, ROWS, **more)
-    return scene, scene.play()
-
-
-def stage_after(scene: Withdrawing) -> str:
-    """The stage that follows the one in which the rows withdrew; the session's own stages use no row."""
-    first, stage = "align" if scene.case.align else "place", scene.during
-    if stage.startswith("fit"):
-        later = f"fit {int(stage.split()[1]) + 1}"
-        return later if later in scene.stages else "finish"
-    return {first: "encode", "encode": "fit 0", "finish": RESULTS}.get(stage, first)
 
 
 def holds(name: str, party: str, number: int) -> str:
@@ -183,130 +134,6 @@ def observed(scene: Withdrawing, ends: dict[tuple[str, str], Any]) -> Played:
     return played
 
 
-# -- the manifest says abort ----------------------------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize("party", EITHER)
-def test_where_the_manifest_says_abort_the_run_ends_at_the_next_stage(party: str) -> None:
-    undisturbed = Withdrawing(small("logistic", withdrawal="abort"), party, -1, ROWS)
-    last = undisturbed.play().parties[party]._number
-    ended, moments = 0, [1, 3, last // 2, last - 3, last]
-    for number in moments:
-        scene = Withdrawing(small("logistic", withdrawal="abort"), party, number, ROWS)
-        played = scene.play()
-        if scene.during == "finish":  # nothing is computed any more that could be left out
-            assert played.finished
-            assert [entry.stage for entry in played.parties[party].withdrawals] == [RESULTS]
-            continue
-        failure = played.failures[party]
-        assert isinstance(failure, PolicyRefusal)
-        assert failure.code is AbortCode.CONSENT
-        assert 'withdrawal = "abort"' in str(failure)
-        others = [error for name, error in played.failures.items() if name != party]
-        assert len(others) == 3
-        assert all(isinstance(error, PeerAborted) and error.reason is AbortCode.CONSENT for error in others)
-        scene.stages = undisturbed.stages
-        following = stage_after(scene)
-        assert not any(e.sender == party and e.step.split(":")[0] == following and e.kind != "abort" for e in played.post.passed)
-        ended += 1
-    print(f"{party}: {ended} of {len(moments)} moments ended the run; after them 0 messages of the next stage")
-    assert ended == len(moments) - 1
-
-
-def test_control_where_nobody_withdraws_the_ledger_is_asked_and_the_run_is_the_same() -> None:
-    scene = Withdrawing(small("logistic", withdrawal="abort"), "bank", -1, ROWS)
-    played = scene.play()
-    assert played.finished
-    plain = PooledCase(scene.case.tables, privacy={"label_disclosure": True}, others=scene.case.others).play()
-    assert [(e.kind, len(e.body)) for e in played.post.passed] == [(e.kind, len(e.body)) for e in plain.post.passed]
-
-
-# -- a death on the way ---------------------------------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize(("party", "number"), [("bank", 18), pytest.param("platform", 17, marks=pytest.mark.slow)])
-def test_killed_before_every_batch_the_stage_keeps_the_answer_that_it_began_with(party: str, number: int) -> None:
-    """A withdrawal in the midst of a stage, and a restart in the same stage: the same bytes as if the process had lived."""
-    _, alive = withdrawn("logistic", party, number)
-    _, stormy = withdrawn("logistic", party, number, killed=lambda name, _number: name == party)
-    assert stormy.finished, stormy.failures
-    assert [e.header() for e in stormy.post.passed] == [e.header() for e in alive.post.passed]
-    plain = [[(e.header(), e.body) for e in p.post.passed if not e.kind.startswith("encrypted_linear/")] for p in (stormy, alive)]
-    assert plain[0] == plain[1]
-    assert stormy.state("bank").model_hash == alive.state("bank").model_hash
-    assert stormy.parties[party].withdrawals == alive.parties[party].withdrawals
-
-
-class Killed(BaseException):
-    """The process is gone."""
-
-
-class MortalJournal(MemoryJournal):
-    """Dies once, before it writes a batch in which the ledger was asked; effects that were stored remain."""
-
-    def __init__(self, consent: Consent) -> None:
-        super().__init__()
-        self.consent, self.died, self.unsent = consent, False, b""
-
-    def answered(self, number: int, batch: bytes, reply: bytes, snapshot: bytes | None, effects: dict[str, bytes]) -> None:
-        if self.consent.asked and not self.died:
-            self.died, self.unsent = True, reply
-            raise Killed
-        super().answered(number, batch, reply, snapshot, effects)
-
-
-@pytest.mark.parametrize("keeps", [True, False])
-def test_killed_before_a_stages_beginning_is_stored_its_answer_stays_and_control_kept_nowhere_it_does_not(
-    monkeypatch: pytest.MonkeyPatch, keeps: bool
-) -> None:
-    """Rows withdraw between the death and the restart: noise that was drawn for the stage's rows is of these rows still."""
-    case = small("logistic")
-    consent, same = Consent(case.tables["bank"].rows), list[bool]()
-    journal = MortalJournal(consent)
-    if not keeps:
-        effect = Participant.effect
-        monkeypatch.setattr(
-            Participant, "effect", lambda self, label, make: make() if label.endswith("withdrawn") else effect(self, label, make)
-        )
-
-    def delivers(post: Post, name: str, number: int, batch: tuple[Envelope, ...]) -> bytes:
-        try:
-            return post.parties[name].deliver(number, batch)
-        except Killed:
-            consent.gone = np.isin(np.arange(consent.rows), ROWS)
-            post.parties[name] = post.build(name)
-            reply = post.parties[name].deliver(number, batch)
-            same.append(reply == journal.unsent)
-            return reply
-
-    programs: dict[str, Any] = {name: (lambda name=name: case.program(name)) for name in case.tables}
-    programs["coordinator"] = lambda: Coordinator(case.manifest)
-    post = Post(case.manifest, programs, delivers=delivers, more={"bank": {"withdrawn": consent}}, journals={"bank": journal})
-    parties = post.play()
-    assert all(party.finished for party in parties.values())
-    assert same == [keeps]
-    stages = [entry.stage for entry in parties["bank"].withdrawals]
-    print(f"killed where the program begins; withdrawn from {stages} on")
-    assert (stages == ["place"]) is not keeps
-
-
-def test_control_an_answer_taken_anew_at_a_restart_takes_another_course(monkeypatch: pytest.MonkeyPatch) -> None:
-    restore = Participant._restore
-
-    def hears_again(self: Participant[Any], record: Any) -> None:
-        assert self._withdrawn is not None
-        answer = self._withdrawn()
-        program: Any = self._program
-        if answer is not None and answer.any():
-            stage = program.stage
-            program.stage = lambda state: stage(program.without(state, answer)) if stage(state) else None
-        restore(self, record)
-
-    monkeypatch.setattr(Participant, "_restore", hears_again)
-    with pytest.raises(LocalError, match="does not replay"):
-        withdrawn("logistic", "bank", 18, killed=lambda name, _number: name == "bank")
-
-
 # -- a row that is gone stays gone ----------------------------------------------------------------------------------------------------
 
 
@@ -350,40 +177,6 @@ def test_rows_that_withdraw_one_after_the_other_are_all_gone_at_the_end() -> Non
     assert errors(played, wanted)[0] > 1000 * EXACT  # control: the partners' rows count too
     twin.tables = less
     assert errors(played, oracle(twin, calm("logistic"), "fit 9", "bank", (3, 9, 11)))[0] <= EXACT
-
-
-# -- too few are left -----------------------------------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize(
-    ("party", "number"),
-    [("bank", 2), ("platform", 18), *(pytest.param(*late, marks=pytest.mark.slow) for late in (("bank", 18), ("platform", 2)))],
-)
-def test_a_withdrawal_that_leaves_fewer_than_the_minimum_cohort_ends_the_run(party: str, number: int) -> None:
-    case = small("logistic", minimum_cohort=30)
-    rows = tuple(range(25, case.tables[party].rows))
-    played = Withdrawing(case, party, number, rows).play()
-    failure = played.failures[party]
-    assert isinstance(failure, PolicyRefusal)
-    assert failure.code is AbortCode.COHORT
-    assert "minimum_cohort = 30" in str(failure)
-    assert "after withdrawals of consent only" in str(failure)
-    others = [error for name, error in played.failures.items() if name != party]
-    assert all(isinstance(error, PeerAborted) and error.reason is AbortCode.COHORT for error in others)
-    print(failure)
-    fewer = Withdrawing(small("logistic", minimum_cohort=30), party, number, rows[:20]).play()
-    assert fewer.finished, fewer.failures  # control: as many as that may go
-
-
-def test_the_cap_on_score_vectors_holds_and_the_run_says_why_it_did_not_converge() -> None:
-    for cap in (7, 9):
-        case = small("logistic", max_score_reveals=cap)
-        played = Withdrawing(case, "platform", 28, ROWS).play()
-        assert played.finished, played.failures
-        seen = sum(e.kind == "partial_scores/total" for e in played.post.passed)
-        print(f"cap {cap}: {seen} score vectors, {played.reason}")
-        assert seen <= cap
-        assert "max_score_reveals" in played.reason
 
 
 # -- the answer itself ----------------------------------------------------------------------------------------------------------------
