@@ -23,7 +23,7 @@ demo: $(STAMP)
 	@echo "Open demo-out/scorecard/report.html and demo-out/logistic/report.html"
 
 test: $(STAMP)
-	$(BIN)/python -m pytest -q -m "not slow" -n auto --dist loadfile
+	$(BIN)/python -m pytest -q -m "not slow" -n auto --dist loadfile --no-loadscope-reorder
 
 test-all: $(STAMP)
 	CREDITFED_PROPERTIES=fresh $(BIN)/python -m pytest -q

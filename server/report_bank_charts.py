@@ -42,9 +42,9 @@ def side_by_side(key: str, side: SideBySide, figure_name: str) -> Markup | None:
             places = [place - (0.31 if len(models) > 1 else 0.0) + reach * number for place in range(len(rows))]
             known = [(place, part) for place, row in zip(places, rows, strict=True) if (part := row.measures[figure_name].get(model))]
             points = [(part.value, place) for place, part in known if part.value is not None]
-            for place, part in known:
-                if part.value is not None and part.interval:
-                    axes.hlines(place, *part.interval, color=color, linewidth=1.1)
+            spans = [(place, *part.interval) for place, part in known if part.value is not None and part.interval]
+            if spans:  # one collection for all: to draw them one by one takes most of a report's time
+                axes.hlines(*zip(*spans, strict=True), color=color, linewidth=1.1)
             x, y = [value for value, _ in points], [place for _, place in points]
             axes.plot(x, y, marker=marker, color=color, markersize=4.2, linestyle="none", label=MODELS.get(model, model))
         if side.overall is not None and len(rows) > 1:

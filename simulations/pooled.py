@@ -32,9 +32,6 @@ import pandas as pd
 from numpy.typing import NDArray
 from scipy.optimize import Bounds, minimize
 from scipy.special import expit
-from sklearn.exceptions import ConvergenceWarning  # type: ignore[import-untyped, unused-ignore]
-from sklearn.linear_model import LogisticRegression  # type: ignore[import-untyped, unused-ignore]
-from sklearn.preprocessing import StandardScaler  # type: ignore[import-untyped, unused-ignore]
 
 from federation.kernel.errors import ConfigurationError, DataError
 
@@ -141,6 +138,8 @@ def fit(rows: Rows, tables: Mapping[str, pd.DataFrame], rules: Rules, C: float |
     C is scikit-learn's for the weights as given (not normalised).
     Raises ConfigurationError for a rule that is not understood, DataError for data that a rule forbids.
     """
+    from sklearn.preprocessing import StandardScaler  # type: ignore[import-untyped, unused-ignore]  # late: a run without --pooled starts sooner
+
     design = _design(rows, tables, rules)
     train, weight, label = rows.train, rows.weight[rows.train], rows.label[rows.train]
     scaler = StandardScaler().fit(design.x[train], sample_weight=weight)
@@ -305,6 +304,9 @@ def _scikit(problem: _Problem, C: float | None, scale: Floats, *, standardize: b
     if not problem.x.shape[1]:
         base = float(problem.w @ problem.y / problem.w.sum())
         return np.array([np.log(base / (1 - base))])
+    from sklearn.exceptions import ConvergenceWarning  # type: ignore[import-untyped, unused-ignore]
+    from sklearn.linear_model import LogisticRegression  # type: ignore[import-untyped, unused-ignore]
+
     units = np.ones(len(scale)) if standardize else scale
     model = LogisticRegression(C=np.inf if C is None else C, solver="newton-cholesky", tol=1e-12, max_iter=1000)
     with warnings.catch_warnings():

@@ -21,7 +21,6 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 import numpy as np
-from scipy.stats import hypergeom
 
 from federation.kernel import suite
 
@@ -41,6 +40,8 @@ class Graph:
 @lru_cache(maxsize=64)
 def degree(count: int) -> tuple[int, int]:
     """The degree k and the threshold t for so many members. Source: Bell et al. 2020, theorem 3.10's events, tails exact."""
+    from scipy.stats import hypergeom  # late: scipy.stats takes half a second to import, and few parties need no graph
+
     league, lost = int(np.ceil(IN_LEAGUE * count)), int(np.ceil(LOST * count))
     for k in range(16, count - 1, 2):
         holders = k + 1

@@ -178,10 +178,12 @@ def lost_late(make: Any, stage: str, **changes: Any) -> tuple[list[Opened], list
     return member, target, case.play({TARGET: stage}).parties
 
 
-@pytest.mark.parametrize("stage", [f"sum {number}" for number in range(1, 13)])
-def test_no_sum_is_taken_again_without_a_bank_that_was_lost(stage: str) -> None:
-    """At every place of a training: the others finish, and no total stands with the bank and again without it."""
-    member, _, parties = lost_late(bank_of, stage)
+@pytest.mark.parametrize(
+    "number", [pytest.param(number, marks=() if number in (1, 4, 7, 12) else pytest.mark.slow) for number in range(1, 13)]
+)
+def test_no_sum_is_taken_again_without_a_bank_that_was_lost(number: int) -> None:
+    """At every place of a training, 4 of 12 in the quick tests: the others finish, and no total stands with the bank and again without it."""
+    member, _, parties = lost_late(bank_of, f"sum {number}")
     assert all(parties[name].finished and parties[name].failure is None for name in parties if name != TARGET)
     assert {sum_.banks for sum_ in member} == {5, 4}
     assert attack.told_twice([(s.own, s.total, s.banks) for s in member]) == {}
@@ -199,9 +201,12 @@ def test_control_a_run_that_begins_again_without_the_lost_tells_its_part_exactly
     print(f"lost at {stage}: {len(told)} of its {len(target)} parts are told exactly")
 
 
-@pytest.mark.parametrize("stage", ["levels", "sum 0", "sum 1", "sum 6", "sum 12"])
+@pytest.mark.parametrize("stage", ["levels", "sum 1", "sum 12", *(pytest.param(s, marks=pytest.mark.slow) for s in ("sum 0", "sum 6"))])
 def test_with_drop_outs_stop_nothing_is_opened_without_a_bank(stage: str) -> None:
-    """The coordinator ends the run with a reason; no bank opens a total over fewer than all. Control: with "continue" they do."""
+    """The coordinator ends the run with a reason; no bank opens a total over fewer than all. Control: with "continue" they do.
+
+    3 of 5 places in the quick tests.
+    """
     member, _, parties = lost_late(bank_of, stage, banks=BankSettings(drop_outs="stop"))
     failure = parties[COORDINATOR].failure
     assert isinstance(failure, LostParty)

@@ -30,6 +30,7 @@ from tests.post import Post
 
 KEY = Secret(bytes(range(32)))
 RUNS = [(model, visibility) for model in ("logistic", "scorecard") for visibility in ("hidden", "book", "intersection")]
+QUICK = (("logistic", "hidden"), ("scorecard", "book"), ("logistic", "intersection"))
 FRESH = ("encrypted_linear/encrypted", "encrypted_linear/answers")
 """The message kinds that hold fresh ciphertexts, whose noise SEAL draws: the owner's vector, and the zeros that cover a holder's answers."""
 
@@ -68,8 +69,9 @@ def headers(here: Post) -> list[bytes]:
     return [envelope.header() for envelope in here.passed]
 
 
-@pytest.mark.parametrize(("model", "visibility"), RUNS)
+@pytest.mark.parametrize(("model", "visibility"), [pytest.param(*run, marks=() if run in QUICK else pytest.mark.slow) for run in RUNS])
 def test_killed_before_every_batch_the_run_ends_with_the_same_bytes(model: str, visibility: str) -> None:
+    """3 of 6 runs in the quick tests."""
     stormy = post(case(model, visibility), killed=lambda _party, _number: True)
     stormy.play()
     assert hashes(stormy) == hashes(calm(model, visibility))
@@ -100,9 +102,15 @@ class MortalJournal(MemoryJournal):
 
 
 @pytest.mark.parametrize(
-    ("model", "visibility", "before"), [*((*run, True) for run in RUNS), ("logistic", "book", False), ("scorecard", "hidden", False)]
-)
+    ("model", "visibility", "before"),
+    [
+        *(pytest.param(*run, True, marks=() if run in QUICK else pytest.mark.slow) for run in RUNS),
+        ("scorecard", "book", False), pytest.param("logistic", "book", False, marks=pytest.mark.slow),
+        pytest.param("scorecard", "hidden", False, marks=pytest.mark.slow),
+    ],
+)  # fmt: skip
 def test_killed_in_the_midst_of_every_batch_what_was_to_be_sent_is_sent(model: str, visibility: str, before: bool) -> None:
+    """4 of 9 runs in the quick tests."""
     compared, fresh = 0, 0
 
     def delivers(here: Post, name: str, number: int, batch: tuple[Envelope, ...]) -> bytes:
@@ -140,14 +148,16 @@ def test_control_without_its_effects_a_killed_party_does_not_end_with_the_same_r
     assert {n: p.state.model_hash for n, p in stormy.parties.items()} != hashes(calm("logistic", "hidden"))
 
 
+@pytest.mark.parametrize("every", [12, pytest.param(4, marks=pytest.mark.slow)])
 @pytest.mark.parametrize("party", ["bank", "platform"])
-def test_one_party_killed_at_one_batch_after_another(party: str) -> None:
+def test_one_party_killed_at_one_batch_after_another(party: str, every: int) -> None:
+    """At every twelfth batch in the quick tests, at every fourth in the long ones."""
     batches = calm("logistic", "hidden").parties[party]._number + 1
-    for number in range(1, batches, 4):
+    for number in range(1, batches, every):
         here = post(case("logistic", "hidden"), killed=lambda name, at, number=number: (name, at) == (party, number))
         here.play()
         assert hashes(here) == hashes(calm("logistic", "hidden"))
-    print(f"{party}: {len(range(1, batches, 4))} runs, each killed at another of {batches} batches")
+    print(f"{party}: {len(range(1, batches, every))} runs, each killed at another of {batches} batches")
 
 
 def test_a_repeated_batch_gives_the_stored_bytes_and_another_number_is_refused() -> None:

@@ -14,7 +14,7 @@ import pandas as pd
 import pytest
 import tomli_w
 
-from tests.end_to_end.scene import COLUMNS, Answer, World, creditfed, finish, result, simulated, start
+from tests.end_to_end.scene import COLUMNS, Answer, World, creditfed, finish, result, start
 
 CONFIGURATION, COHORT, DATA = 2, 3, 5
 Change = Callable[[dict[str, pd.DataFrame]], None]
@@ -236,8 +236,9 @@ NUMBERS = {
 }
 
 
-@pytest.mark.parametrize("change", [constant, collinear_within, collinear_across])
+@pytest.mark.parametrize("change", [constant, *(pytest.param(c, marks=pytest.mark.slow) for c in (collinear_within, collinear_across))])
 def test_a_ridge_handles_columns_that_say_nothing_of_their_own(change: Change, world: World, tmp_path: Path) -> None:
+    """1 of 3 in the quick tests; tests/unit/test_logistic.py has all three."""
     answer, out = run(world, tmp_path, change, **NUMBERS)
     assert answer.code == 0, answer.err
     document = result(out)
@@ -271,8 +272,7 @@ def test_control_the_unchanged_world_runs(world: World, tmp_path: Path) -> None:
     assert list(COLUMNS) == [party["name"] for party in result(out)["parties"]]
 
 
-def test_the_message_is_the_same_in_a_process_of_its_own(world: World, tmp_path: Path) -> None:
+def test_the_message_is_the_same_in_a_process_of_its_own(tmp_path: Path) -> None:
     """What the other tests see in this process is what a shell sees."""
     answer = finish(start("simulate", tmp_path / "none.toml", "--out", tmp_path / "out"))
     assert answer == creditfed("simulate", tmp_path / "none.toml", "--out", tmp_path / "out")
-    simulated(world.run_file("shell"), tmp_path / "out")

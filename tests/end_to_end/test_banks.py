@@ -75,8 +75,9 @@ def test_a_session_does_not_open_without_a_bank_and_says_which(
     assert "bank-e: did not answer in time" in answer.err
 
 
-@pytest.mark.parametrize("place", [5, 6, 8, 13, 30, 31, 32, 33, 34])
+@pytest.mark.parametrize("place", [5, 13, 32, *(pytest.param(place, marks=pytest.mark.slow) for place in (6, 8, 30, 31, 33, 34))])
 def test_a_run_goes_on_without_a_bank_that_falls_silent(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, place: int) -> None:
+    """3 of 9 places in the quick tests; tests/crash/test_drop_outs.py has every place of a sum."""
     lost(monkeypatch, {4: place})
     found = simulated(run_file(folder, "silent"), tmp_path / "out")
     assert found["converged"]

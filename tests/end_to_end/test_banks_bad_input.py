@@ -4,6 +4,7 @@ value of the data, and nothing that looks like a result.
 
 from __future__ import annotations
 
+import shutil
 import tomllib
 from collections.abc import Callable
 from pathlib import Path
@@ -163,13 +164,20 @@ def test_one_bank_twice(banks: dict[str, pd.DataFrame], tmp_path: Path) -> None:
 # -- bins by hand -------------------------------------------------------------------------------------------------------------------
 
 
+@pytest.fixture(scope="module")
+def binned(banks: dict[str, pd.DataFrame], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The bins of a first run over the banks."""
+    folder = tmp_path_factory.mktemp("binned")
+    answer, out = run(banks, folder, run={"task": "binning", "model": "scorecard"})
+    assert answer.code == 0, answer.err
+    return out / "bins"
+
+
 @pytest.mark.parametrize("other", ["edited at one bank", "given to four of five"])
-def test_bins_by_hand_that_are_not_the_same_at_all_banks(other: str, banks: dict[str, pd.DataFrame], tmp_path: Path) -> None:
-    for bank, table in banks.items():
-        table.to_parquet(tmp_path / f"{bank}.parquet", index=False)
-    first = tmp_path / "first"
-    assert creditfed("simulate", run_file(tmp_path, "bins", run={"task": "binning", "model": "scorecard"}), "--out", first).code == 0
-    edited = first / "bins" / "bank-c.toml"
+def test_bins_by_hand_that_are_not_the_same_at_all_banks(other: str, binned: Path, banks: dict[str, pd.DataFrame], tmp_path: Path) -> None:
+    bins = tmp_path / "bins"
+    shutil.copytree(binned, bins)
+    edited = bins / "bank-c.toml"
     if other == "edited at one bank":
         text = edited.read_text().replace("edges = [", "edges = [\n    -1e6,", 1)
         edited.write_text(text.replace("[columns.utilisation]\n", '[columns.utilisation]\nreason = "a trial"\n', 1))
@@ -177,7 +185,7 @@ def test_bins_by_hand_that_are_not_the_same_at_all_banks(other: str, banks: dict
     def give(sections: Sections) -> None:
         for section in sections:
             if other == "edited at one bank" or section["name"] != "bank-c":
-                section["bins"] = str(first / "bins" / f"{section['name']}.toml")
+                section["bins"] = str(bins / f"{section['name']}.toml")
 
     found = run(banks, tmp_path, sections=give, run={"model": "scorecard"})
     refused(found, CONFIGURATION, "bank-c was given other bins by hand", "same file in [[party]] bins")

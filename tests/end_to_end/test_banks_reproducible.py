@@ -75,9 +75,10 @@ def test_killed_again_and_again_a_run_over_banks_goes_on_to_the_same_end(
     assert not list(out.rglob("*.outbox"))
 
 
-@pytest.mark.parametrize("seed", [1, 2])
+@pytest.mark.parametrize("seed", [1, pytest.param(2, marks=pytest.mark.slow)])
 @pytest.mark.parametrize("kind", ["scorecard", "own slopes"])
 def test_shuffled_rows_give_the_same_model(kind: str, seed: int, folder: Path, whole: dict[str, Path], tmp_path: Path) -> None:
+    """1 of 2 orders in the quick tests."""
     print(f"shuffled with seed {seed}")
     random = np.random.default_rng(seed)
     for bank in BANKS:
@@ -88,8 +89,9 @@ def test_shuffled_rows_give_the_same_model(kind: str, seed: int, folder: Path, w
     assert document["metrics"] == result(whole[kind])["metrics"]
 
 
-@pytest.mark.parametrize("cores", [1, 2])
+@pytest.mark.parametrize("cores", [1, pytest.param(2, marks=pytest.mark.slow)])
 def test_one_core_and_two_give_the_same_model(cores: int, folder: Path, whole: dict[str, Path], tmp_path: Path) -> None:
+    """1 of 2 in the quick tests: the run that it is compared with has all cores."""
     prefix = ("taskset", "-c", "0" if cores == 1 else "0,1")
     settings = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"), str(cores))
     path = run_file(folder, "scorecard", **RUNS["scorecard"])

@@ -18,8 +18,9 @@ KILLS = (1, 2, 5, 11, 18, 28)
 """The run is killed when this many exchanges have been put into its outbox since it (re)started."""
 
 
-@pytest.mark.parametrize("cores", [1, 2])
+@pytest.mark.parametrize("cores", [1, pytest.param(2, marks=pytest.mark.slow)])
 def test_one_core_and_two_give_the_same_model(cores: int, world: World, scorecard: Path) -> None:
+    """1 of 2 in the quick tests: the run that it is compared with has all cores."""
     out, threads = world.folder / f"cores-{cores}", str(cores)
     prefix = ("taskset", "-c", "0" if cores == 1 else "0,1")
     settings = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"), threads)
@@ -28,8 +29,9 @@ def test_one_core_and_two_give_the_same_model(cores: int, world: World, scorecar
     assert result(out)["model_hash"] == result(scorecard)["model_hash"]
 
 
-@pytest.mark.parametrize("seed", [1, 2])
+@pytest.mark.parametrize("seed", [1, pytest.param(2, marks=pytest.mark.slow)])
 def test_shuffled_rows_give_the_same_model(seed: int, tmp_path: Path, world: World, logistic: Path) -> None:
+    """1 of 2 orders in the quick tests."""
     print(f"shuffled with seed {seed}")
     random = np.random.default_rng(seed)
     shuffled = World(tmp_path, {name: table.iloc[random.permutation(len(table))] for name, table in world.tables.items()})

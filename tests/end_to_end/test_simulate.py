@@ -176,8 +176,9 @@ def points_of(part: dict[str, Any], values: pd.Series, known: Any) -> Any:
 # -- visibility, two parties ----------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("visibility", ["book", "intersection"])
+@pytest.mark.parametrize("visibility", [pytest.param("book", marks=pytest.mark.slow), "intersection"])
 def test_other_visibilities_equal_their_pooled_fit(visibility: str, world: World) -> None:
+    """1 of 2 in the quick tests; tests/unit/test_logistic.py has all three visibilities."""
     out = world.folder / visibility
     document = simulated(world.run_file(visibility, align={"visibility": visibility}), out, "--pooled")
     equals_pooled(document)
@@ -197,8 +198,9 @@ def test_one_feature_party_is_refused_unless_it_accepts(world: World) -> None:
     assert not (world.folder / "pair" / "result.json").exists()
 
 
-@pytest.mark.parametrize("model", RUNS)
+@pytest.mark.parametrize("model", ["logistic", pytest.param("scorecard", marks=pytest.mark.slow)])
 def test_one_feature_party_that_accepts_equals_pooled(model: str, world: World) -> None:
+    """1 of 2 models in the quick tests."""
     accepted = world.run_file(f"pair-{model}", model, parties=("bank", "tax"), privacy={"single_partner_disclosure": True})
     equals_pooled(simulated(accepted, world.folder / f"pair-{model}", "--pooled"))
 

@@ -28,14 +28,18 @@ def equal(firms: Firms, case: Mapping[str, Any] | None = None, **model: Any) -> 
     return played
 
 
-@pytest.mark.parametrize("correlation", [0.0, 0.5])
-@pytest.mark.parametrize("C", [0.1, 1.0, None])
+@pytest.mark.parametrize(
+    ("correlation", "C"),
+    [(0.0, 0.1), (0.5, 1.0), (0.5, None), *(pytest.param(*rest, marks=pytest.mark.slow) for rest in ((0.5, 0.1), (0.0, 1.0), (0.0, None)))],
+)
 def test_it_equals_the_pooled_fit(correlation: float, C: float | None) -> None:
+    """Three ridges, each with one of two correlations: 3 of 6 pairs in the quick tests."""
     equal(Firms(correlation=correlation), C=C)
 
 
-@pytest.mark.parametrize("partners", [1, 3, 4])
+@pytest.mark.parametrize("partners", [1, pytest.param(3, marks=pytest.mark.slow), 4])
 def test_it_equals_the_pooled_fit_with_one_partner_and_with_four(partners: int) -> None:
+    """2 of 3 in the quick tests."""
     equal(Firms(rows=900, columns=2, partners=partners, seed=2))
 
 
@@ -47,8 +51,9 @@ def test_a_partner_that_knows_few_firms() -> None:
     equal(Firms(present=0.1, seed=4))
 
 
-@pytest.mark.parametrize("C", [1.0, None])
+@pytest.mark.parametrize("C", [1.0, pytest.param(None, marks=pytest.mark.slow)])
 def test_weights_count(C: float | None) -> None:
+    """1 of 2 in the quick tests."""
     weighted = equal(Firms(weighted=True, seed=5), C=C)
     plain = PooledCase(Firms(seed=5).draw(), {"C": C}).play()
     assert abs(weighted.reference.standardized_intercept - plain.reference.standardized_intercept) > 0.1  # they change the answer
@@ -60,9 +65,15 @@ def test_the_ridge_on_the_columns_own_units() -> None:
     assert abs(played.fit("tax").theta - other.fit("tax").theta).max() > 1e-3  # it is another problem
 
 
-@pytest.mark.parametrize("missing", ["mean", "zero", "indicator"])
-@pytest.mark.parametrize("levels", [False, True])
+@pytest.mark.parametrize(
+    ("missing", "levels"),
+    [
+        ("mean", False), ("zero", False), ("indicator", True),
+        *(pytest.param(*rest, marks=pytest.mark.slow) for rest in (("mean", True), ("zero", True), ("indicator", False))),
+    ],
+)  # fmt: skip
 def test_missing_values_and_levels(missing: str, levels: bool) -> None:
+    """Each way to fill, with levels and without: 3 of 6 pairs in the quick tests."""
     equal(Firms(missing=0.2, levels=levels, seed=7), missing=missing)
 
 
@@ -117,8 +128,9 @@ def test_control_a_taylor_sigmoid_is_seen(monkeypatch: pytest.MonkeyPatch) -> No
 # -- scorecards -------------------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("signs", ["free", "woe"])
+@pytest.mark.parametrize("signs", [pytest.param("free", marks=pytest.mark.slow), "woe"])
 def test_a_scorecard_equals_the_pooled_scorecard(signs: str) -> None:
+    """1 of 2 in the quick tests; the next test has one with free signs."""
     firms = Firms(rows=4000, columns=3, levels=True, missing=0.1, strength=0.25, seed=12)
     played = PooledCase(
         firms.draw(), {"C": None, "missing": "bin", "signs": signs}, {"max_released_counts": 400}, {"model": "scorecard"}
@@ -228,9 +240,9 @@ def test_the_cap_on_score_reveals_ends_the_fit_and_says_so(cap: int) -> None:
     assert len(seen) == cap  # those of the fit and the final one
 
 
-@pytest.mark.parametrize("C", [1.0, None])
+@pytest.mark.parametrize("C", [pytest.param(1.0, marks=pytest.mark.slow), None])
 def test_no_run_shows_more_score_vectors_than_its_cap(C: float | None) -> None:
-    """Whatever the cap meets: the fit, which takes ten, the check of uniqueness, or the end."""
+    """Whatever the cap meets: the fit, which takes ten, the check of uniqueness (without a ridge), or the end. 4 of 8 in the quick tests."""
     for cap in (10, 11, 12, 13):
         played = PooledCase(Firms(rows=300, columns=2, seed=17).draw(), {"C": C}, {"max_score_reveals": cap}).play()
         assert played.finished, played.failures
