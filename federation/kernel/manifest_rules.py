@@ -18,7 +18,7 @@ from federation.kernel.role import COORDINATOR
 _RUN = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 _PARTY = re.compile(r"[a-z][a-z0-9-]{0,31}")
 _KEY = re.compile(r"[0-9a-f]{64}")
-_TIME = re.compile(r"\d{4}-\d\d-\d\dT([01]\d|2[0-3]):[0-5]\d:[0-5]\dZ", re.ASCII)
+_TIME = re.compile(r"(\d{4})-(\d\d)-(\d\d)T(?:[01]\d|2[0-3]):[0-5]\d:[0-5]\dZ", re.ASCII)
 _STUDY = re.compile(r"([A-Za-z0-9][A-Za-z0-9._-]{0,63})?")
 
 
@@ -43,18 +43,12 @@ def require_run_name(name: str) -> None:
         raise ConfigurationError("manifest", "the run's name is not made of letters, digits, '.', '_' and '-'", "Name the run otherwise.")
 
 
-def require_party_name(name: str) -> None:
-    """A party's name is also part of files' names. Raises ConfigurationError."""
-    if not _PARTY.fullmatch(name):
-        raise ConfigurationError("manifest", "a party's name is not made of a-z, 0-9 and -, up to 32 characters", "Rename the party.")
-
-
 def check_manifest(manifest: Manifest) -> None:
     """What every node requires of any manifest, whoever wrote it. Raises ConfigurationError."""
     require_run_name(manifest.run)
     names = manifest.signers
-    for name in names:
-        require_party_name(name)
+    if not all(_PARTY.fullmatch(name) for name in names):
+        raise ConfigurationError("manifest", "a party's name is not made of a-z, 0-9 and -, up to 32 characters", "Rename the party.")
     if len(set(names)) != len(names) or COORDINATOR in names:
         raise ConfigurationError("manifest", "two parties have one name", "Give every [[party]] its own name.")
     keys = [manifest.coordinator, *(one.identity for one in manifest.institutions)]
@@ -74,9 +68,10 @@ def check_manifest(manifest: Manifest) -> None:
 
 def _is_moment(text: str) -> bool:
     """Whether a text is a time of a day that there is, as nodes' clocks write it, so that the two compare as texts do."""
-    if not _TIME.fullmatch(text):
+    found = _TIME.fullmatch(text)
+    if found is None:
         return False
-    year, month, day = int(text[:4]), int(text[5:7]), int(text[8:10])
+    year, month, day = map(int, found.groups())
     return year > 0 and 1 <= month <= 12 and 1 <= day <= monthrange(year, month)[1]
 
 
@@ -109,9 +104,6 @@ def _check_agencies(manifest: Manifest) -> None:
     if any(party.through and party.label for party in manifest.parties):
         what = "a party with a label goes through an agency"
         raise ConfigurationError("manifest", what, "An agency stands before platforms: leave `through` out at the bank.")
-    if any(party.consents_at_agency and not party.through for party in manifest.parties):
-        what = "a party's consents are held at an agency, and it goes through none"
-        raise ConfigurationError("manifest", what, "Name the agency in `through`.")
     if agencies and AGENCY not in manifest.contracts:
         raise ConfigurationError("manifest", "it has an agency and does not name the contract 'agency'", "Draft the manifest again.")
 
