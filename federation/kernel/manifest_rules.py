@@ -43,12 +43,18 @@ def require_run_name(name: str) -> None:
         raise ConfigurationError("manifest", "the run's name is not made of letters, digits, '.', '_' and '-'", "Name the run otherwise.")
 
 
+def require_party_name(name: str) -> None:
+    """A party's name is also part of files' names. Raises ConfigurationError."""
+    if not _PARTY.fullmatch(name):
+        raise ConfigurationError("manifest", "a party's name is not made of a-z, 0-9 and -, up to 32 characters", "Rename the party.")
+
+
 def check_manifest(manifest: Manifest) -> None:
     """What every node requires of any manifest, whoever wrote it. Raises ConfigurationError."""
     require_run_name(manifest.run)
     names = manifest.signers
-    if not all(_PARTY.fullmatch(name) for name in names):
-        raise ConfigurationError("manifest", "a party's name is not made of a-z, 0-9 and -, up to 32 characters", "Rename the party.")
+    for name in names:
+        require_party_name(name)
     if len(set(names)) != len(names) or COORDINATOR in names:
         raise ConfigurationError("manifest", "two parties have one name", "Give every [[party]] its own name.")
     keys = [manifest.coordinator, *(one.identity for one in manifest.institutions)]
@@ -104,6 +110,9 @@ def _check_agencies(manifest: Manifest) -> None:
     if any(party.through and party.label for party in manifest.parties):
         what = "a party with a label goes through an agency"
         raise ConfigurationError("manifest", what, "An agency stands before platforms: leave `through` out at the bank.")
+    if any(party.consents_at_agency and not party.through for party in manifest.parties):
+        what = "a party's consents are held at an agency, and it goes through none"
+        raise ConfigurationError("manifest", what, "Name the agency in `through`.")
     if agencies and AGENCY not in manifest.contracts:
         raise ConfigurationError("manifest", "it has an agency and does not name the contract 'agency'", "Draft the manifest again.")
 
