@@ -24,6 +24,7 @@ from clients.party_config import PartyConfig
 from clients.retention import Retention
 from federation.kernel import suite
 from federation.kernel.errors import AbortCode, ConfigurationError, CreditfedError, DataError, PolicyRefusal
+from federation.kernel.loss import Loss
 from federation.kernel.manifest import AGENCY, Manifest
 from federation.kernel.secret import Secret
 from federation.kernel.signatures import Opening, Signature
@@ -35,7 +36,6 @@ from privacy.approval.vote import about_name, cast, standing
 from privacy.approval.words import legible, longest_text
 from privacy.audit.witness import Witness
 from privacy.budget.limits import Cost, Counts
-from privacy.budget.loss import Loss
 from privacy.disclosure.release import Release
 from privacy.disclosure.release import Study as ReleaseStudy
 from privacy.policy.decide import Policies

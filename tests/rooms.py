@@ -13,9 +13,9 @@ from typing import Any
 from federation.kernel import suite
 from federation.kernel.codec import Message, decode, encode
 from federation.kernel.errors import LostParty
+from federation.kernel.loss import Loss
 from federation.kernel.role import COORDINATOR, Context, Received, Run, Step
 from federation.kernel.secret import Secret
-from privacy.budget.loss import Loss
 
 
 @lru_cache(maxsize=256)

@@ -25,6 +25,7 @@ from federation.kernel.codec import SMALL, decode, encode
 from federation.kernel.envelope import Channel, Envelope, Letter
 from federation.kernel.errors import CreditfedError, DataError, LocalError, LostParty, PeerAborted, PeerError
 from federation.kernel.journal import Journal, Record
+from federation.kernel.loss import Loss
 from federation.kernel.manifest import Manifest
 from federation.kernel.program import Program
 from federation.kernel.role import COORDINATOR, Context, Received, Run, Step
@@ -45,7 +46,6 @@ from federation.kernel.session import (
 from federation.kernel.snapshot import Snapshot, failed, read_snapshot
 from federation.kernel.tally import Tally, Witness
 from federation.kernel.withdrawal import RESULTS, Forgetting, Withdrawal, Withdrawals, packed, refusal
-from privacy.budget.loss import Loss
 
 S = TypeVar("S", bound=states.State)
 T = TypeVar("T")

@@ -21,8 +21,8 @@ from numpy.typing import NDArray
 from federation.kernel import suite
 from federation.kernel.codec import SMALL, Message
 from federation.kernel.errors import LocalError
+from federation.kernel.loss import Loss
 from federation.kernel.secret import Secret
-from privacy.budget.loss import Loss
 
 T = TypeVar("T")
 M = TypeVar("M", bound=Message)

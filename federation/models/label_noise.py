@@ -18,10 +18,10 @@ from fractions import Fraction
 import numpy as np
 from numpy.typing import NDArray
 
+from federation.kernel.loss import Stated
 from federation.kernel.role import Run
-from privacy.budget.loss import Stated
-from privacy.noise.stream import Stream
-from privacy.noise.table import flip_table
+from federation.noise.stream import Stream
+from federation.noise.table import flip_table
 
 Mask = NDArray[np.bool_]
 Integers = NDArray[np.int64]

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from federation.kernel.manifest import Manifest
 from federation.models.horizontal.private_losses import sums
 from federation.models.label_noise import chance
-from privacy.noise.accounting import epsilon_of
+from federation.noise.accounting import epsilon_of
 
 
 def cost_lines(manifest: Manifest) -> Iterator[str]:

@@ -26,8 +26,8 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
-from privacy.budget.loss import DiscreteGaussian, DiscreteLaplace, Loss, Stated, tally
-from privacy.noise.accounting import renyi_accountant
+from federation.kernel.loss import DiscreteGaussian, DiscreteLaplace, Loss, Stated, tally
+from federation.noise.accounting import renyi_accountant
 
 _SLACK = 1e-12
 """What rounding may add to epsilon, over all releases of one kind."""

@@ -22,9 +22,9 @@ from typing import TypeAlias
 import msgspec
 
 from federation.kernel.errors import AbortCode, ConfigurationError, LocalError, PolicyRefusal
+from federation.kernel.loss import Stated
 from privacy.budget.account import epsilon
 from privacy.budget.limits import ANY, Cost, Limits, members, scopes, tightest, total
-from privacy.budget.loss import Stated
 from privacy.purposes import RUN_PURPOSES
 
 

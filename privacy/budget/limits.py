@@ -14,8 +14,8 @@ from typing import Final
 import msgspec
 
 from federation.kernel.errors import ConfigurationError
+from federation.kernel.loss import Loss, Stated, listed, tally
 from privacy.budget.account import epsilon
-from privacy.budget.loss import Loss, Stated, listed, tally
 from privacy.purposes import RUN_PURPOSES, require_purpose, wider
 
 ANY: Final = "any"

@@ -21,9 +21,9 @@ from federation.align.curve import Progress, exponentiate, fresh_exponent, hash_
 from federation.align.uscc import ALPHABET, LENGTH, normalise
 from federation.kernel import suite
 from federation.kernel.codec import decode, encode
+from federation.kernel.loss import Loss
 from federation.kernel.role import COORDINATOR, Context, Randomness, Received, Role, Run
 from federation.kernel.secret import Secret
-from privacy.budget.loss import Loss
 
 T = TypeVar("T")
 

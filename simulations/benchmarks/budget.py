@@ -14,9 +14,9 @@ from pathlib import Path
 
 import numpy as np
 
+from federation.kernel.loss import DiscreteGaussian, DiscreteLaplace, Loss, Stated
 from privacy.budget.account import epsilon
 from privacy.budget.limits import Cost, Counts, Limits
-from privacy.budget.loss import DiscreteGaussian, DiscreteLaplace, Loss, Stated
 from privacy.store.budget_file import BudgetFile
 
 

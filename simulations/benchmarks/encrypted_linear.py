@@ -22,9 +22,9 @@ from federation.encrypted_linear.sanitise import Covers, cut, fresh_zero, switch
 from federation.encrypted_linear.seal_bytes import scheme
 from federation.kernel import suite
 from federation.kernel.codec import encode
+from federation.kernel.loss import Loss
 from federation.kernel.role import Context, Randomness, Received, Run
 from federation.kernel.secret import Secret
-from privacy.budget.loss import Loss
 
 VECTOR_BITS, COLUMN_BITS = 20, 19
 

@@ -19,11 +19,11 @@ import numpy as np
 
 from federation.kernel import suite
 from federation.kernel.codec import decode, encode
+from federation.kernel.loss import Loss
 from federation.kernel.role import COORDINATOR, Context, Received, Role, Run
 from federation.kernel.secret import Secret
 from federation.masked_sum.bonawitz import Circle, least_threshold, sum_coordinator, sum_member
 from federation.masked_sum.fixed_point import FixedPoint
-from privacy.budget.loss import Loss
 
 LIMIT = 1 << 34
 

@@ -18,8 +18,8 @@ from federation.models.horizontal.noise import Noise, Release, with_noise
 from federation.models.horizontal.private_statistics import SCHEDULE as STATISTICS
 from federation.models.horizontal.program import Adder, Bank
 from federation.models.training import Local
+from federation.noise import accounting
 from privacy.attacks import noise as attack
-from privacy.noise import accounting
 from tests.bank_case import BankCase, bank_table, opened
 from tests.post import Post
 from tests.rooms import Room

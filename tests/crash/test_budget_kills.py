@@ -16,8 +16,8 @@ from pathlib import Path
 
 import pytest
 
+from federation.kernel.loss import DiscreteGaussian, Stated
 from privacy.budget.limits import Cost, Counts, Limits
-from privacy.budget.loss import DiscreteGaussian, Stated
 from privacy.store.budget_file import BudgetFile
 
 RUNS, ROUNDS = ("a", "b"), 3

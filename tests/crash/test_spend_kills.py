@@ -23,13 +23,13 @@ from federation.kernel.batch import Batch
 from federation.kernel.codec import decode
 from federation.kernel.envelope import Envelope
 from federation.kernel.journal import Journal, MemoryJournal
+from federation.kernel.loss import Loss
 from federation.kernel.manifest import PrivacySettings
 from federation.kernel.secret import Secret
 from federation.models.horizontal.private_losses import reserved, sums
 from privacy.budget import account
 from privacy.budget.ledger import Spend
 from privacy.budget.limits import Cost, Limits
-from privacy.budget.loss import Loss
 from privacy.store.budget_file import BudgetFile
 from tests.bank_case import BankCase, bank_table
 from tests.post import Post

@@ -18,9 +18,9 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule, run_state_machine_as_test
 
 from federation.kernel.errors import LocalError, PolicyRefusal
+from federation.kernel.loss import DiscreteGaussian, DiscreteLaplace, Stated
 from privacy.budget.account import epsilon
 from privacy.budget.limits import ANY, COUNTED, Cost, Counts, Limits, members, scopes, total
-from privacy.budget.loss import DiscreteGaussian, DiscreteLaplace, Stated
 from privacy.store.budget_file import BudgetFile
 
 ANY_RUN = st.integers(0, 4)

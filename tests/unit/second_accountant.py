@@ -12,7 +12,7 @@ import numpy as np
 from scipy.optimize import brentq
 from scipy.stats import norm
 
-from privacy.budget.loss import DiscreteGaussian, DiscreteLaplace, Loss, Stated
+from federation.kernel.loss import DiscreteGaussian, DiscreteLaplace, Loss, Stated
 
 
 def gaussian_epsilon(mu: float, delta: float) -> float:

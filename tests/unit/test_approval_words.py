@@ -10,8 +10,8 @@ import pytest
 
 from federation.kernel.manifest import AlignSettings, BankSettings, ColumnDeclaration, Manifest, ModelSettings, PrivacySettings
 from federation.models.horizontal.private_losses import sums
+from federation.noise.accounting import epsilon_of
 from privacy.approval.words import describe, difference, fingerprint
-from privacy.noise.accounting import epsilon_of
 from tests.agency_scene import behind_an_agency
 from tests.bank_case import bank_manifest, five
 from tests.post import manifest

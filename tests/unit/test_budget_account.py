@@ -14,8 +14,8 @@ import numpy as np
 import pytest
 
 from federation.kernel.errors import ConfigurationError
+from federation.kernel.loss import DiscreteGaussian, DiscreteLaplace, Loss, Stated, distributed, listed, tally
 from privacy.budget.account import by_distribution, by_renyi, by_sums, epsilon, tau
-from privacy.budget.loss import DiscreteGaussian, DiscreteLaplace, Loss, Stated, distributed, listed, tally
 from tests.unit.second_accountant import composed_epsilon, gaussian_epsilon, gaussian_mu, outcomes
 
 TREES = 100

@@ -10,8 +10,8 @@ from clients.budget_commands import budget_app, ledger_path
 from clients.founding import found
 from clients.home import Home
 from federation.kernel.errors import ConfigurationError, LocalError
+from federation.kernel.loss import DiscreteGaussian, Stated
 from privacy.budget.limits import Cost, Counts, Limits
-from privacy.budget.loss import DiscreteGaussian, Stated
 from privacy.store.budget_file import BudgetFile
 
 SET = ["set", "loans", "decide", "--by", "Ann", "--epsilon", "2", "--delta", "1e-6", "--rows", "1000"]

@@ -5,10 +5,10 @@ from __future__ import annotations
 import pytest
 
 from federation.kernel.errors import AbortCode, ConfigurationError, LocalError, PolicyRefusal
+from federation.kernel.loss import DiscreteGaussian, Stated
 from privacy.budget.account import epsilon
 from privacy.budget.ledger import Ledger
 from privacy.budget.limits import ANY, Cost, Counts, Limits, members, tightest
-from privacy.budget.loss import DiscreteGaussian, Stated
 
 NOISE = DiscreteGaussian(50.0, 1.0, 10)
 RUN = Cost((Stated(1.0, 1e-6),), Counts(releases=3, rows=100))

@@ -17,9 +17,9 @@ from scipy.stats import chi2
 from federation.kernel.errors import ConfigurationError, LocalError
 from federation.kernel.role import Randomness
 from federation.kernel.secret import Secret
-from privacy.noise import accounting, exact
-from privacy.noise.stream import Stream
-from privacy.noise.table import MOST_ENTRIES, draw, exp_bits, flip_table, gaussian_table, reach
+from federation.noise import accounting, exact
+from federation.noise.stream import Stream
+from federation.noise.table import MOST_ENTRIES, draw, exp_bits, flip_table, gaussian_table, reach
 
 CHANCE = 1e-4
 """Below which a fit is refused. Seeds are fixed: the tests fail for a wrong distribution and for nothing else."""

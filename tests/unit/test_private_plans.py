@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from federation.kernel.errors import AbortCode, ConfigurationError, LocalError, PolicyRefusal
+from federation.kernel.loss import Stated
 from federation.kernel.manifest import BankSettings, BinningSettings, PrivacySettings, SampleSettings, SelectSettings
 from federation.models.horizontal.bank import bank_of
 from federation.models.horizontal.noise import Noise, Release, clipped, costs, honest_of, threshold_of, with_noise
@@ -22,8 +23,7 @@ from federation.models.horizontal.private_train import SCHEDULE as TRAINING
 from federation.models.horizontal.statistics import Statistics, StatisticsSettings
 from federation.models.horizontal.statistics_document import common as exactly
 from federation.models.training import Local
-from privacy.budget.loss import Stated
-from privacy.noise import accounting
+from federation.noise import accounting
 from tests.bank_case import bank_manifest, bank_table
 from tests.post import manifest
 from tests.rooms import Room

@@ -14,16 +14,16 @@ import pytest
 from federation.kernel.batch import Abort
 from federation.kernel.envelope import Envelope
 from federation.kernel.errors import AbortCode
+from federation.kernel.loss import Stated, tally
 from federation.kernel.manifest import PrivacySettings
 from federation.kernel.participant import Participant
 from federation.models.horizontal.noise import Noise
 from federation.models.horizontal.private_losses import reserved, sums
 from federation.models.label_noise import TURNED, turned
+from federation.noise import accounting
 from privacy.budget import account
 from privacy.budget.ledger import Spend
 from privacy.budget.limits import Cost, Limits
-from privacy.budget.loss import Stated, tally
-from privacy.noise import accounting
 from privacy.store.budget_file import BudgetFile
 from tests.bank_case import BankCase, five
 from tests.post import Post

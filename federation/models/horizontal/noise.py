@@ -1,6 +1,6 @@
 """Noise under the mask: every bank adds its share to its own numbers, so that each total carries the noise that the manifest states.
 
-A run with epsilon and delta has one allowance, rho (`privacy.noise.accounting`), and a schedule that says before the first sum how many there
+A run with epsilon and delta has one allowance, rho (`federation.noise.accounting`), and a schedule that says before the first sum how many there
 are and which part of rho each may cost. A sum is prepared in whole steps of a grid: what one row adds is rounded first and then clipped to an L2
 norm (`clipped`), so the norm is exact. Then each bank adds a discrete Gaussian of variance s / (t - c) to every number (t: how many banks must
 stay; c: how many may be in league, each reader counting as one), and only then are numbers cut into limbs and masked. With all n banks there
@@ -21,14 +21,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from federation.kernel.errors import AbortCode, LocalError, PolicyRefusal
+from federation.kernel.loss import DiscreteGaussian
 from federation.kernel.manifest import Manifest
 from federation.kernel.role import Run
 from federation.masked_sum.bonawitz import COMPLETE, least_threshold
 from federation.masked_sum.graph import degree
-from privacy.budget.loss import DiscreteGaussian
-from privacy.noise import accounting
-from privacy.noise.stream import Stream
-from privacy.noise.table import draw
+from federation.noise import accounting
+from federation.noise.stream import Stream
+from federation.noise.table import draw
 
 Reals = NDArray[np.float64]
 Schedule = tuple[tuple[str, float], ...]

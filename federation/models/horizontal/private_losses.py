@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+from federation.kernel.loss import Stated
 from federation.kernel.manifest import Manifest
 from federation.models.horizontal.noise import Noise, Schedule, costs
 from federation.models.horizontal.private_binning import SCHEDULE as BINNING
 from federation.models.horizontal.private_statistics import SCHEDULE as STATISTICS
 from federation.models.horizontal.private_train import SCHEDULE as TRAINING
-from privacy.budget.loss import Stated
 
 _SCHEDULES: dict[str, Schedule] = {"statistics": STATISTICS, "binning": BINNING, "train": TRAINING}
 

@@ -22,8 +22,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from federation.kernel.errors import LocalError
-from privacy.noise.exact import discrete_gaussian
-from privacy.noise.stream import Stream, Words
+from federation.noise.exact import discrete_gaussian
+from federation.noise.stream import Stream, Words
 
 Integers = NDArray[np.int64]
 
