@@ -30,7 +30,7 @@ from federation.kernel.secret import Secret
 from privacy.consent.days import day_of, moment
 from privacy.consent.decide import Ask
 from privacy.consent.statement import Statement, Told, acknowledges, commitment, seal
-from privacy.consent.withdrawals import Mark
+from privacy.consent.withdrawals import Gone, Mark
 from privacy.store.audit_file import AuditFile
 from privacy.store.consent_ledger import ConsentLedger
 
@@ -123,9 +123,7 @@ class HeldConsents:
         for name, made in run.made.items():
             if not made.heard:  # nothing passes until it is; then the next look comes to it
                 continue
-            former = made.statement
-            with closing(self._ledger(name)) as ledger:
-                found = ledger.gone_of(former.hashes, former.ask, made.mark, self._clock())
+            found, former = self._gone(name, made), made.statement
             if found.mask.any():
                 left = [subject for subject, gone in zip(former.hashes, found.mask, strict=True) if not gone]
                 run = _with(run, name, self._made(manifest, name, former.ask, left, found.mark, former))
@@ -147,6 +145,11 @@ class HeldConsents:
         same = before is not None and before.statement.day == day_of(mark.at) and before.statement.hashes == subjects
         return before if before is not None and same else self._made(manifest, platform, ask, subjects, mark, None)
 
+    def _gone(self, platform: str, made: _Made) -> Gone:
+        said = made.statement
+        with closing(self._ledger(platform)) as ledger:
+            return ledger.gone_of(said.count, lambda: said.hashes, said.ask, made.mark, self._clock())
+
     def _made(self, manifest: Manifest, platform: str, ask: Ask, subjects: list[bytes], mark: Mark, former: Statement | None) -> _Made:
         number, chained = (0, b"") if former is None else (former.number + 1, former.digest)
         statement = Statement(
@@ -161,7 +164,7 @@ class HeldConsents:
     def _note(self, run: str, change: str, statement: Statement) -> None:
         self._log().append(
             "consent", run, change=change, platform=statement.platform, number=statement.number,
-            statement=statement.digest.hex(), subjects=len(statement.hashes),
+            statement=statement.digest.hex(), subjects=statement.count,
         )  # fmt: skip
         self._log().sync()
 

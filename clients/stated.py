@@ -54,7 +54,7 @@ class StatedConsents:
             require_first(statement, self._today)
         self._log().append(
             "consent", manifest.run, change="statement heard", agency=statement.agency, number=statement.number,
-            statement=statement.digest.hex(), subjects=len(statement.hashes),
+            statement=statement.digest.hex(), subjects=statement.count,
         )  # fmt: skip
         self._log().sync()
         self._home.keep(self._path(manifest), payload)

@@ -49,6 +49,11 @@ class Statement(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         return suite.digest("consent statement", msgspec.msgpack.encode(self))
 
     @property
+    def count(self) -> int:
+        """How many subjects it lists."""
+        return len(self.subjects) // HASH_BYTES
+
+    @property
     def hashes(self) -> list[bytes]:
         """The subjects, one by one."""
         return [self.subjects[start : start + HASH_BYTES] for start in range(0, len(self.subjects), HASH_BYTES)]

@@ -153,13 +153,10 @@ class ConsentLedger:
 
         Quick where nothing was. Raises DataError (code consent) for a ledger that is older than the mark.
         """
-        return self._gone(len(ids), lambda: self._names.of(ids), ask, since, now)
+        return self.gone_of(len(ids), lambda: self._names.of(ids), ask, since, now)
 
-    def gone_of(self, subjects: Sequence[bytes], ask: Ask, since: Mark, now: str) -> Gone:
-        """As `gone`, of subjects by their hashes."""
-        return self._gone(len(subjects), lambda: subjects, ask, since, now)
-
-    def _gone(self, count: int, named: Callable[[], Sequence[bytes]], ask: Ask, since: Mark, now: str) -> Gone:
+    def gone_of(self, count: int, named: Callable[[], Sequence[bytes]], ask: Ask, since: Mark, now: str) -> Gone:
+        """As `gone`, of subjects by their hashes. count: how many; named: gives them, where anybody is gone at all."""
         with self._db.reading() as connection:
             window = Window(since, Mark(reading.read_revision(connection), moment(now)))
             window.require()

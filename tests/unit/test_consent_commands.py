@@ -74,9 +74,17 @@ def test_a_life_of_consents(home):
 def test_no_identifier_can_be_given_on_the_command_line(home):
     for command in get_command(consent_app).commands.values():
         for parameter in command.params:
-            kinds = {"home": "path", "file": "path", "ids": "path", "evidence": "path", "id_stdin": "boolean", "done": "integer"}
+            kinds = {
+                "home": "path",
+                "file": "path",
+                "ids": "path",
+                "evidence": "path",
+                "id_stdin": "boolean",
+                "done": "integer",
+                "out": "path",
+            }
             assert kinds.get(parameter.name, "text") in parameter.type.name, (command.name, parameter.name)
-            assert parameter.type.name != "text" or parameter.name in ("sql", "query")
+            assert parameter.type.name != "text" or parameter.name in ("sql", "query", "platform")
 
 
 def test_commands_that_are_not_clear_are_refused(home):
