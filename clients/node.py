@@ -159,7 +159,7 @@ class Node:
     def describe(self) -> Description:
         """What this node offers: columns, never rows."""
         facts = describe_table(self.config)
-        self.gate.described(facts.rows, len(facts.columns))
+        self.gate.told.described(facts.rows, len(facts.columns))
         party = PartyDeclaration(
             name=self.name, role=self.config.role, identity=suite.signing_public(self.identity).hex(), label=self.config.label is not None,
             dated=facts.dated, columns=facts.columns, through=self.config.through, consents_at_agency=self.gate.consents.at_agency,
@@ -199,7 +199,7 @@ class Node:
         if run != manifest.run:
             raise PeerError(COORDINATOR, "a manifest of another run", "the run it was sent for")
         open_already = self._opened(run)
-        if open_already is None and self.gate.opened_before(manifest) and not self.home.journal(run).exists():
+        if open_already is None and self.gate.assent.opened_before(manifest) and not self.home.journal(run).exists():
             what = "this run was opened before, and its journal is gone"  # begun anew it would release twice what was counted once
             raise DataError(self.name, what, "Start the run anew, under another name or as a new attempt.")
         if self.approve(manifest).snapshot != approved[self.name]:

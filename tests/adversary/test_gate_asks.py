@@ -12,6 +12,7 @@ from typing import Any
 import pandas as pd
 import pytest
 
+import clients.assent
 import clients.gate
 from clients.budget_commands import ledger_path
 from clients.gate import Gate
@@ -85,7 +86,7 @@ def test_a_run_beyond_its_study_waits_for_votes_of_its_own(house: House) -> None
 
 def test_control_a_gate_that_does_not_look_at_a_studys_bounds_signs_it(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
     studied(house)
-    monkeypatch.setattr(clients.gate, "outside", nothing_asked)
+    monkeypatch.setattr(clients.assent, "outside", nothing_asked)
     house.proposed(house.drafted(run="beyond", study="winter", purpose="monitor"))
 
 

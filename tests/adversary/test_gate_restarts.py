@@ -9,7 +9,8 @@ import msgspec
 import pytest
 
 import clients.gate
-from clients.gate import Gate, run_key
+from clients.assent import Assent
+from clients.gate import run_key
 from federation.kernel.codec import encode
 from federation.kernel.errors import DataError
 from federation.kernel.manifest import Manifest
@@ -29,7 +30,7 @@ def test_a_session_that_was_lost_with_its_process_is_not_begun_again_at_no_cost(
 ) -> None:
     house = House(tmp_path / "bank", monkeypatch, journal="memory")
     if weakened:
-        monkeypatch.setattr(Gate, "opened_before", lambda *_: False)
+        monkeypatch.setattr(Assent, "opened_before", lambda *_: False)
     made = opened(house)
     hellos = {encode(house.hello())}
     for _ in range(3):

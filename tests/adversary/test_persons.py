@@ -80,7 +80,7 @@ def test_a_person_is_added_and_revoked_under_an_owners_signature_that_stays(hous
 @pytest.mark.parametrize("words", [("--add", "mallory"), ("--revoke", "bob")])
 def test_who_may_vote_is_changed_by_no_stranger_no_other_key_and_no_risk_officer(house: House, words: tuple[str, ...]) -> None:
     command(house.root, "approvers", "--add", "rita", "--role", "risk officer", "--as", "alice")
-    refused(house.root, "approvers", *words, match="nobody who may vote")
+    refused(house.root, "approvers", *words, match="nobody who is known here")
     refused(house.root, "approvers", *words, "--as", "alice", "--key", strangers_key(house), match="not the key of alice")
     refused(house.root, "approvers", *words, "--as", "rita", error=PolicyRefusal, match="change policy")
 
@@ -119,7 +119,7 @@ def test_the_last_owner_is_not_revoked(house: House) -> None:
 
 def test_a_budget_is_set_by_the_risk_officer_with_his_own_key_alone(house: House) -> None:
     command(house.root, "approvers", "--add", "rita", "--role", "risk officer", "--as", "alice")
-    refused(house.root, *LIMITS, "--by", "Rita", match="nobody who may vote")
+    refused(house.root, *LIMITS, "--by", "Rita", match="nobody who is known here")
     refused(house.root, *LIMITS, "--by", "alice", error=PolicyRefusal, match="set budget")
     refused(house.root, *LIMITS, "--by", "rita", "--key", strangers_key(house), match="not the key of rita")
     command(house.root, *LIMITS, "--by", "rita")
@@ -140,8 +140,8 @@ def test_a_node_where_nobody_is_registered_takes_one_budget_and_one_owner_and_lo
     command(tmp_path, *LIMITS, "--by", "Ann")
     refused(tmp_path, *LIMITS, "--by", "Ann", "--lift", "releases", match="nobody is registered")
     command(tmp_path, "approvers", "--add", "alice")
-    refused(tmp_path, "approvers", "--add", "bob", match="nobody who may vote")
-    refused(tmp_path, *LIMITS, "--by", "Ann", match="nobody who may vote")
+    refused(tmp_path, "approvers", "--add", "bob", match="nobody who is known here")
+    refused(tmp_path, *LIMITS, "--by", "Ann", match="nobody who is known here")
     command(tmp_path, "approvers", "--add", "bob", "--as", "alice")
     log = [str(e.facts["change"]) for e in log_of(tmp_path) if e.kind == "configuration"]
     assert log == ["founded", "first budget set", "first approver added", "approver add in force"]

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-import clients.gate
+import clients.told
 from clients import approvals, proposed_today
 from federation.kernel.errors import AbortCode, PolicyRefusal
 from federation.kernel.manifest import Manifest
@@ -27,7 +27,7 @@ def refused(house: House, made: Manifest) -> AbortCode:
 
 def test_proposals_without_end_fill_no_disk(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(approvals, "MOST_PROPOSALS", 5)
-    monkeypatch.setattr(clients.gate._Hourly, "EACH", 10)
+    monkeypatch.setattr(clients.told.Hourly, "EACH", 10)
     done = house.drafted(run="done")
     house.vote(done.hash)
     house.proposed(done)
@@ -81,7 +81,7 @@ def descriptions(house: House) -> list[Any]:
 def test_a_description_opens_the_source_and_the_log_says_so_with_counts_alone(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
     house.ask("describe")
     assert descriptions(house) == [{"opened": "to describe its columns", "rows": 60, "columns": 2}]
-    monkeypatch.setattr(clients.gate._Hourly, "EACH", 2)
+    monkeypatch.setattr(clients.told.Hourly, "EACH", 2)
     for _ in range(15):
         house.ask("describe")
     assert [facts.get("of_this_hour") for facts in descriptions(house)] == [None, None, 4, 8, 16]
