@@ -13,10 +13,10 @@ shows when accounts are compared.
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 from clients.held import HeldConsents
 from clients.node import LARGEST_BATCH, Node
+from clients.open_run import OpenRun, RelayedRun
 from federation.carriage.journal_file import JournalFile
 from federation.carriage.mailbox import Parcel
 from federation.kernel import suite
@@ -26,7 +26,6 @@ from federation.kernel.errors import ConfigurationError, CreditfedError, PeerErr
 from federation.kernel.journal import Journal, MemoryJournal
 from federation.kernel.manifest import Description, Manifest, PartyDeclaration
 from federation.kernel.manifest_rules import read_manifest
-from federation.kernel.participant import Participant
 from federation.kernel.relay import Relay, Silent
 from federation.kernel.role import COORDINATOR
 from federation.kernel.signatures import Opening, Signature, sign_manifest
@@ -38,17 +37,15 @@ class AgencyNode(Node):
     def __init__(self, root: Path, *, at_once: bool = False) -> None:
         super().__init__(root, at_once=at_once)
         self.held = HeldConsents(self.home, self.name, self.identity, lambda: self.gate.log, self.gate.clock)
-        self._relays: dict[str, Relay] = {}
-        self._ways: dict[str, Journal] = {}
 
     def _answer(self, parcel: Parcel) -> Parcel:
         if parcel.operation == "deliver":
-            participant = self._current(parcel.run) or self._resume(parcel.run)
-            if participant.failure is None:
+            open_run = self._relayed(parcel.run)
+            if open_run.participant.failure is None:
                 try:
-                    self.held.look(participant.manifest)
+                    self.held.look(open_run.manifest)
                 except CreditfedError as error:
-                    return self._reply(parcel, self._reported_to_log(participant, self._relays[parcel.run].abort(error)))
+                    return self._reply(parcel, self._reported(open_run, open_run.relay.abort(error)))
                 if unheard := self.held.told(parcel.run):
                     return Parcel("consents", parcel.run, unheard)
         return super()._answer(parcel)
@@ -86,34 +83,37 @@ class AgencyNode(Node):
 
     def deliver(self, run: str, payload: bytes) -> bytes:
         """Envelopes in, those that pass out; nothing more of a run that has expired or was revoked."""
-        participant = self._current(run) or self._resume(run)
-        relay = self._relays[run]
+        open_run = self._relayed(run)
         batch = decode(payload, Batch, COORDINATOR, LARGEST_BATCH)
         try:
-            self.gate.require_standing(participant.manifest)
+            self.gate.require_standing(open_run.manifest)
         except PolicyRefusal as refusal:
-            reply = relay.abort(refusal)
+            reply = open_run.relay.abort(refusal)
         else:
-            reply = relay.deliver(batch.number, batch.envelopes)
-        return self._reported_to_log(participant, reply)
+            reply = open_run.relay.deliver(batch.number, batch.envelopes)
+        return self._reported(open_run, reply)
 
-    def _reported_to_log(self, participant: Participant[Any], reply: bytes) -> bytes:
+    def _relayed(self, run: str) -> RelayedRun:
+        """The run, open here or resumed. Raises PeerError for one that is not open."""
+        found = self._current(run) or self._resume(run)
+        assert isinstance(found, RelayedRun)  # all that `_open_run` makes here
+        return found
+
+    def _reported(self, open_run: RelayedRun, reply: bytes) -> bytes:
         """The reply, once the log says why the run ended, where it did."""
-        run = participant.manifest.run
-        if participant.failure is not None and run not in self._reported:
-            self._reported.add(run)
-            self._note_failure(participant.failure)
-            self.gate.ended(participant.manifest, participant.failure)
+        failure = open_run.participant.failure
+        if failure is not None and not self.gate.assent.over(open_run.manifest):
+            self._note_failure(failure)
+            self.gate.ended(open_run.manifest, failure)
         return reply
 
     def close_run(self, run: str) -> None:
         """The run is over, as the coordinator says. Raises PeerError for one that is not open here."""
-        participant = self._current(run) or self._resume(run)
-        self._relays[run].close()
-        if run not in self._reported:
-            self._reported.add(run)
-            self.gate.ended(participant.manifest, None, session=participant.session.hex(), relayed=self._relays[run].count)
-            self.home.write("relayed.json", f'{{"messages": {self._relays[run].count}}}')
+        open_run = self._relayed(run)
+        open_run.relay.close()
+        if not self.gate.assent.over(open_run.manifest):
+            self.home.write("relayed.json", f'{{"messages": {open_run.relay.count}}}')
+            self.gate.ended(open_run.manifest, None, session=open_run.participant.session.hex(), relayed=open_run.relay.count)
 
     def _require_consents(self, manifest: Manifest, approved: dict[str, bytes]) -> None:  # noqa: ARG002  # as at a platform
         """Every platform has acknowledged the statement that the run begins with."""
@@ -124,27 +124,21 @@ class AgencyNode(Node):
         self.held.opened(manifest)
         self.gate.opened_relay(manifest, opening.signatures)
 
-    def _participant(self, opening: Opening, journal: Journal) -> Participant[Any]:
+    def _open_run(self, opening: Opening, journal: Journal) -> OpenRun:
         manifest = read_manifest(opening.manifest)
-        self._openings[manifest.run] = opening
         witness = self.gate.witness(manifest)
         snapshot = next(signature.snapshot for signature in opening.signatures if signature.party == self.name)
-        participant = self._in_session(opening, Silent(), journal, snapshot)
-        self._relays[manifest.run] = Relay(participant, self.identity, self._way_journal(manifest.run), witness.relayed)
-        return participant
+        program, way = Silent(), self._way_journal(manifest.run)
+        participant = self._in_session(opening, program, journal, snapshot)
+        return RelayedRun(opening, participant, program, journal, 0, Relay(participant, self.identity, way, witness.relayed), way)
 
     def _way_journal(self, run: str) -> Journal:
         """The relay's own journal, beside the participant's."""
         if self.config.journal == "memory":
-            return self._ways.setdefault(run, MemoryJournal())
+            return MemoryJournal()
         path = self.home.journal(run).with_suffix(".relay")
-        self._ways[run] = JournalFile(path, self.home.key("storage"), shared=self.config.journal == "shared")
-        return self._ways[run]
+        return JournalFile(path, self.home.key("storage"), shared=self.config.journal == "shared")
 
     def _forget(self, run: str) -> None:
         super()._forget(run)
-        self._relays.pop(run, None)
         self.held.forget(run)
-        journal = self._ways.pop(run, None)
-        if isinstance(journal, JournalFile):
-            journal.close()

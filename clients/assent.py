@@ -18,8 +18,6 @@ from privacy.approval.study import Study, outside
 from privacy.approval.vote import Standing, about_name, cast, standing
 from privacy.policy.decide import Policies
 
-_OVER = ("finished", "failed")
-
 
 class Assent:
     """One node's. at_once: a simulation, where one person is every owner."""
@@ -68,7 +66,7 @@ class Assent:
 
     def require_not_over(self, manifest: Manifest) -> None:
         """The run has not ended here. Raises PolicyRefusal."""
-        if any(self._happened(manifest, event) for event in _OVER):
+        if self.over(manifest):
             what = f"run {manifest.run} is over, and is not begun again under the same approval"
             raise self._refusal(what, "Draft a new run, under another name.")
 
@@ -87,6 +85,10 @@ class Assent:
     def study(self, manifest: Manifest) -> Study | None:
         """The study that the manifest names, where this node knows it."""
         return next((study for study in self.approvals.studies() if study.name == manifest.study), None) if manifest.study else None
+
+    def over(self, manifest: Manifest) -> bool:
+        """Whether the run has ended here, and the log has said so."""
+        return self._happened(manifest, "finished") or self._happened(manifest, "failed")
 
     def opened_before(self, manifest: Manifest) -> bool:
         """Whether this manifest was opened here, by this process or an earlier one: it has been counted, once."""

@@ -256,5 +256,5 @@ class Gate:
             self.budget.settle(run_key(manifest))
             if failure is None:
                 self.consents.finished(manifest, str(facts.get("model", "")))
-        self.approvals.note(manifest, "finished" if failure is None else "failed", self.clock())
         self.witness(manifest).ended(failure, **facts)
+        self.approvals.note(manifest, "finished" if failure is None else "failed", self.clock())  # last: what is over is not told again

@@ -15,7 +15,8 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -27,6 +28,7 @@ from numpy.typing import NDArray
 from clients.bank_results import write_bank_results
 from clients.gate import Gate
 from clients.home import Home
+from clients.open_run import OpenRun
 from clients.recorded import INDEX, Recorded, Results
 from clients.results import read_alignment, read_bins, write_results
 from clients.row_tree import manifests_salt
@@ -49,7 +51,7 @@ from federation.models.bins import Bins
 from federation.models.horizontal.bank import bank_of
 from federation.models.horizontal.program import Bank
 from federation.models.table import Table
-from federation.models.training import FeatureParty, LabelParty, Local, program_of
+from federation.models.training import Local, program_of
 
 LARGEST_BATCH = 1 << 30
 
@@ -71,12 +73,7 @@ class Node:
         self.observer: Observer = lambda _party, _figures: None
         self._tables: dict[tuple[Any, ...], Table] = {}
         self._committed: dict[bytes, Table] = {}
-        self._participants: dict[str, Participant[Any]] = {}
-        self._journals: dict[str, Journal] = {}
-        self._openings: dict[str, Opening] = {}
-        self._programs: dict[str, LabelParty | FeatureParty | Bank[Any]] = {}
-        self._reported: set[str] = set()
-        self._rows: dict[str, int] = {}
+        self._runs: dict[str, OpenRun] = {}
         self._read: tuple[int, int, int] | None = None
         self.gate.retention.resume()
 
@@ -125,36 +122,30 @@ class Node:
 
     def close(self) -> None:
         """Let go of all that is kept in memory, and of open files; the node can be made anew from its home."""
-        for run in list(self._participants):
+        for run in list(self._runs):
             self._forget(run)
         self._tables.clear()
         self._committed.clear()
 
     def _forget(self, run: str) -> None:
-        """A run's participant in memory; its journal stays."""
-        participant, journal = self._participants.pop(run, None), self._journals.pop(run, None)
-        self._programs.pop(run, None)
-        self._openings.pop(run, None)
-        if participant is not None:
-            participant.release()
-        if isinstance(journal, JournalFile):
-            journal.close()
+        """What is in memory of a run; its journal stays."""
+        if (open_run := self._runs.pop(run, None)) is not None:
+            open_run.release()
 
-    def _current(self, run: str) -> Participant[Any] | None:
-        """A run's participant, unless another process has gone on with the run since."""
-        journal = self._journals.get(run)
-        if isinstance(journal, JournalFile) and journal.overtaken():
+    def _current(self, run: str) -> OpenRun | None:
+        """A run that is open in this process, unless another has gone on with it since."""
+        if run in self._runs and self._runs[run].overtaken():
             self._forget(run)
-        return self._participants.get(run)
+        return self._runs.get(run)
 
     def broken(self, parcel: Parcel, kind: str) -> Parcel:
         """After an internal error: end the run at this party and tell its peers so, with a code and nothing else."""
         error = LocalError(self.name, f"an internal error ({kind})", "This is a bug: report it with the steps that led here.")
         self._note_failure(error)
-        participant = self._participants.get(parcel.run)
-        if parcel.operation != "deliver" or participant is None:
+        open_run = self._runs.get(parcel.run)
+        if parcel.operation != "deliver" or open_run is None:
             return Parcel("refused", parcel.run, error.code.value.encode())
-        return self._reply(parcel, participant.abort(error))
+        return self._reply(parcel, open_run.participant.abort(error))
 
     def describe(self) -> Description:
         """What this node offers: columns, never rows."""
@@ -206,11 +197,11 @@ class Node:
             what = "the data are not those that this run was approved for"
             raise DataError(self.name, what, "Nothing was sent. Start the run again: it is then approved anew.")
         if self._current(run) is None:
-            journal = self._journal(run, opened=open_already is not None)
-            if open_already is None:
-                self._require_consents(manifest, approved)
-                self._note_opening(manifest, opening)
-            self._participants[run] = self._participant(opening, journal)
+            with self._journal(run, opened=open_already is not None) as journal:
+                if open_already is None:
+                    self._require_consents(manifest, approved)
+                    self._note_opening(manifest, opening)
+                self._runs[run] = self._open_run(opening, journal)
         if self.config.journal != "memory" and open_already is None:
             self.home.keep(self._opening_file(run), msgspec.json.encode(opening))
         return manifest.hash
@@ -225,45 +216,43 @@ class Node:
 
     def deliver(self, run: str, payload: bytes) -> bytes:
         """One batch in, one batch out; nothing more of a run that has expired or was revoked."""
-        participant = self._current(run) or self._resume(run)
+        open_run = self._current(run) or self._resume(run)
+        participant, manifest = open_run.participant, open_run.manifest
         batch = decode(payload, Batch, COORDINATOR, LARGEST_BATCH)
         try:
-            self.gate.require_standing(participant.manifest)
+            self.gate.require_standing(manifest)
         except PolicyRefusal as refusal:
             reply = participant.abort(refusal)
         else:
             reply = participant.deliver(batch.number, batch.envelopes)
-        if (participant.failure is not None or participant.finished) and run not in self._reported:
-            self._report(participant)
-            self._reported.add(run)
+        if (participant.failure is not None or participant.finished) and not self.gate.assent.over(manifest):
+            self._report(open_run)
         return reply
 
-    def _report(self, participant: Participant[Any]) -> None:
+    def _report(self, open_run: OpenRun) -> None:
         """A run is over: its results, or why there are none, and the log."""
-        manifest = participant.manifest
-        if participant.failure is not None:
-            self._note_failure(participant.failure)
-            self.gate.ended(manifest, participant.failure)
+        failure = open_run.participant.failure
+        if failure is not None:
+            self._note_failure(failure)
+            self.gate.ended(open_run.manifest, failure)
             return
-        results = self.results(participant, Recorded(self.home.root))
+        results = self.results(open_run, Recorded(self.home.root))
         self.home.write(INDEX, msgspec.json.encode(results))
-        rows = self._rows[manifest.run]
-        self.gate.ended(manifest, None, session=results.session, model=results.model, rows=rows, results=results.digest)
+        self.gate.ended(open_run.manifest, None, session=results.session, model=results.model, rows=open_run.rows, results=results.digest)
 
-    def results(self, participant: Participant[Any], recorded: Recorded) -> Results:
+    def results(self, of: OpenRun, recorded: Recorded) -> Results:
         """What a finished run leaves here, written where `recorded` says."""
-        manifest = participant.manifest
-        program = self._programs[manifest.run]
-        if isinstance(program, Bank):
-            write_bank_results(recorded, participant, program)
+        participant, manifest = of.participant, of.manifest
+        if isinstance(of.program, Bank):
+            write_bank_results(recorded, participant, of.program)
         else:
-            write_results(recorded, participant, program)
+            write_results(recorded, participant, of.program)
         return Results(
             manifest.run, manifest.hash.hex(), participant.session.hex(), participant.state.model_hash.hex(), dict(recorded.files)
         )
 
-    def replayed(self, run: str) -> Participant[Any]:
-        """A finished run's participant, made again from its journal and from the rows that the vault opens anew; the journal is only read.
+    def replayed(self, run: str) -> OpenRun:
+        """A finished run, made again from its journal and from the rows that the vault opens anew; the journal is only read.
 
         Raises DataError where the journal has gone, the run did not finish, or the data are not those that it began with.
         """
@@ -281,56 +270,61 @@ class Node:
             record = journal.load()
         finally:
             journal.close()
-        return self._participant(opening, MemoryJournal(record))
+        return self._open_run(opening, MemoryJournal(record))
 
-    def model_hash_again(self, participant: Participant[Any]) -> str:
+    @staticmethod
+    def model_hash_again(of: OpenRun) -> str:
         """A replayed run's model hash, hexadecimal: over banks made anew from what all have alike; across parties, where it is over every
         party's share and none has the others', as the journal has it.
         """
-        program = self._programs[participant.manifest.run]
-        state = participant.state
+        program, state = of.program, of.participant.state
         return (program.digest(state, program.state_of(state)) if isinstance(program, Bank) else state.model_hash).hex()
 
-    def _resume(self, run: str) -> Participant[Any]:
+    def _resume(self, run: str) -> OpenRun:
         opening = self._opened(run)
         if opening is None:
             raise PeerError(COORDINATOR, "a batch of a run that this node has no journal of", "a new attempt")
-        self._participants[run] = self._participant(opening, self._journal(run, opened=True))
-        return self._participants[run]
+        with self._journal(run, opened=True) as journal:
+            self._runs[run] = self._open_run(opening, journal)
+        return self._runs[run]
 
     def _opening_file(self, run: str) -> Path:
         return self.home.journal(run).with_suffix(".opening")
 
     def _opened(self, run: str) -> Opening | None:
         """The manifest and signatures under which this node opened a run, None where it did not."""
-        if run in self._participants:
-            return self._openings[run]
+        if run in self._runs:
+            return self._runs[run].opening
         stored = self._opening_file(run)
         return _json(stored.read_bytes(), Opening) if stored.exists() else None
 
-    def _journal(self, run: str, *, opened: bool) -> Journal:
-        """The run's journal. opened: this node opened the run before, so that a journal there must be, and an earlier one must not."""
+    @contextmanager
+    def _journal(self, run: str, *, opened: bool) -> Iterator[Journal]:
+        """The run's journal, closed again where the run does not come about. opened: this node opened the run before, so that a journal there
+        must be, and an earlier one must not.
+        """
         if self.config.journal == "memory":
-            return MemoryJournal()
+            yield MemoryJournal()
+            return
         journal = JournalFile(self.home.journal(run), self.home.key("storage"), shared=self.config.journal == "shared")
-        self._journals[run] = journal
-        record = journal.load()
-        if (opened and record is None) or (not opened and record is not None and record.number >= 0):
-            raise DataError(self.name, "the journal of this run was lost or is not its own", "Start the run anew, under another name.")
-        return journal
+        with ExitStack() as undo:
+            undo.callback(journal.close)
+            record = journal.load()
+            if (opened and record is None) or (not opened and record is not None and record.number >= 0):
+                raise DataError(self.name, "the journal of this run was lost or is not its own", "Start the run anew, under another name.")
+            yield journal
+            undo.pop_all()
 
-    def _participant(self, opening: Opening, journal: Journal) -> Participant[Any]:
+    def _open_run(self, opening: Opening, journal: Journal) -> OpenRun:
         manifest = read_manifest(opening.manifest)
-        self._openings[manifest.run] = opening
         table = self.table(manifest)
-        self._rows[manifest.run] = table.rows
         former = None
         if manifest.align.former is not None and self.config.former is not None:
             former = read_alignment(self.config.former, table, manifest.align.former)
         local = Local(table, self.config.workers, former, self._bins(manifest.run))
         program = bank_of(manifest, self.name, local) if manifest.horizontal else program_of(manifest, self.name, local)
-        self._programs[manifest.run] = program
-        return self._in_session(opening, program, journal, table.commitment, lambda: self.gate.consents.gone(manifest, table))
+        participant = self._in_session(opening, program, journal, table.commitment, lambda: self.gate.consents.gone(manifest, table))
+        return OpenRun(opening, participant, program, journal, table.rows)
 
     def _in_session(
         self,

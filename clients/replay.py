@@ -26,22 +26,22 @@ def replay(
 ) -> tuple[dict[str, bytes], dict[str, Any]]:
     """The results, and what the pack says of them. released: contents of the files that lie here; recorded: the log's last entry of the run."""
     try:
-        participant = node.replayed(run)
+        again = node.replayed(run)
     except DataError as error:
         return {}, {"verdict": f"not possible: {error.what}"}
-    manifest = participant.manifest
+    manifest = again.manifest
     node.gate.log.append("vault", run, manifest=manifest.hash.hex(), rows=node.table(manifest).rows, purpose="replay")
     made = Recorded(node.home.root, stored=False)
-    again = node.results(participant, made)
+    results = node.results(again, made)
     expected = stored.files if stored is not None else {}
     differ = (
-        sorted(name for name in again.files.keys() | expected.keys() if again.files.get(name) != expected.get(name)) if expected else []
+        sorted(name for name in results.files.keys() | expected.keys() if results.files.get(name) != expected.get(name)) if expected else []
     )
-    logged, model = str(recorded.get("results", "")), node.model_hash_again(participant)
+    logged, model = str(recorded.get("results", "")), node.model_hash_again(again)
     names = [*(["model hash"] if model != recorded.get("model", model) else []), *_named(made.contents, released)]
-    same = (again.digest == logged if logged else bool(expected) and not differ) and "model hash" not in names
+    same = (results.digest == logged if logged else bool(expected) and not differ) and "model hash" not in names
     return made.contents, {
-        "verdict": SAME if same else OTHER, "model": model, "results": again.digest, "logged": logged, "differ": differ, "names": names,
+        "verdict": SAME if same else OTHER, "model": model, "results": results.digest, "logged": logged, "differ": differ, "names": names,
     }  # fmt: skip
 
 

@@ -52,13 +52,12 @@ class Held:
         for module in (clients.clock, clients.gate):
             monkeypatch.setattr(module, "utc_now", lambda: self.now)
         self.homes = {name: Home(root / name) for name in (AGENCY, PLATFORM)}
-        plain = {"approval": "at once"}
         own = {"name": PLATFORM, "role": "platform", "source": "p.csv", "legal_basis": "agency", "through": AGENCY}
-        keys = {AGENCY: found(self.homes[AGENCY].root, {"name": AGENCY, "role": "agency"} | plain, lambda: self.now, ("alice",)).key}
+        keys = {AGENCY: found(self.homes[AGENCY].root, {"name": AGENCY, "role": "agency"}, lambda: self.now, ("alice",)).key}
         self.homes[PLATFORM].root.mkdir()
         table = {"id": FIRMS, "turnover": np.arange(60.0), "age": np.arange(60.0) % 7}
         pd.DataFrame(table).to_csv(self.homes[PLATFORM].root / "p.csv", index=False)
-        keys[PLATFORM] = found(self.homes[PLATFORM].root, own | plain, lambda: self.now, ("bob",)).key
+        keys[PLATFORM] = found(self.homes[PLATFORM].root, own, lambda: self.now, ("bob",)).key
         BudgetFile(ledger_path(self.homes[PLATFORM].root)).set_limits("p", "any", Limits(), "risk officer")
         keys |= {name: suite.signing_public(identity(name)).hex() for name in OTHERS}
         roles: dict[str, Any] = {AGENCY: "agency", PLATFORM: "platform", "bank": "bank", "tax": "tax"}
@@ -79,7 +78,7 @@ class Held:
 
     def restart(self) -> None:
         """Both processes end and begin again."""
-        self.agency, self.platform = AgencyNode(self.homes[AGENCY].root), Node(self.homes[PLATFORM].root)
+        self.agency, self.platform = AgencyNode(self.homes[AGENCY].root, at_once=True), Node(self.homes[PLATFORM].root, at_once=True)
 
     @property
     def shared(self) -> Secret:

@@ -28,6 +28,7 @@ import numpy as np
 import tomli_w
 
 from clients.node import Node
+from clients.open_run import OpenRun
 from clients.residents import RESIDENTS
 from federation.carriage.journal_file import JournalFile
 from federation.carriage.sealed_file import SealedFile
@@ -112,13 +113,15 @@ class Summer(Node):
         """No rows."""
         return Table((), (), {}, bytes(32))
 
-    def _participant(self, opening: Opening, journal: Journal) -> Participant[Any]:
+    def _report(self, open_run: OpenRun) -> None:
+        """No results to write."""
+
+    def _open_run(self, opening: Opening, journal: Journal) -> OpenRun:
         manifest = read_manifest(opening.manifest)
-        self._openings[manifest.run] = opening
-        self._reported.add(manifest.run)  # no results to write
         plan = Rounds(int(self.name.removeprefix("bank")), *self._shape)
         program = Bank(manifest, self.name, self.table(manifest), lambda _levels: plan, lambda _plan, state: [str(state.number)])
-        return Participant[Any](manifest, self.name, self.identity, program, journal, entropy=os.urandom)
+        participant = Participant[Any](manifest, self.name, self.identity, program, journal, entropy=os.urandom)
+        return OpenRun(opening, participant, program, journal, 0)
 
 
 def summing_app(length: int, width: int, rounds: int, residents: int, megabytes: float) -> Any:

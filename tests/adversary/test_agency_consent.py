@@ -319,7 +319,7 @@ def test_a_ledger_that_went_back_ends_the_run_at_the_agency(held: Held) -> None:
     (home / "consent" / f"{PLATFORM}.db").unlink()
     reply = decode(held.relay(0, held.hello()).payload, Batch, AGENCY, 1 << 20)
     assert reply.done and {envelope.kind for envelope in reply.envelopes} == {"kernel/abort"}
-    failure = held.agency._participants["test"].failure
+    failure = held.agency._runs["test"].participant.failure
     assert failure is not None and failure.code is AbortCode.CONSENT
 
 

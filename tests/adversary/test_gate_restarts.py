@@ -71,7 +71,7 @@ def test_two_manifests_whose_hashes_begin_alike_are_counted_as_two(digits: int, 
 STEPS = [
     ("privacy.store.budget_file.BudgetFile.reserve", 1), ("privacy.store.releases.ReleaseFile.record", 1), ("clients.consented.Consents.opened", 1),
     ("privacy.store.budget_file.BudgetFile.spend", 1), ("clients.approvals.Approvals.note", 2), ("privacy.audit.witness.Witness.approved", 1),
-    ("privacy.store.audit_file.AuditFile.sync", 2), ("clients.node.Node._participant", 1), ("clients.home.Home.keep", 2),
+    ("privacy.store.audit_file.AuditFile.sync", 2), ("clients.node.Node._open_run", 1), ("clients.home.Home.keep", 2),
 ]  # fmt: skip
 
 
