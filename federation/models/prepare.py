@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from federation.encrypted_linear.packing import Columns
+from federation.encrypted_linear.products import Transforms
 from federation.kernel.manifest import Manifest
 from federation.kernel.state import State
 from federation.models.design import Block, Held, require_full_rank, residual_bits
@@ -113,10 +114,8 @@ def training_labels(table: Table, sample: Sample, rows: Positions) -> Labels:
     return Labels(table.label[rows].astype(np.float64), w, float(w.sum()))
 
 
-def prepare_holder(
-    manifest: Manifest, me: str, table: Table, universe: int, positions: Positions, encoded: Encoded, label: str = "design"
-) -> Prepared:
-    """A feature party's block and its integer columns. label: another for every other set of rows."""
+def prepare_holder(manifest: Manifest, me: str, table: Table, universe: int, positions: Positions, encoded: Encoded) -> Prepared:
+    """A feature party's block and its integer columns."""
     rows = np.flatnonzero(positions >= 0)
     exact = encoded.encoding.design(table.columns)[rows]
     absent = encoded.encoding.absent_row
@@ -134,5 +133,5 @@ def prepare_holder(
         x, absent, _penalty(manifest, encoded.encoding, encoded.total), _signs(manifest, encoded.encoding), curvature, positions[rows],
         universe,
     )  # fmt: skip
-    held = Held(columns, positions[rows], universe, encoded.total, label)
+    held = Held(Transforms(columns), positions[rows], universe, encoded.total)
     return Prepared(block, exact, _limits(manifest), held=held)

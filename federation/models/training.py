@@ -128,8 +128,7 @@ class FeatureParty(Institution):
     def _prepare(self, state: Progress) -> Prepared:
         assert state.encoded is not None
         table, positions = self.present(state)
-        label = f"design without {state.lost}" if state.lost else "design"
-        return prepare_holder(self.manifest, self.me, table, state.universe, positions, state.encoded, label)
+        return prepare_holder(self.manifest, self.me, table, state.universe, positions, state.encoded)
 
     def _fit(self, run: Run, state: Progress) -> Role[Progress]:
         ready = self.prepared(state)

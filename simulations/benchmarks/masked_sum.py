@@ -35,10 +35,6 @@ class Shelf:
         made: bytes = produce()
         return made
 
-    def cache(self, _label: str, build: Any) -> Any:
-        """Not kept."""
-        return build()
-
     def report(self, **_figures: float | str) -> None:
         """Not shown."""
 
