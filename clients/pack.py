@@ -104,13 +104,15 @@ def _lineage(node: Node, manifest: Manifest, told: Sequence[Entry]) -> dict[str,
 def _model(manifest: Manifest, me: str, files: dict[str, Any]) -> dict[str, Any]:
     """From the results: this institution's own part, what partners show, and the label party's figures."""
     share, validation, metrics = files.get("share.json", {}), files.get("validation.json", {}), files.get("metrics.json")
-    label = manifest.party(me).label
+    label, mine = manifest.party(me).label, share.get("own", {})  # a bank among banks has its own part of the common model
+    bank = mine.get("models", {}).get(share.get("variant"), {})
+    points = share.get("points") or mine.get("points", {})
     only = "This institution has neither labels nor the split: the label party's pack has them."
     return {
         "own": {
-            **share,
+            **bank, **share,
             "points_range": {
-                part["bins"]["column"]: [min(part["points"]), max(part["points"])] for part in share.get("points", {}).get("characteristics", ())
+                part["bins"]["column"]: [min(part["points"]), max(part["points"])] for part in points.get("characteristics", ())
             },
         },
         "partners": {
