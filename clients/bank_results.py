@@ -41,7 +41,7 @@ def write_bank_results(home: Home, participant: Participant[Standing], program: 
         chosen = share["variant"]
         home.write("metrics.json", json.dumps(share["own"]["figures"].get(chosen, {})))
         home.write("curves.json", json.dumps(share["own"]["curves"].get(chosen, dict.fromkeys(SPLITS))))
-        rows = scores(plan, state, program.me) | {"model_version": standing.model_hash.hex()[:16]}
+        rows = scores(plan, state, program.me, standing.model_hash)
         if share["tables"]:
             _write_bins(home, {part.column: part.bins for part in plan.encoding(state).columns if isinstance(part, Woe)})
         stream = io.BytesIO()

@@ -42,17 +42,14 @@ def own_part(share: Mapping[str, Any]) -> dict[str, Any]:
     }
     coefficients = {key: model[key] for key in ("coefficients", "standardized", "intercept", "constant") if key in model}
     return {
-        **share, **coefficients, "tables": [_table(table, share.get("iv", {}), points) for table in share.get("tables", ())],
+        **share, **coefficients, "tables": [_with_points(table, points) for table in share.get("tables", ())],
         "points_by_bin": points, "points_range": {name: [min(values), max(values)] for name, values in points.items() if values},
     }  # fmt: skip
 
 
-def _table(table: Mapping[str, Any], iv: Mapping[str, float], points: Mapping[str, list[int]]) -> dict[str, Any]:
-    column = table["column"]
-    rows = [dict(row) for row in table.get("bins", table.get("rows", ()))]
-    for row, value in zip(rows, points.get(column, ()), strict=False):
-        row["points"] = value
-    return {"column": column, "iv": table.get("iv", iv.get(column)), "bins": rows}
+def _with_points(table: Mapping[str, Any], points: Mapping[str, list[int]]) -> dict[str, Any]:
+    own = points.get(table["column"], ())
+    return {**table, "bins": [row | ({"points": own[place]} if own else {}) for place, row in enumerate(table["bins"])]}
 
 
 def _stability(share: Mapping[str, Any]) -> dict[str, Any]:

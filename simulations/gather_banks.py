@@ -12,12 +12,11 @@ from typing import Any
 import msgspec
 import numpy as np
 import pandas as pd
-from scipy.special import expit
 
 from clients.residents import resident
 from federation.kernel.manifest import Manifest
 from federation.models import metrics
-from federation.models.sample import SPLITS, draw_sample
+from federation.models.sample import draw_sample
 from federation.models.table import Table
 from server import result as results
 from server.draft import code_version
@@ -28,7 +27,6 @@ from simulations import pooled
 from simulations.gather import NO_REFERENCE, copy_audit
 from simulations.reference import frame, rule
 
-RESAMPLES = 200
 TOGETHER = (
     "Figures over all rows stand here because this is a simulation; in a deployment each bank has those of its own rows and the totals."
 )
@@ -67,7 +65,7 @@ def gather_banks(
         if with_pooled and not gone:
             document["pooled"] = pooled_document(manifest, {name: homes[name] for name in shares}, share, out)
     elif manifest.task == "binning":
-        document["model"] = {"type": "binning", "bins": {"all banks": {table["column"]: _bins(table) for table in share["tables"]}}}
+        document["model"] = {"type": "binning", "bins": {"all banks": _bins(share)}}
         document["banks"] = {"stability": share["stability"]}
     else:
         document["statistics"] = {key: value for key, value in share["statistics"].items() if key != "own"}
@@ -100,13 +98,7 @@ def _trained(manifest: Manifest, out: Path, shares: dict[str, Any], share: dict[
     fit = share["fits"][share["variant"]]
     scored = pd.concat([pd.read_parquet(out / "scores" / f"{name}.parquet") for name in shares], ignore_index=True)
     labels, weights = _labels(manifest, out, tuple(shares))
-    figures, curves = {}, {}
-    for split in SPLITS:
-        chosen = (scored["split"] == split).to_numpy()
-        score = scored["score"].to_numpy()[chosen]
-        sample = metrics.Sample.of(labels[chosen], score, expit(score), weights[chosen])
-        figures[split] = metrics.measure(sample, np.random.Generator(np.random.Philox(manifest.seed)), RESAMPLES).document()
-        curves[split] = msgspec.to_builtins(metrics.curves(sample))
+    figures, curves = metrics.by_split(scored["split"].to_numpy(), labels, scored["score"].to_numpy(), weights, manifest.seed)
     (out / "curves.json").write_text(json.dumps(curves))
     model: dict[str, Any] = {
         "type": manifest.model, "intercept": fit["constant"], "coefficients": {"all banks": fit["coefficients"]},
@@ -114,7 +106,7 @@ def _trained(manifest: Manifest, out: Path, shares: dict[str, Any], share: dict[
         "p_values": {"all banks": {name: fit["p"].get(name) for name in fit["coefficients"]}},
     }  # fmt: skip
     if share["tables"]:
-        model["bins"] = {"all banks": {table["column"]: _bins(table) for table in share["tables"]}}
+        model["bins"] = {"all banks": _bins(share)}
     return {
         "converged": fit["converged"], "stop_reason": fit["reason"] or None, "model": model, "metrics": figures,
         "banks": {
@@ -124,16 +116,16 @@ def _trained(manifest: Manifest, out: Path, shares: dict[str, Any], share: dict[
     }  # fmt: skip
 
 
-def _bins(table: dict[str, Any]) -> list[dict[str, Any]]:
-    """All but the last, absent: nobody is, among banks."""
-    return [{key: row[key] for key in ("label", "share", "goods", "bads", "woe")} for row in table["rows"][:-1]]
+def _bins(share: dict[str, Any]) -> dict[str, Any]:
+    """All but the last of each column, absent: nobody is, among banks."""
+    return {table["column"]: table["bins"][:-1] for table in share["tables"]}
 
 
 def _labels(manifest: Manifest, out: Path, names: tuple[str, ...]) -> tuple[Any, Any]:
     """Labels and weights of all banks' rows, in the order of their files of scores."""
     tables = [_scored(out, name, resident(out / "parties" / name).table(manifest)) for name in names]
     labels = np.concatenate([table.label for table in tables if table.label is not None])
-    return labels, np.concatenate([np.ones(table.rows) if table.weight is None else table.weight for table in tables])
+    return labels, np.concatenate([table.weights for table in tables])
 
 
 def _scored(out: Path, name: str, table: Table) -> Table:
@@ -166,27 +158,15 @@ def pooled_document(manifest: Manifest, homes: dict[str, Path], share: dict[str,
     labels, weights = _labels(manifest, out, tuple(homes))
     rows = pooled.Rows(keys, labels.astype(float), weights, np.concatenate([sample.train for sample in samples]))
     frames = [frame(table).set_axis([f"{name}/{key}" for key in table.keys]) for name, table in tables.items()]
-    rules = {
-        part["column"]: rule(part, manifest, {"tables": [_shown(table) for table in share["tables"]]})
-        for part in share["encoding"]["columns"]
-    }
+    rules = {part["column"]: rule(part, manifest, share) for part in share["encoding"]["columns"]}
     joined = pooled.fit(
         rows, {"all banks": pd.concat(frames)}, {"all banks": rules}, manifest.settings.C, standardize=manifest.settings.standardize
     )
     names = np.concatenate([sample.split_names() for sample in samples])
     fit = share["fits"]["global"]
-    figures = {}
-    for split in SPLITS:
-        chosen = names == split
-        sample = metrics.Sample.of(labels[chosen], joined.scores[chosen], expit(joined.scores[chosen]), weights[chosen])
-        figures[split] = metrics.measure(sample).document()
+    figures, _ = metrics.by_split(names, labels, joined.scores, weights)
     differences = [abs(joined.standardized["all banks"][name] - value) for name, value in fit["standardized"].items()]
     return {
         "metrics": figures, "intercept": joined.intercept, "coefficients": joined.coefficients, "standardized": joined.standardized,
         "max_difference": max(differences, default=0.0), "seconds": time.monotonic() - started,
     }  # fmt: skip
-
-
-def _shown(table: dict[str, Any]) -> dict[str, Any]:
-    """A table as `rule` reads it: nobody is absent among banks."""
-    return {"column": table["column"], "bins": [{"goods": 0.0}]}

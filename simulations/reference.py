@@ -8,12 +8,11 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from scipy.special import expit
 
 from clients.residents import resident
 from federation.kernel.manifest import Manifest
 from federation.models import metrics
-from federation.models.sample import SPLITS, draw_sample
+from federation.models.sample import draw_sample
 from federation.models.table import Table
 from simulations import pooled
 
@@ -30,8 +29,7 @@ def reference_document(manifest: Manifest, homes: dict[str, Path], shares: dict[
             kept &= np.isin(keys, np.array(tables[name].keys, object))
     sample = draw_sample(label, manifest.sample)
     assert label.label is not None, "the label party's table"
-    weight = np.ones(label.rows) if label.weight is None else label.weight
-    rows = pooled.Rows(keys[kept], label.label[kept].astype(float), weight[kept], sample.train[kept])
+    rows = pooled.Rows(keys[kept], label.label[kept].astype(float), label.weights[kept], sample.train[kept])
     frames = {name: frame(table) for name, table in tables.items()}
     rules = {name: {part["column"]: rule(part, manifest, share) for part in share["encoding"]["columns"]} for name, share in shares.items()}
     joined = pooled.fit(rows, frames, rules, manifest.settings.C, standardize=manifest.settings.standardize)
@@ -44,20 +42,12 @@ def reference_document(manifest: Manifest, homes: dict[str, Path], shares: dict[
         abs(joined.standardized[name][column] - value) for name, share in shares.items() for column, value in share["standardized"].items()
     ]
     return {
-        "metrics": _measured(rows, names, joined.scores), "label_party_alone": _measured(rows, names, alone.scores),
+        "metrics": metrics.by_split(names, rows.label, joined.scores, rows.weight)[0],
+        "label_party_alone": metrics.by_split(names, rows.label, alone.scores, rows.weight)[0],
         "intercept": joined.intercept, "coefficients": joined.coefficients, "standardized": joined.standardized,
         "max_difference": max(differences, default=0.0), "score_difference": float(np.abs(federated["score"].to_numpy() - joined.scores).max()),
         "seconds": time.monotonic() - started,
     }  # fmt: skip
-
-
-def _measured(rows: pooled.Rows, names: Any, scores: Any) -> dict[str, Any]:
-    out = {}
-    for split in SPLITS:
-        chosen = names == split
-        figures = metrics.Sample.of(rows.label[chosen], scores[chosen], expit(scores[chosen]), rows.weight[chosen])
-        out[split] = metrics.measure(figures).document()
-    return out
 
 
 def frame(table: Table) -> pd.DataFrame:

@@ -25,10 +25,9 @@ def _signing(name: str) -> Secret:
 
 @dataclass
 class MemoryShelf:
-    """Effects and caches of one party, in memory; `fresh` empties the caches as a crash would."""
+    """Effects of one party, in memory."""
 
     effects: dict[str, bytes] = field(default_factory=dict)
-    caches: dict[str, Any] = field(default_factory=dict)
     figures: list[dict[str, float | str]] = field(default_factory=list)
     spent: list[tuple[str, Loss]] = field(default_factory=list)
 
@@ -36,11 +35,6 @@ class MemoryShelf:
         if label not in self.effects:
             self.effects[label] = produce()
         return self.effects[label]
-
-    def cache(self, label: str, build: Callable[[], Any]) -> Any:
-        if label not in self.caches:
-            self.caches[label] = build()
-        return self.caches[label]
 
     def spend(self, release: str, loss: Loss) -> None:
         self.spent.append((release, loss))

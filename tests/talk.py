@@ -1,4 +1,4 @@
-"""A small program that uses all a run has: private and broadcast words, randomness, keys, an effect and a cache, in two stages.
+"""A small program that uses all a run has: private and broadcast words, randomness, keys, an effect, in two stages.
 
 Its result is a digest of all that a party received, so that two runs with one result exchanged the same; the effect is new bytes whenever
 it is produced, and is told in two steps, so that a party that produced it twice is found out.
@@ -72,8 +72,7 @@ class Talk:
 
     def talk(self, run: Run, state: Heard) -> Role[Heard]:
         kept = run.effect("kept", lambda: next(_produced).to_bytes(8, "big"))
-        cached = run.cache(f"cache {state.done}", lambda: suite.digest("cache", state.done))
-        heard, told = [state.heard, cached], {}
+        heard, told = [state.heard], {}
         for name in ("first", "second"):
             part = run.within(name)
             words = {

@@ -26,11 +26,8 @@ from federation.encrypted_linear.products import Transforms, encryptor_for, inne
 from federation.encrypted_linear.residues import Words, read
 from federation.encrypted_linear.sanitise import Covers, cut
 from federation.kernel.codec import Array, Message
-from federation.kernel.errors import AbortCode, ConfigurationError, LocalError, PeerError, PolicyRefusal
+from federation.kernel.errors import ConfigurationError, LocalError, PeerError
 from federation.kernel.role import Role, Run
-
-MAX_ANSWERS = 20_000
-"""The cap on one call's answers to a holder where the caller gives none."""
 
 _HEADER = 4096
 _WHERE = "encrypted_linear"
@@ -65,20 +62,19 @@ class Totals(Message, frozen=True, tag="encrypted_linear/totals"):
 # -- the owner --------------------------------------------------------------------------------------------------------------------
 
 
-def own(run: Run, holders: Mapping[str, int], vector: Integers, vector_bits: int, *, max_answers: int = MAX_ANSWERS) -> Role[None]:
-    """The owner's part. holders: how many answers each asks for; vector: (rows,) int64 of magnitude at most 2^vector_bits.
+def own(run: Run, holders: Mapping[str, int], vector: Integers, vector_bits: int) -> Role[None]:
+    """The owner's part. holders: how many answers each asks for, which the model has checked against its caps; vector: (rows,) int64 of
+    magnitude at most 2^vector_bits.
 
-    Raises PolicyRefusal beyond max_answers, LocalError for a vector that breaks its own bound, PeerError for malformed answers.
+    Raises LocalError for a vector that breaks its own bound, PeerError for malformed answers.
     """
-    blinded = yield from answer_blinded(run, holders, vector, vector_bits, max_answers=max_answers)
+    blinded = yield from answer_blinded(run, holders, vector, vector_bits)
     yield from run.step("totals", send={holder: Totals(Array.of(words)) for holder, words in blinded.items()})
 
 
-def answer_blinded(
-    run: Run, holders: Mapping[str, int], vector: Integers, vector_bits: int, *, max_answers: int = MAX_ANSWERS
-) -> Role[dict[str, Words]]:
+def answer_blinded(run: Run, holders: Mapping[str, int], vector: Integers, vector_bits: int) -> Role[dict[str, Words]]:
     """`own` without its last message: what each holder's answers hold, blinded by that holder, (answers,) modulo t."""
-    _require_holders(run, holders, max_answers)
+    _require_holders(run, holders)
     _require_vector(run.me, vector, vector_bits)
     keys = {holder: [OwnerKey.make(run, holder, number) for number in range(keys_for(answers))] for holder, answers in holders.items()}
     send = {holder: _encrypted(run, holder, keys[holder], vector, vector_bits) for holder in holders}
@@ -102,19 +98,11 @@ def _opened(holder: str, message: Answers, keys: list[OwnerKey], answers: int) -
     return np.concatenate([key.open(c1[part], c0[part]) for key, part in zip(keys, _parts(answers), strict=True)])
 
 
-def _require_holders(run: Run, holders: Mapping[str, int], max_answers: int) -> None:
+def _require_holders(run: Run, holders: Mapping[str, int]) -> None:
     if not holders or not set(holders) <= set(run.peers) or min(holders.values()) < 1:
         raise ConfigurationError(
             _WHERE, "an owner needs holders among the other institutions, each with at least one answer", "Correct the run."
         )
-    for holder, answers in holders.items():
-        if answers > max_answers:
-            raise PolicyRefusal(
-                run.me,
-                f"{holder} asks for {answers:,} encrypted sums in one call (rule: at most {max_answers:,}, max_answers)",
-                "Nothing was sent. Ask for fewer columns or bins, or raise [privacy] max_answers in the manifest.",
-                AbortCode.CAP,
-            )
 
 
 def _require_vector(where: str, vector: Integers, vector_bits: int) -> None:
@@ -132,24 +120,24 @@ def _require_vector(where: str, vector: Integers, vector_bits: int) -> None:
 # -- a holder ---------------------------------------------------------------------------------------------------------------------
 
 
-def hold(run: Run, owner: str, columns: Columns, label: str) -> Role[list[int]]:
+def hold(run: Run, owner: str, transforms: Transforms) -> Role[list[int]]:
     """A holder's part: the exact totals of its columns with the owner's vector, (k,), on the columns' grid.
 
-    label names the columns for the cache of their transforms: another label for every other set of columns. Raises PeerError for a message
-    that no honest owner sends, LocalError where the label was used for other columns.
+    Raises PeerError for a message that no honest owner sends.
     """
-    answers, blinding = yield from ask_blinded(run, owner, columns, label)
+    columns = transforms.columns
+    answers, blinding = yield from ask_blinded(run, owner, transforms)
     received = yield from run.step("answers", send={owner: answers}, expect={owner: Totals}, limit=8 * columns.answers + _HEADER)
     blinded = received.of(owner, Totals).blinded.read(owner, "<u8", (columns.answers,), high=PLAIN_MODULUS - 1)
     return columns.combine(centred(blinded - blinding).tolist())
 
 
-def ask_blinded(run: Run, owner: str, columns: Columns, label: str) -> Role[tuple[Answers, Words]]:
+def ask_blinded(run: Run, owner: str, transforms: Transforms) -> Role[tuple[Answers, Words]]:
     """`hold` up to its answers: the message for the owner, and the blinding in it, (answers,) modulo t."""
+    columns = transforms.columns
     limit = 8 * DEGREE * keys_for(columns.answers) * (len(KEY_PRIMES) + len(DATA_PRIMES) * blocks(columns.rows)) + _HEADER
     received = yield from run.step("columns", expect={owner: Encrypted}, limit=limit)
     p0, c0 = _read_encrypted(owner, received.of(owner, Encrypted), columns)
-    transforms = run.cache(f"encrypted_linear {label}", lambda: Transforms.of(columns)).require(columns)
     covers = Covers.draw(run.random("covers"), columns.answers)
     c1s, c0s = [], []
     for number, part in enumerate(_parts(columns.answers)):

@@ -48,7 +48,6 @@ from federation.kernel.tally import Tally, Witness
 from federation.kernel.withdrawal import RESULTS, Forgetting, Withdrawal, Withdrawals, packed, refusal
 
 S = TypeVar("S", bound=states.State)
-T = TypeVar("T")
 _OPEN, _LOTS, _GROUP, _PROGRAM = "open", "lots", "group", "program"
 _MOST_SEALED = 64
 _MOST_EARLY = 256
@@ -99,7 +98,6 @@ class Participant(Generic[S]):
         self._tally = Tally()
         self.failure: CreditfedError | None = None
         self.finished = False
-        self._caches: dict[str, Any] = {}
         self._role: Generator[tuple[Run, Step], Received, Any] | None = None
         self._waiting: tuple[Run, Step] | None = None
         self._number, self._reply = -1, b""
@@ -145,11 +143,10 @@ class Participant(Generic[S]):
         return self._commit(self._number + 1, (), outgoing)
 
     def release(self) -> None:
-        """Let go of the role under way and of the caches, whose frames hold arrays as large as the data; nothing may be delivered after."""
+        """Let go of the role under way, whose frames hold arrays as large as the data; nothing may be delivered after."""
         if self._role is not None:
             self._role.close()
         self._role, self._waiting = None, None
-        self._caches.clear()
 
     def _commit(self, number: int, envelopes: tuple[Envelope, ...], outgoing: list[Envelope], missing: tuple[str, ...] = ()) -> bytes:
         reply = encode(Batch(number, tuple(outgoing), self.finished or self.failure is not None))
@@ -466,13 +463,6 @@ class Participant(Generic[S]):
             self._journal.keep(label, value)
             self._effects[label] = value
         return self._effects[label]
-
-    def cache(self, label: str, build: Callable[[], T]) -> T:
-        """Kept while this object lives."""
-        if label not in self._caches:
-            self._caches[label] = build()
-        value: T = self._caches[label]
-        return value
 
     def spend(self, release: str, loss: Loss) -> None:
         """Booked before what it is about leaves; the same again on replay."""

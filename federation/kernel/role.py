@@ -98,13 +98,10 @@ class Randomness:
 
 
 class Shelf(Protocol):
-    """Where a run keeps what it may not lose (effects) and what it may (caches)."""
+    """Where a run keeps what it may not lose, and says how far it is."""
 
     def effect(self, label: str, produce: Callable[[], bytes]) -> bytes:
         """Stored before it is used."""
-
-    def cache(self, label: str, build: Callable[[], T]) -> T:
-        """Rebuilt when missing."""
 
     def spend(self, release: str, loss: Loss) -> None:
         """Booked before what it is about leaves."""
@@ -141,7 +138,7 @@ class Context:
 
 
 class Run:
-    """A role's handle: names, derived keys, randomness, effects and caches, all bound to session, stage and path.
+    """A role's handle: names, derived keys, randomness and effects, all bound to session, stage and path.
 
     `within(name)` gives the same run one path element deeper; each path, key label and random label is used once per stage, which is
     checked, so that no mask or nonce can ever serve two plaintexts.
@@ -211,10 +208,6 @@ class Run:
     def effect(self, label: str, produce: Callable[[], bytes]) -> bytes:
         """Bytes that cannot be produced again (a SEAL key, a noise draw): stored before they are used, given back on replay."""
         return self._context.shelf.effect(self._claim("effect", label), produce)
-
-    def cache(self, label: str, build: Callable[[], T]) -> T:
-        """Something that is only expensive: kept for the session, rebuilt when missing. The label must name all that it depends on."""
-        return self._context.shelf.cache(label, build)
 
     def spend(self, release: str, loss: Loss) -> None:
         """Say what a release with noise costs, before anything of it is sent. release: its name, unique in the session.

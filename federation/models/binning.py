@@ -30,6 +30,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from federation.encrypted_linear.packing import Columns as Packed
+from federation.encrypted_linear.products import Transforms
 from federation.encrypted_linear.protocol import hold, own
 from federation.kernel.codec import Message
 from federation.kernel.errors import ConfigurationError, DataError, PeerError, PolicyRefusal
@@ -237,15 +238,18 @@ class _Asking:
         """The bin of each own row in the universe."""
         return bins.codes(self.columns[bins.column])[self.positions >= 0]
 
-    def sums(self, step: str, plan: Mapping[str, Bins], places: list[Place], label: str, bits: int = 0) -> Role[list[int]]:
-        """The label party's vector of magnitude at most 2^bits, added up over each place."""
+    def indicators(self, plan: Mapping[str, Bins], places: list[Place], bits: int = 0) -> Transforms:
+        """Where this party's rows are in each place, for sums of a vector of magnitude at most 2^bits."""
         inside = self.positions[self.positions >= 0]
         codes = {name: self.codes(bins) for name, bins in plan.items()}
         indicators = np.zeros((self.size, len(places)), np.int64)
         for number, (name, place) in enumerate(places):
             indicators[inside, number] = codes[name] == place
-        packed = Packed(indicators, np.zeros(len(places), np.int64), bits)
-        return (yield from hold(self.run.within(step), self.label_party, packed, f"{label} of {self.label_party}"))
+        return Transforms(Packed(indicators, np.zeros(len(places), np.int64), bits))
+
+    def sums(self, step: str, indicators: Transforms) -> Role[list[int]]:
+        """The label party's vector, added up over each place."""
+        return (yield from hold(self.run.within(step), self.label_party, indicators))
 
 
 def _ask_sizes(asking: _Asking, plan: Mapping[str, Bins], rules: BinningRules) -> Role[tuple[Terms, dict[str, Integers], int]]:
@@ -258,7 +262,7 @@ def _ask_sizes(asking: _Asking, plan: Mapping[str, Bins], rules: BinningRules) -
     terms = received.of(label_party, Terms)
     if not 0 < terms.rows <= asking.size or abs(terms.exponent) > 1100 or (terms.exponent and not terms.weighted):
         raise PeerError(label_party, "terms out of range", "training rows within the universe and a grid")
-    answers = yield from asking.sums("sizes", plan, places, "bins before merging")
+    answers = yield from asking.sums("sizes", asking.indicators(plan, places))
     sizes = {name: np.zeros(bins.absent, np.int64) for name, bins in plan.items()}
     for (name, place), answer in zip(places, answers, strict=True):
         if not 0 <= answer <= held[name][place]:
@@ -283,8 +287,9 @@ def _ask_outcomes(
     totals = received.of(label_party, Totals)
     sizes = [int(merged[name][1][place, 0]) for name, place in places]
     bits = WEIGHT_BITS if terms.weighted else 0
-    weights = (yield from asking.sums("weights", plan, places, "merged bins", bits)) if terms.weighted else sizes
-    bads = yield from asking.sums("bads", plan, places, "merged bins", bits)
+    indicators = asking.indicators(plan, places, bits)
+    weights = (yield from asking.sums("weights", indicators)) if terms.weighted else sizes
+    bads = yield from asking.sums("bads", indicators)
     out = {name: (bins, np.column_stack([rows, np.zeros((bins.size, 2), np.int64)])) for name, (bins, rows) in merged.items()}
     for (name, place), rows_, weight, bad in zip(places, sizes, weights, bads, strict=True):
         if not 0 <= bad <= weight <= rows_ << bits:

@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from federation.encrypted_linear.packing import Columns
+from federation.encrypted_linear.products import Transforms
 from federation.encrypted_linear.protocol import hold
 from federation.kernel.codec import Message
 from federation.kernel.errors import DataError, PeerError
@@ -86,16 +87,20 @@ class Block:
 
 @dataclass(frozen=True)
 class Held:
-    """A feature party's columns over the whole universe as integers, for encrypted sums under the label party's key.
+    """A feature party's columns over the whole universe as integers, for encrypted sums under the label party's key, transformed once.
 
-    total: the training weight W; label: names the columns for the cache of their transforms.
+    total: the training weight W.
     """
 
-    columns: Columns
+    transforms: Transforms
     positions: Positions
     universe: int
     total: float
-    label: str
+
+    @property
+    def columns(self) -> Columns:
+        """The integers themselves."""
+        return self.transforms.columns
 
     def spread(self, own: Reals, absent: float) -> Reals:
         """Own rows' numbers at their positions, `absent` elsewhere, (universe,)."""
@@ -110,7 +115,7 @@ def held_sums(run: Run, owner: str, held: Held, sums: Reals) -> Role[Reals]:
     exponent = received.of(owner, Grid).exponent
     if not -FINEST <= exponent <= FINEST:
         raise PeerError(owner, "a grid out of range", f"an exponent between -{FINEST} and {FINEST}")
-    totals = yield from hold(run, owner, held.columns, held.label)
+    totals = yield from hold(run, owner, held.transforms)
     return sums + held.columns.real(totals, exponent)
 
 

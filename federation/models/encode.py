@@ -18,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from federation.encrypted_linear.packing import Columns
+from federation.encrypted_linear.products import Transforms
 from federation.encrypted_linear.protocol import hold, own
 from federation.kernel.codec import Message
 from federation.kernel.errors import AbortCode, PeerError, PolicyRefusal
@@ -182,12 +183,12 @@ def moments_holder(
     parts = MomentColumns.of(encoding.raw(table.columns)[place.rows], encoding.counted(table.columns)[place.rows])
     columns = Columns.quantised(place.spread(parts.matrix), WeightGrid.of(manifest, place.universe, 1.0).bits)
     yield from announce(run, manifest.label_party, columns.answers)
-    totals = yield from hold(run.within("weights"), manifest.label_party, columns, "moments")
+    totals = yield from hold(run.within("weights"), manifest.label_party, Transforms(columns))
     sums = columns.real(totals, scale.exponent)
     matched = float(sums[0])
     if manifest.sample.weighted:
         presence = Columns.quantised(place.spread(parts.matrix[:, :1]), 1)
-        counts = yield from hold(run.within("members"), manifest.label_party, presence, "presence")
+        counts = yield from hold(run.within("members"), manifest.label_party, Transforms(presence))
         matched = float(presence.real(counts, 0)[0])
     require_cohort(run.me, round(matched), manifest.privacy.minimum_cohort)
     mean, deviation = parts.moments(sums, scale.total)

@@ -177,6 +177,16 @@ class Encoding(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         return tuple(standard for part in self.columns for standard in part.standard)
 
     @property
+    def centre(self) -> Reals:
+        """Of each design column, (d,)."""
+        return np.array([standard.centre for standard in self.standard], np.float64)
+
+    @property
+    def scale(self) -> Reals:
+        """Of each design column, (d,)."""
+        return np.array([standard.scale for standard in self.standard], np.float64)
+
+    @property
     def absent_row(self) -> Reals:
         """The design values of a firm that the party does not know, (d,)."""
         return np.array([standard.absent for standard in self.standard], np.float64)
@@ -216,6 +226,28 @@ class Encoding(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
             out.append(_fitted(part, mean[place], scale[place], standardize=standardize))
         return Encoding(tuple(out))
 
+    def in_own_units(self, theta: Reals) -> tuple[Reals, float]:
+        """Coefficients of the raw columns, (d,), and what the constant gains, for coefficients in standardised units, (d,)."""
+        raw = theta / self.scale
+        return raw, -float(raw @ self.centre)
+
+    def ridge(self, C: float | None, total: float = 1.0, *, standardize: bool = True) -> Reals:  # as scikit-learn writes it
+        """The penalty 1/(C W) on each standardised coefficient, (d,), zero without one; standardize = False: on those of the raw columns."""
+        if C is None:
+            return np.zeros(len(self.names))
+        scale = np.ones(len(self.names)) if standardize else self.scale
+        out: Reals = 1.0 / (C * total * scale**2)
+        return out
+
+    def signs(self, rule: Literal["free", "woe"]) -> NDArray[np.int8]:
+        """-1 where a WOE coefficient on the log odds of bad must not be positive (higher WOE is safer), 0 where it is free, (d,)."""
+        return np.array([-1 if rule == "woe" and isinstance(part, Woe) else 0 for part in self.columns for _ in part.names], np.int8)
+
+    def lines(self, theta: Reals) -> list[str]:
+        """A share of a model as lines of text on the declared grid of ten digits, over which it is hashed. theta: all its coefficients."""
+        columns = [f"{name} {s.centre:.9e} {s.scale:.9e} {s.absent:.9e}" for name, s in zip(self.names, self.standard, strict=True)]
+        return [*columns, *(f"{value:.9e}" for value in theta.tolist())]
+
     def to_json(self) -> bytes:
         """As exported in the party's model share."""
         return msgspec.json.encode(self)
@@ -227,6 +259,11 @@ class Encoding(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
             return msgspec.json.decode(raw, type=known(cls), strict=True)
         except msgspec.MsgspecError as error:
             raise ConfigurationError("encoding", f"cannot be read: {error}", "Export the model again.") from None
+
+
+def rounded(values: Reals) -> Reals:
+    """Each number to ten significant digits: the grid on which a share is published and hashed."""
+    return np.array([float(f"{value:.9e}") for value in values.tolist()], np.float64)
 
 
 def one_hot(column: Column, min_share: float, max_levels: int = 64) -> OneHot:

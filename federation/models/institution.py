@@ -25,6 +25,7 @@ from federation.kernel.program import Stage
 from federation.kernel.role import COORDINATOR, Role, Run
 from federation.kernel.state import State
 from federation.models.bins import Bins
+from federation.models.encoding import rounded
 from federation.models.logistic import Fit, Mode
 from federation.models.prepare import Encoded, Prepared
 from federation.models.scorecard import PointsTable, Scaling, points_table
@@ -238,7 +239,8 @@ class Institution(ABC):
 
     def share_hash(self, state: Progress) -> bytes:
         """The hash of this party's share."""
-        return suite.digest("share", self.me, *share_lines(state))
+        assert state.encoded is not None and state.fit is not None, "the fit is done"
+        return suite.digest("share", self.me, *state.encoded.encoding.lines(state.fit.theta))
 
     def exchange_hashes(self, run: Run, state: Progress) -> Role[Progress]:
         """Every institution's share hash to everyone: the model hash binds them all."""
@@ -247,17 +249,3 @@ class Institution(ABC):
         received = yield from run.step("share hash", dict.fromkeys(others, mine), dict.fromkeys(run.peers, ShareHash))
         hashes = {name: received.of(name, ShareHash).digest for name in run.peers} | {self.me: mine.digest}
         return msgspec.structs.replace(state, phase="done", model_hash=suite.digest("model", *(hashes[name] for name in run.members)))
-
-
-def rounded(values: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Each number to ten significant digits: the grid on which a share is published and hashed."""
-    return np.array([float(f"{value:.9e}") for value in values.tolist()])
-
-
-def share_lines(state: Progress) -> list[str]:
-    """A share as lines of text on that grid, in the order of its design columns."""
-    assert state.encoded is not None
-    encoding = state.encoded.encoding
-    lines = [f"{name} {s.centre:.9e} {s.scale:.9e} {s.absent:.9e}" for name, s in zip(encoding.names, encoding.standard, strict=True)]
-    theta = [] if state.fit is None else [f"{value:.9e}" for value in state.fit.theta.tolist()]
-    return lines + theta

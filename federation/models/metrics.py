@@ -13,11 +13,15 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from functools import cached_property
+from typing import Any
 
+import msgspec
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
+from scipy.special import expit
 
 from federation.kernel.errors import DataError
+from federation.models.sample import SPLITS
 
 Floats = NDArray[np.float64]
 
@@ -111,6 +115,22 @@ class Sample:
         """Weight of bads and of goods with a score up to each tied group's, two arrays (groups,)."""
         bads = np.cumsum(weight * self.bad)[self.ends]
         return bads, np.cumsum(weight)[self.ends] - bads
+
+
+def by_split(
+    splits: NDArray[Any], label: NDArray[Any], score: Floats, weight: Floats, seed: int | None = None
+) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Figures (with intervals where a seed is given) and curves of each split, as JSON values.
+
+    splits: (n,) the split of each row; label: (n,) of 0 and 1; score: (n,) log odds of bad; weight: (n,).
+    """
+    figures, drawn = {}, {}
+    for split in SPLITS:
+        chosen = splits == split
+        sample = Sample.of(label[chosen], score[chosen], expit(score[chosen]), weight[chosen])
+        figures[split] = measure(sample, None if seed is None else np.random.Generator(np.random.Philox(seed))).document()
+        drawn[split] = msgspec.to_builtins(curves(sample))
+    return figures, drawn
 
 
 def measure(sample: Sample, random: np.random.Generator | None = None, resamples: int = 200) -> Measures:

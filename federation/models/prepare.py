@@ -9,10 +9,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from federation.encrypted_linear.packing import Columns
+from federation.encrypted_linear.products import Transforms
 from federation.kernel.manifest import Manifest
 from federation.kernel.state import State
 from federation.models.design import Block, Held, require_full_rank, residual_bits
-from federation.models.encoding import Encoding, Woe
+from federation.models.encoding import Encoding
 from federation.models.logistic import Labels, Limits
 from federation.models.sample import Sample
 from federation.models.table import Table
@@ -59,21 +60,10 @@ def design_columns(x: Reals, absent: Reals, positions: Positions, universe: int)
     return Columns.quantised(whole, residual_bits(universe))
 
 
-def _penalty(manifest: Manifest, encoding: Encoding, total: float) -> Reals:
-    """The ridge on standardised coefficients; with standardize = false on coefficients in the columns' own units."""
-    settings = manifest.settings
-    if settings.C is None:
-        return np.zeros(len(encoding.names))
-    scale = np.array([1.0 if settings.standardize else standard.scale for standard in encoding.standard])
-    out: Reals = 1.0 / (settings.C * total * scale**2)
-    return out
-
-
-def _signs(manifest: Manifest, encoding: Encoding) -> NDArray[np.int8]:
-    """-1 where a WOE coefficient on the log odds of bad must not be positive (higher WOE is safer), 0 where it is free."""
-    if manifest.settings.signs != "woe":
-        return np.zeros(len(encoding.names), np.int8)
-    return np.array([-1 if isinstance(part, Woe) else 0 for part in encoding.columns for _ in part.names], np.int8)
+def _rules(manifest: Manifest, encoded: Encoded) -> tuple[Reals, NDArray[np.int8]]:
+    """Ridge and sign of each design column, (d,) each."""
+    settings, encoding = manifest.settings, encoded.encoding
+    return encoding.ridge(settings.C, encoded.total, standardize=settings.standardize), encoding.signs(settings.signs)
 
 
 def _limits(manifest: Manifest) -> Limits:
@@ -99,24 +89,21 @@ def prepare_label(
         require_full_rank(manifest.label_party, x[labels.w > 0][:, 1:], encoded.encoding.names)
     w0 = encoded.base * (1 - encoded.base)
     curvature = w0 * (x * labels.w[:, None]).T @ x / labels.total
-    penalty = np.concatenate([[0.0], _penalty(manifest, encoded.encoding, labels.total)])
-    signs = np.concatenate([np.zeros(1, np.int8), _signs(manifest, encoded.encoding)])
-    block = Block(x, np.zeros(x.shape[1]), penalty, signs, curvature, positions[rows], universe, routed)
+    ridge, signs = _rules(manifest, encoded)  # the intercept has neither
+    penalty, held = np.concatenate([[0.0], ridge]), np.concatenate([np.zeros(1, np.int8), signs])
+    block = Block(x, np.zeros(x.shape[1]), penalty, held, curvature, positions[rows], universe, routed)
     return Prepared(block, x, _limits(manifest), labels=labels)
 
 
 def training_labels(table: Table, sample: Sample, rows: Positions) -> Labels:
     """Y and w of the rows in the universe; weights are zero outside training."""
     assert table.label is not None, "only a label party has labels"
-    weight = np.ones(table.rows) if table.weight is None else table.weight
-    w = np.where(sample.train, weight, 0.0)[rows]
+    w = np.where(sample.train, table.weights, 0.0)[rows]
     return Labels(table.label[rows].astype(np.float64), w, float(w.sum()))
 
 
-def prepare_holder(
-    manifest: Manifest, me: str, table: Table, universe: int, positions: Positions, encoded: Encoded, label: str = "design"
-) -> Prepared:
-    """A feature party's block and its integer columns. label: another for every other set of rows."""
+def prepare_holder(manifest: Manifest, me: str, table: Table, universe: int, positions: Positions, encoded: Encoded) -> Prepared:
+    """A feature party's block and its integer columns."""
     rows = np.flatnonzero(positions >= 0)
     exact = encoded.encoding.design(table.columns)[rows]
     absent = encoded.encoding.absent_row
@@ -130,9 +117,6 @@ def prepare_holder(
     elsewhere = np.delete(np.arange(universe), positions[rows])[:1]
     absent = rounded[elsewhere[0]] if len(elsewhere) else absent
     curvature = encoded.base * (1 - encoded.base) * (x.T @ x + missing * np.outer(absent, absent)) / universe
-    block = Block(
-        x, absent, _penalty(manifest, encoded.encoding, encoded.total), _signs(manifest, encoded.encoding), curvature, positions[rows],
-        universe,
-    )  # fmt: skip
-    held = Held(columns, positions[rows], universe, encoded.total, label)
+    block = Block(x, absent, *_rules(manifest, encoded), curvature, positions[rows], universe)
+    held = Held(Transforms(columns), positions[rows], universe, encoded.total)
     return Prepared(block, exact, _limits(manifest), held=held)

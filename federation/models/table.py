@@ -48,6 +48,11 @@ class Table:
     notes: tuple[str, ...] = field(default=())
 
     @property
+    def weights(self) -> NDArray[np.float64]:
+        """The weight of each row, (n,): one where there is no column of weights."""
+        return np.ones(self.rows) if self.weight is None else self.weight
+
+    @property
     def rows(self) -> int:
         """How many rows the party has."""
         return len(self.keys)

@@ -23,7 +23,7 @@ from federation.kernel.program import Stage
 from federation.kernel.role import Role, Run
 from federation.masked_sum.partial_scores import route_scores, send_scores
 from federation.models.encode import encode_holder, encode_label
-from federation.models.institution import Institution, Local, Placed, Progress, ShareHash, rounded, share_lines
+from federation.models.institution import Institution, Local, Placed, Progress, ShareHash
 from federation.models.logistic import Fit, Next, begin, iterate_coordinator, iterate_holder, iterate_label, require_reveals
 from federation.models.prepare import Prepared, prepare_holder, prepare_label
 from federation.models.restarts import HolderSide, LabelSide, restart_coordinator
@@ -128,8 +128,7 @@ class FeatureParty(Institution):
     def _prepare(self, state: Progress) -> Prepared:
         assert state.encoded is not None
         table, positions = self.present(state)
-        label = f"design without {state.lost}" if state.lost else "design"
-        return prepare_holder(self.manifest, self.me, table, state.universe, positions, state.encoded, label)
+        return prepare_holder(self.manifest, self.me, table, state.universe, positions, state.encoded)
 
     def _fit(self, run: Run, state: Progress) -> Role[Progress]:
         ready = self.prepared(state)
@@ -258,4 +257,4 @@ def program_of(manifest: Manifest, me: str, local: Local) -> LabelParty | Featur
     return LabelParty(manifest, me, local) if manifest.party(me).label else FeatureParty(manifest, me, local)
 
 
-__all__ = ["Coordinator", "FeatureParty", "LabelParty", "Local", "Progress", "program_of", "rounded", "share_lines"]
+__all__ = ["Coordinator", "FeatureParty", "LabelParty", "Local", "Progress", "program_of"]

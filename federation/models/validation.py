@@ -38,17 +38,19 @@ def validation_document(program: LabelParty, state: Progress) -> dict[str, Any]:
     splits = program.sample(state).split_names()[rows]
     few = program.manifest.privacy.minimum_cohort
     train, parts = splits == SPLITS[0], state.encoded.encoding.columns
-    weight = np.ones(len(rows)) if table.weight is None else table.weight[rows]
+    weight = table.weights[rows]
     score_classes = _classes(state.final, train)
     columns = {part.column: _codes(part, table.columns[part.column], rows, train) for part in parts}
     added = _added(program, state, parts)
+    without = {name: state.final - change + change[train].mean() for name, change in added.items()}
+    held = {name: metrics.by_split(splits, table.label[rows], score, weight)[0] for name, score in without.items()}
     return {
         "stability": {
             "score": _psi(score_classes, splits, few),
             "columns": {name: _psi(codes, splits, few) for name, codes in columns.items()},
         },
         "sensitivity": {
-            name: {"range": _range(change[train]), "auc": _aucs(state.final - change + change[train].mean(), table.label[rows], weight, splits)}
+            name: {"range": _range(change[train]), "auc": {split: found["auc"] for split, found in held[name].items()}}
             for name, change in added.items()
         },
     }  # fmt: skip
@@ -68,15 +70,6 @@ def _added(program: LabelParty, state: Progress, parts: tuple[ColumnEncoding, ..
 def _range(added: Reals) -> list[float] | None:
     """The 5 % and the 95 % quantile: no single firm's."""
     return [float(value) for value in np.quantile(added, [0.05, 0.95])] if len(added) else None
-
-
-def _aucs(score: Reals, label: NDArray[np.int8], weight: Reals, splits: NDArray[Any]) -> dict[str, float | None]:
-    out: dict[str, float | None] = {}
-    for split in SPLITS:
-        chosen = splits == split
-        figures = metrics.Sample.of(label[chosen], score[chosen], None, weight[chosen])
-        out[split] = metrics.measure(figures).auc.value if chosen.any() else None
-    return out
 
 
 def _codes(part: ColumnEncoding, column: Column, rows: Codes, train: NDArray[np.bool_]) -> Codes:

@@ -11,6 +11,9 @@ infinite. A bin without goods and bads is neutral: WOE 0. The pooled reference i
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import Any
+
 import msgspec
 import numpy as np
 from numpy.typing import NDArray
@@ -51,6 +54,13 @@ class WoeTable(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     def values(self) -> tuple[float, ...]:
         """The WOE of each bin."""
         return tuple(row.woe for row in self.rows)
+
+    def document(self, points: Sequence[int] = ()) -> dict[str, Any]:
+        """As JSON values. points: of each bin, on a scorecard."""
+        bins: list[dict[str, Any]] = [msgspec.to_builtins(row) for row in self.rows]
+        for row, value in zip(bins, points, strict=False):
+            row["points"] = value
+        return {"column": self.column, "iv": self.iv, "bins": bins}
 
 
 def shares(goods: Numbers, bads: Numbers, smoothing: float) -> tuple[Reals, Reals]:

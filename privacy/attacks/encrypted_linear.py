@@ -110,7 +110,7 @@ def weak_answers(columns: Columns, halves: Halves, covers: Covers, lacks: Collec
     shared = fresh_zero(encryptor)
     ciphertexts = [engine.ciphertext(np.stack(pair)) for pair in zip(halves.c0, halves.c1, strict=True)]
     c0, c1 = [], []
-    for limb, blinding, flood in zip(Transforms.of(columns).limbs, covers.blinding.tolist(), covers.flood, strict=True):
+    for limb, blinding, flood in zip(Transforms(columns).limbs, covers.blinding.tolist(), covers.flood, strict=True):
         accumulated = engine.evaluator.add(shared, _nothing()) if "fresh zeros" in lacks else fresh_zero(encryptor)
         for ciphertext, block in zip(ciphertexts, limb.blocks, strict=True):
             engine.evaluator.add_inplace(accumulated, engine.evaluator.multiply_plain(ciphertext, block))
@@ -167,7 +167,7 @@ def difference_of_masks(seen: Seen) -> Integers:
 def expected_difference(guess: Integers, c1: Words) -> Integers:
     """What the difference of masks is, within two, if the two columns differ by the guess (rows,) and share their encryption of zero."""
     engine = scheme()
-    limb = Transforms.of(Columns.whole(guess[:, None], 0)).limbs[0]
+    limb = Transforms(Columns.whole(guess[:, None], 0)).limbs[0]
     total = None
     for half, block, counted in zip(c1, limb.blocks, limb.counted, strict=True):
         if counted:

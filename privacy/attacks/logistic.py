@@ -17,6 +17,7 @@ from scipy.optimize import lsq_linear
 
 from federation.encrypted_linear.packing import Columns
 from federation.encrypted_linear.parameters import PLAIN_BITS
+from federation.encrypted_linear.products import Transforms
 from federation.kernel.role import Role, Run
 from federation.models.design import Block, increment, residual_bits
 from federation.models.logistic import Fit, begin, descend, hear, holder_gradient, moved, offer_scores
@@ -132,12 +133,12 @@ class Crafting(FeatureParty):
         fit = yield from offer_scores(run, parties, block, ready.held, ready.limits, fit, direction)
         return self.after_fit(state, moved(fit, direction, (yield from hear(run, parties))))
 
-    def prepared(self, state: Progress) -> Prepared:
+    def _prepare(self, state: Progress) -> Prepared:
         """The honest one, but for the columns of the encrypted sums."""
-        ready = super().prepared(state)
+        ready = super()._prepare(state)
         if ready.held is None or not len(self.targets):
             return ready
-        return replace(ready, held=replace(ready.held, columns=self._crafted(ready), label="crafted"))
+        return replace(ready, held=replace(ready.held, transforms=Transforms(self._crafted(ready))))
 
     def _crafted(self, ready: Prepared) -> Columns:
         universe, held = ready.block.universe, ready.held

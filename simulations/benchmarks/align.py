@@ -42,10 +42,6 @@ class Shelf:
         """Its bytes, not kept."""
         return produce()
 
-    def cache(self, label: str, build: Callable[[], T]) -> T:  # noqa: ARG002 - kept nowhere
-        """Built each time."""
-        return build()
-
     def spend(self, release: str, loss: Loss) -> None:
         """Booked nowhere."""
 

@@ -30,21 +30,12 @@ VECTOR_BITS, COLUMN_BITS = 20, 19
 
 
 class Shelf:
-    """Effects and caches in memory."""
-
-    def __init__(self) -> None:
-        self.caches: dict[str, Any] = {}
+    """Nothing is kept."""
 
     def effect(self, label: str, produce: Callable[[], bytes]) -> bytes:
         """Not kept: nothing is replayed."""
         del label
         return produce()
-
-    def cache(self, label: str, build: Callable[[], Any]) -> Any:
-        """Kept from call to call."""
-        if label not in self.caches:
-            self.caches[label] = build()
-        return self.caches[label]
 
     def spend(self, release: str, loss: Loss) -> None:
         """Booked nowhere."""
@@ -73,14 +64,14 @@ def phases(vector: np.ndarray[Any, Any], columns: Columns) -> None:
     key = timed("make a key", lambda: OwnerKey(Secret(engine.fresh_secret())))
     p0 = timed("its public half", lambda: key.public_half(common.p1))
     c0 = timed(f"encrypt {count} blocks", lambda: key.encrypt(vector, common.c1))
-    transforms = timed(f"columns to transformed form, once ({answers} x {count})", lambda: Transforms.of(columns), 1)
+    transforms = timed(f"columns to transformed form, once ({answers} x {count})", lambda: Transforms(columns).limbs, 1)
     covers = timed("draw blinding and flood", lambda: Covers.draw(Randomness(label), answers))
     encryptor = encryptor_for(p0, common.p1)
     zeros = timed(f"{answers} fresh encryptions of zero", lambda: [fresh_zero(encryptor) for _ in range(answers)])
     ciphertexts = timed("take in the ciphertexts", lambda: [engine.ciphertext(np.stack(pair)) for pair in zip(c0, common.c1, strict=True)])
 
     def multiply() -> None:
-        for zero, limb in zip(zeros, transforms.limbs, strict=True):
+        for zero, limb in zip(zeros, transforms, strict=True):
             for ciphertext, block in zip(ciphertexts, limb.blocks, strict=True):
                 engine.evaluator.add_inplace(zero, engine.evaluator.multiply_plain(ciphertext, block))
 
@@ -96,7 +87,7 @@ def phases(vector: np.ndarray[Any, Any], columns: Columns) -> None:
     print(f"  exact: {columns.combine(centred(opened - covers.blinding).tolist()) == exact}; up {sizes[0]:.1f} MB, down {sizes[1]:.1f} MB")
 
 
-def whole_call(vector: np.ndarray[Any, Any], holders: dict[str, Columns], shelves: dict[str, Shelf], session: int) -> dict[str, list[int]]:
+def whole_call(vector: np.ndarray[Any, Any], holders: dict[str, Transforms], session: int) -> dict[str, list[int]]:
     """The protocol's roles, in one process and thread, messages encoded and not sent."""
     members = ("owner", *holders)
     runs = {
@@ -110,7 +101,7 @@ def whole_call(vector: np.ndarray[Any, Any], holders: dict[str, Columns], shelve
                 {},
                 Secret(b""),
                 0,
-                shelves[name],
+                Shelf(),
                 bytes,
                 Secret(b""),
                 {},
@@ -118,8 +109,8 @@ def whole_call(vector: np.ndarray[Any, Any], holders: dict[str, Columns], shelve
         )
         for name in members
     }
-    owner = own(runs["owner"], {name: columns.answers for name, columns in holders.items()}, vector, VECTOR_BITS)
-    roles = {name: hold(runs[name], "owner", columns, "columns") for name, columns in holders.items()}
+    owner = own(runs["owner"], {name: transforms.columns.answers for name, transforms in holders.items()}, vector, VECTOR_BITS)
+    roles = {name: hold(runs[name], "owner", transforms) for name, transforms in holders.items()}
     _, step = next(owner)
     answers, out = Received(), {}
     for name, role in roles.items():
@@ -148,12 +139,12 @@ def main() -> None:
     columns = timed("check the bounds of the columns", lambda: Columns.whole(matrix, VECTOR_BITS))
     phases(vector, columns)
     half = options.columns // 2
-    holders = {"first": Columns.whole(matrix[:, :half], VECTOR_BITS), "second": Columns.whole(matrix[:, half:], VECTOR_BITS)}
-    shelves = {name: Shelf() for name in ("owner", *holders)}
+    parts = {"first": matrix[:, :half], "second": matrix[:, half:]}
+    holders = {name: Transforms(Columns.whole(part, VECTOR_BITS)) for name, part in parts.items()}
     print("two holders, half of the columns each")
     sessions = iter(range(100))
-    timed("a run's first call", lambda: whole_call(vector, holders, shelves, next(sessions)), 1)
-    out = timed("every further call", lambda: whole_call(vector, holders, shelves, next(sessions)), 5)
+    timed("a run's first call", lambda: whole_call(vector, holders, next(sessions)), 1)
+    out = timed("every further call", lambda: whole_call(vector, holders, next(sessions)), 5)
     print(f"  exact: {out['first'] + out['second'] == (matrix.T @ vector).tolist()}")
 
 

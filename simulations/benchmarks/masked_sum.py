@@ -36,10 +36,6 @@ class Shelf:
         made: bytes = produce()
         return made
 
-    def cache(self, _label: str, build: Any) -> Any:
-        """Not kept."""
-        return build()
-
     def spend(self, release: str, loss: Loss) -> None:
         """Booked nowhere."""
 

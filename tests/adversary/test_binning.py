@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from federation.encrypted_linear.packing import Columns as Packed
+from federation.encrypted_linear.products import Transforms
 from federation.kernel.codec import Message
 from federation.kernel.errors import AbortCode, PolicyRefusal
 from federation.kernel.manifest import BinningSettings, PrivacySettings
@@ -183,7 +184,7 @@ def test_a_crafted_column_reads_as_many_labels_as_an_answer_has_bits() -> None:
     vector = market.y.astype(np.int64)
     answers = room.play({
         "bank": own(room.run("bank"), {"platform": 1}, vector, 0),
-        "platform": hold(room.run("platform"), "bank", crafted, "crafted"),
+        "platform": hold(room.run("platform"), "bank", Transforms(crafted)),
     })["platform"]  # fmt: skip
     assert (attack.read_crafted(answers[0], bits) == market.y[:bits]).all()
 

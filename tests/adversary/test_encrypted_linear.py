@@ -11,10 +11,11 @@ import pytest
 from federation.encrypted_linear.keys import CommonHalves, OwnerKey
 from federation.encrypted_linear.packing import Columns, centred
 from federation.encrypted_linear.parameters import ANSWER_MODULUS, ANSWERS_PER_KEY, DATA_PRIMES, DEGREE, FLOOD, KEY_PRIMES, PLAIN_MODULUS
+from federation.encrypted_linear.products import Transforms
 from federation.encrypted_linear.protocol import Answers, Encrypted, Totals, answer_blinded, hold, own
 from federation.encrypted_linear.sanitise import Covers
 from federation.kernel.codec import Array, Message
-from federation.kernel.errors import AbortCode, PeerError, PolicyRefusal
+from federation.kernel.errors import PeerError
 from federation.kernel.role import Randomness, Role, Run
 from federation.kernel.secret import Secret
 from privacy.attacks import encrypted_linear as attack
@@ -48,7 +49,7 @@ def ask(room: Room, halves: attack.Halves, data: Columns, run: Run) -> attack.Se
     """The answers of our holder to a hostile owner."""
 
     def holder() -> Role[None]:
-        yield from hold(room.run(HOLDER), OWNER, data, "x")
+        yield from hold(room.run(HOLDER), OWNER, Transforms(data))
 
     def owner() -> Role[attack.Seen]:
         seen = yield from attack.hostile_owner(run, HOLDER, data.answers, halves, ROWS, 20)
@@ -215,7 +216,7 @@ def test_the_owner_sees_totals_only_under_the_holders_blinding_and_control_witho
         yield from run.step("totals", send={HOLDER: Totals(Array.of(blinded[HOLDER]))})
         return blinded[HOLDER]
 
-    out = room.play({OWNER: owner(), HOLDER: hold(room.run(HOLDER), OWNER, data, "x")})
+    out = room.play({OWNER: owner(), HOLDER: hold(room.run(HOLDER), OWNER, Transforms(data))})
     assert out[HOLDER] == [4950] * 40
     assert len(set(out[OWNER].tolist())) == 40
     assert abs(float(out[OWNER].mean()) / PLAIN_MODULUS - 0.5) < 0.25
@@ -280,21 +281,13 @@ def test_a_holder_that_sends_more_answers_than_it_announced_ends_the_run() -> No
         )
 
 
-def test_more_answers_than_the_cap_are_refused_before_anything_is_encrypted() -> None:
-    room = Room((OWNER, HOLDER))
-    with pytest.raises(PolicyRefusal) as caught:
-        next(own(room.run(OWNER), {HOLDER: 101}, np.ones(10, np.int64), 1, max_answers=100))
-    assert caught.value.code is AbortCode.CAP
-    assert not room.shelves[OWNER].effects
-
-
 def test_one_crafted_answer_reads_57_labels_one_less_than_the_contract_says() -> None:
     labels = np.random.default_rng(SEED).integers(0, 2, 100)
     column = np.zeros((100, 1), np.int64)
     column[:57, 0] = 1 << np.arange(57, dtype=np.int64)
     room = Room((OWNER, HOLDER))
     out = room.play(
-        {OWNER: own(room.run(OWNER), {HOLDER: 1}, labels, 0), HOLDER: hold(room.run(HOLDER), OWNER, Columns.whole(column), "x")}
+        {OWNER: own(room.run(OWNER), {HOLDER: 1}, labels, 0), HOLDER: hold(room.run(HOLDER), OWNER, Transforms(Columns.whole(column)))}
     )
     assert [out[HOLDER][0] >> i & 1 for i in range(57)] == labels[:57].tolist()
 
@@ -342,7 +335,7 @@ def _play_one(post: Any) -> dict[str, Any]:
     room = Room((OWNER, HOLDER), post=post)
     data = Columns.whole(np.arange(20)[:, None], 10)
     return room.play(
-        {OWNER: own(room.run(OWNER), {HOLDER: 1}, np.ones(20, np.int64), 10), HOLDER: hold(room.run(HOLDER), OWNER, data, "x")}
+        {OWNER: own(room.run(OWNER), {HOLDER: 1}, np.ones(20, np.int64), 10), HOLDER: hold(room.run(HOLDER), OWNER, Transforms(data))}
     )
 
 

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from federation.encrypted_linear.packing import Columns as Packed
+from federation.encrypted_linear.products import Transforms
 from federation.kernel.errors import PolicyRefusal
 from federation.kernel.manifest import BinningSettings, PrivacySettings
 from federation.models.binned import BinningRules
@@ -34,9 +35,10 @@ def crafted_reading(epsilon: float | None, firms: int = 5_600, bits: int = 56) -
     room = Room(("bank", "platform"))
     told = turned(room.run("bank"), y, epsilon).astype(np.int64)
     room = Room(("bank", "platform"))
+    transforms = Transforms(Packed(columns, np.zeros(columns.shape[1], np.int64), 0))
     answers = room.play({
         "bank": own(room.run("bank"), {"platform": columns.shape[1]}, told, 0),
-        "platform": hold(room.run("platform"), "bank", Packed(columns, np.zeros(columns.shape[1], np.int64), 0), "crafted"),
+        "platform": hold(room.run("platform"), "bank", transforms),
     })["platform"]  # fmt: skip
     read = np.concatenate([attack.read_crafted(answer, bits) for answer in answers])
     return float((read == y).mean())

@@ -93,7 +93,7 @@ def test_what_was_changed_is_named_by_column(out: Path) -> None:
     path = out / "parties" / "bank-a" / "results" / "share.json"
     said = json.loads(path.read_text())
     first, second = said["tables"][0]["column"], said["own"]["points"]["characteristics"][1]["bins"]["column"]
-    said["tables"][0]["rows"][0]["woe"] += 0.01
+    said["tables"][0]["bins"][0]["woe"] += 0.01
     said["own"]["points"]["characteristics"][1]["points"][0] += 1
     path.write_text(json.dumps(said, indent=1))
     found = packed(out, "bank-a", code=5)

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from federation.encrypted_linear.packing import Columns
 from federation.encrypted_linear.parameters import HALF
+from federation.encrypted_linear.products import Transforms
 from federation.kernel.codec import Message
 from federation.kernel.errors import DataError, PeerError
 from federation.models.design import FINEST, Block, Grid, Held, held_sums, increment, require_full_rank, residual_bits
@@ -64,7 +65,7 @@ def test_the_sums_follow_the_owners_corrections_exactly() -> None:
     room, rng = Room(("bank", "platform")), np.random.default_rng(3)
     x, change = rng.standard_normal((300, 2)), rng.integers(-(2**BITS), 2**BITS, 300)
     columns = Columns.quantised(x, BITS)
-    held = Held(columns, np.arange(300), 300, 1.0, "x")
+    held = Held(Transforms(columns), np.arange(300), 300, 1.0)
 
     def owner() -> object:
         from federation.encrypted_linear.protocol import own
@@ -81,7 +82,7 @@ def test_the_sums_follow_the_owners_corrections_exactly() -> None:
 @pytest.mark.parametrize("exponent", [FINEST + 1, -FINEST - 1, 2**40])
 def test_a_grid_out_of_range_is_the_owners_fault(exponent: int) -> None:
     room = Room(("bank", "platform"), post=lambda d: hostile(d, exponent))
-    held = Held(Columns.whole(np.ones((3, 1), np.int64), 1), np.arange(3), 3, 1.0, "x")
+    held = Held(Transforms(Columns.whole(np.ones((3, 1), np.int64), 1)), np.arange(3), 3, 1.0)
 
     def owner() -> object:
         yield from room.run("bank").step("grid", {"platform": Grid(1)})
@@ -119,7 +120,7 @@ def test_a_vector_over_own_rows_lies_at_their_positions() -> None:
 
 
 def test_scores_lie_at_their_positions_and_absent_elsewhere() -> None:
-    held = Held(Columns.whole(np.ones((6, 1), np.int64), 1), np.array([5, 0]), 6, 1.0, "x")
+    held = Held(Transforms(Columns.whole(np.ones((6, 1), np.int64), 1)), np.array([5, 0]), 6, 1.0)
     assert held.spread(np.array([1.5, 2.5]), -1.0).tolist() == [2.5, -1, -1, -1, -1, 1.5]
 
 

@@ -164,8 +164,10 @@ def test_a_request_beyond_the_cap_on_answers_is_refused(answers: int) -> None:
         return Wanted(answers) if isinstance(delivery.message, Wanted) else delivery.message
 
     privacy = PrivacySettings(single_partner_disclosure=True, max_answers=5)
+    case = EncodeCase(Firms(rows=300, partners=1, columns=1, seed=SEED), privacy=privacy, post=greedy)
     with pytest.raises(PeerError, match="max_answers"):
-        EncodeCase(Firms(rows=300, partners=1, columns=1, seed=SEED), privacy=privacy, post=greedy).play()
+        case.play()
+    assert not case.room.shelves["bank"].effects, "refused before anything is encrypted"
     assert EncodeCase(Firms(rows=300, partners=1, columns=1, seed=SEED), privacy=privacy).play()["bank"].answers == {"platform": 1}
 
 

@@ -32,6 +32,7 @@ from federation.encrypted_linear.parameters import (
     decodable,
     noise_bound,
 )
+from federation.encrypted_linear.products import Transforms
 from federation.encrypted_linear.protocol import Answers, Encrypted, Totals, hold, own
 from federation.kernel.errors import ConfigurationError, DataError, LocalError, PeerError
 from federation.kernel.program import Stage
@@ -49,7 +50,7 @@ QUICK = settings(max_examples=60, deadline=None, derandomize=True)
 def play(vector: Any, columns: dict[str, Columns], bits: int, room: Room | None = None) -> tuple[dict[str, Any], Room]:
     """Every holder's totals, and the room."""
     room = room or Room((OWNER, *columns))
-    roles: dict[str, Any] = {name: hold(room.run(name), OWNER, data, "columns") for name, data in columns.items()}
+    roles: dict[str, Any] = {name: hold(room.run(name), OWNER, Transforms(data)) for name, data in columns.items()}
     roles[OWNER] = own(room.run(OWNER), {name: data.answers for name, data in columns.items()}, np.asarray(vector, np.int64), bits)
     return room.play(roles), room
 
@@ -118,12 +119,12 @@ def test_real_columns_come_back_in_their_own_units() -> None:
 
 
 def test_two_owners_are_two_calls_at_two_places_and_their_keys_differ() -> None:
-    room, columns = Room((OWNER, "bank-2", "a")), Columns.whole(np.arange(10)[:, None], 4)
+    room, transforms = Room((OWNER, "bank-2", "a")), Transforms(Columns.whole(np.arange(10)[:, None], 4))
 
     def holder() -> Role[list[list[int]]]:
         run = room.run("a")
-        first = yield from hold(run.within(OWNER), OWNER, columns, "x")
-        return [first, (yield from hold(run.within("bank-2"), "bank-2", columns, "x"))]
+        first = yield from hold(run.within(OWNER), OWNER, transforms)
+        return [first, (yield from hold(run.within("bank-2"), "bank-2", transforms))]
 
     roles = {o: own(room.run(o).within(o), {"a": 1}, np.full(10, i + 1), 4) for i, o in enumerate((OWNER, "bank-2"))}
     assert room.play({**roles, "a": holder()})["a"] == [[45], [90]]
@@ -205,16 +206,16 @@ def test_a_vector_of_more_bits_than_the_columns_were_planned_for_is_refused() ->
         play([1 << 12], {"a": Columns.whole(np.ones((1, 1), np.int64), 11)}, 12)
 
 
-def test_a_label_used_for_other_columns_is_refused_and_the_same_columns_pass() -> None:
-    matrix, room = np.arange(20).reshape(10, 2), Room((OWNER, "a"))
-    for session, data in enumerate((matrix, matrix.copy())):
-        again = Room((OWNER, "a"), session=bytes([session] * 32), shelves=room.shelves)
-        assert play(np.ones(10), {"a": Columns.whole(data, 4)}, 4, again)[0]["a"] == [90, 100]
-        for shelf in room.shelves.values():
-            shelf.effects.clear()
-    for other in (Columns.whole(matrix + 1, 4), Columns.whole(matrix[:, :1], 4), Columns.whole(matrix, 5)):
-        with pytest.raises(LocalError, match="label"):
-            play(np.ones(10), {"a": other}, 4, Room((OWNER, "a"), session=bytes([9] * 32), shelves=room.shelves))
+def test_columns_are_transformed_once_for_all_calls_of_whoever_keeps_them() -> None:
+    kept, limbs = Transforms(Columns.whole(np.arange(20).reshape(10, 2), 4)), []
+    for session in range(2):
+        room = Room((OWNER, "a"), session=bytes([session] * 32))
+        roles: dict[str, Any] = {
+            OWNER: own(room.run(OWNER), {"a": 2}, np.ones(10, np.int64), 4), "a": hold(room.run("a"), OWNER, kept),
+        }  # fmt: skip
+        assert room.play(roles)["a"] == [90, 100]
+        limbs.append(kept.limbs)
+    assert limbs[0] is limbs[1]
 
 
 # -- noise ------------------------------------------------------------------------------------------------------------------------
@@ -305,7 +306,7 @@ class Program:
             yield from own(run, {"a": 2, "b": 2}, np.arange(30) + len(state.totals), 5)
         elif self.me != COORDINATOR:
             matrix = np.arange(60).reshape(30, 2) * (1 if self.me == "a" else -1)
-            found = yield from hold(run, OWNER, Columns.whole(matrix, 5), "columns")
+            found = yield from hold(run, OWNER, Transforms(Columns.whole(matrix, 5)))
         else:
             yield from ()
         return Sums((*state.totals, tuple(found)))

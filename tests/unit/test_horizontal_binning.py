@@ -120,7 +120,7 @@ def test_special_values_and_missing_have_bins_and_hand_edited_bins_stay():
 
 
 def small(result, minimum):
-    return [row["rows"] for table in result["tables"] for row in table["rows"] if 0 < row["rows"] < minimum]
+    return [row["rows"] for table in result["tables"] for row in table["bins"] if 0 < row["rows"] < minimum]
 
 
 def test_no_bin_below_the_cohort_is_released_and_no_count_of_a_later_split():

@@ -18,6 +18,7 @@ from federation.encrypted_linear import seal_bytes
 from federation.encrypted_linear.keys import CommonHalves, OwnerKey
 from federation.encrypted_linear.packing import Columns
 from federation.encrypted_linear.parameters import ANSWER_MODULUS, ANSWER_PRIMES, DATA_PRIMES, DEGREE, KEY_PRIMES, PLAIN_MODULUS
+from federation.encrypted_linear.products import Transforms
 from federation.encrypted_linear.protocol import Encrypted, _read_encrypted, ask_blinded, own
 from federation.encrypted_linear.residues import Words, add, expand, read, subtract, times
 from federation.encrypted_linear.seal_bytes import cipher_header, layout_is_known, plain_header, saved, scheme
@@ -239,13 +240,14 @@ BACK_TO_SEAL = 150
 def test_ten_thousand_mutated_messages_raise_peer_errors_or_are_answered_and_never_crash() -> None:
     """Of 10,000 mutations of an honest message, those that still decode are checked; the first 150 that pass go on through SEAL itself."""
     rng, columns = np.random.default_rng(SEED), Columns.whole(np.arange(10)[:, None], 4)
+    transforms = Transforms(columns)
     room = Room(("bank", "a"))
     _, step = next(own(room.run("bank"), {"a": 1}, np.ones(10, np.int64), 4))
     honest = encode(step.send["a"])
     refused = answered = 0
     for number in range(FUZZED):
         body = mutated(honest, rng)
-        holder = ask_blinded(Room(("bank", "a"), session=number.to_bytes(32, "big"), shelves=room.shelves).run("a"), "bank", columns, "x")
+        holder = ask_blinded(Room(("bank", "a"), session=number.to_bytes(32, "big"), shelves=room.shelves).run("a"), "bank", transforms)
         _, wanted = next(holder)
         try:
             message = decode(body, Encrypted, "bank", wanted.limit)

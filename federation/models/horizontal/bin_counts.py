@@ -81,7 +81,7 @@ class CountBins:
     def __post_init__(self) -> None:
         weight = training_weight(self.table, self.sample)
         self.find = FindBins(self.table, self.sample, weight, self.levels, self.rules, self.given)
-        self.weight = np.ones(self.table.rows) if self.table.weight is None else self.table.weight
+        self.weight = self.table.weights
 
     def begin(self) -> BinCounts:
         """Before the first sum."""
@@ -161,7 +161,7 @@ def common(program: CountBins, state: BinCounts) -> dict[str, Any]:
     return {
         "rows": sum(row.rows for row in state.tables[0].rows) if state.tables else 0,
         "minimum_cohort": program.rules.privacy.minimum_cohort, "banks": list(state.banks), "sums": state.sums,
-        "encoding": msgspec.to_builtins(state.encoding), "tables": [msgspec.to_builtins(table) for table in state.tables],
+        "encoding": msgspec.to_builtins(state.encoding), "tables": [table.document() for table in state.tables],
         "iv": {table.column: table.iv for table in state.tables},
         "stability": {name: msgspec.to_builtins(found) for name, found in program.stability(state).items()},
     }  # fmt: skip

@@ -36,7 +36,7 @@ GRID = 2.0**-58
 
 def training_weight(table: Table, sample: Sample) -> Reals:
     """The weight of each row in training, (n,), zero elsewhere."""
-    return np.where(sample.train, np.ones(table.rows) if table.weight is None else table.weight, 0.0)
+    return np.where(sample.train, table.weights, 0.0)
 
 
 # -- levels -------------------------------------------------------------------------------------------------------------------------

@@ -21,7 +21,7 @@ from scipy.special import ndtri
 from federation.kernel.errors import DataError
 from federation.kernel.manifest import PrivacySettings
 from federation.models.binned import BinningRules
-from federation.models.encoding import Encoding
+from federation.models.encoding import Encoding, rounded
 from federation.models.horizontal.common_bins import CommonBins
 from federation.models.horizontal.design_moments import Moments
 from federation.models.horizontal.newton import NewtonFit
@@ -35,7 +35,6 @@ from federation.models.horizontal.score_cells import BAD_ROWS, BADS, GOOD_ROWS, 
 from federation.models.horizontal.selection import Selection, features, screen
 from federation.models.horizontal.train import Model, Train, Trained
 from federation.models.sample import SPLITS
-from federation.models.training import rounded
 from federation.models.woe import WoeTable
 
 Reals = NDArray[np.float64]

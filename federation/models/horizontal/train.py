@@ -26,7 +26,7 @@ from federation.kernel.manifest import BinningSettings, Manifest, PrivacySetting
 from federation.kernel.state import State
 from federation.models.binned import BinningRules
 from federation.models.bins import Bins
-from federation.models.encoding import Encoding, Missing, Woe
+from federation.models.encoding import Encoding, Missing, rounded
 from federation.models.horizontal.common_bins import CommonBins, FindBins
 from federation.models.horizontal.design_moments import CountLevels, LevelCounts, MeasureDesign, Moments, training_weight
 from federation.models.horizontal.newton import FitSettings, Intercept, Newton, NewtonFit
@@ -36,7 +36,6 @@ from federation.models.horizontal.score_cells import Cells, CountCells
 from federation.models.horizontal.selection import Select, Selection, features, screen
 from federation.models.sample import Sample
 from federation.models.table import Table
-from federation.models.training import rounded
 from federation.models.woe import WoeTable
 
 Reals = NDArray[np.float64]
@@ -299,9 +298,8 @@ class Train:
         moments, correlation, settings = state.moments, state.moments.correlation, self.settings
         iv = {table.column: table.iv for table in state.tables}
         kept, log = screen(features(moments.encoding), correlation, iv, settings.select)
-        penalty, signs = self._rules(moments.encoding)
         return Select(
-            self._rows(state), moments.encoding.names, penalty, signs, tuple(kept), tuple(log), settings.select.p_max,
+            self._rows(state), moments.encoding.names, *self._rules(moments.encoding), tuple(kept), tuple(log), settings.select.p_max,
             settings.fit(settings.selecting), float(np.log(moments.base / (1 - moments.base))),
         )  # fmt: skip
 
@@ -317,20 +315,15 @@ class Train:
     def _new_cells(self, state: Trained) -> CountCells:
         assert self.table.label is not None, "a bank has labels"
         scores = {name: model.scores(self.table) if len(model.coefficients) else None for name, model in state.models.items()}
-        weight = np.ones(self.table.rows) if self.table.weight is None else self.table.weight
-        return CountCells(scores, self.table.label, weight, self.sample, self.settings.minimum_cohort)
+        return CountCells(scores, self.table.label, self.table.weights, self.sample, self.settings.minimum_cohort)
 
     def _rows(self, state: Trained) -> Rows:
         assert state.moments is not None and self.table.label is not None, "the design was measured"
         return Rows.of(state.moments.encoding.design(self.table.columns), self.table.label, self.weight)
 
     def _rules(self, encoding: Encoding) -> tuple[Reals, NDArray[np.int8]]:
-        """Ridge and sign of each design column, (d,) each: a higher WOE is safer, so its coefficient must not be positive."""
-        settings = self.settings
-        scale = np.array([1.0 if settings.standardize else standard.scale for standard in encoding.standard])
-        penalty = np.zeros(len(scale)) if settings.C is None else 1.0 / (settings.C * scale**2)
-        held = [-1 if settings.signs == "woe" and isinstance(part, Woe) else 0 for part in encoding.columns for _ in part.names]
-        return penalty, np.array(held, np.int8)
+        """Ridge and sign of each design column, (d,) each."""
+        return encoding.ridge(self.settings.C, standardize=self.settings.standardize), encoding.signs(self.settings.signs)
 
     def newton(self, state: Trained, name: str) -> Newton:
         """The plan of a variant that was fitted."""

@@ -11,20 +11,18 @@ from typing import Any
 import msgspec
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import expit
 
 from federation.models import metrics
+from federation.models.encoding import rounded
 from federation.models.horizontal.newton import NewtonFit, wald
 from federation.models.horizontal.score_cells import overall
 from federation.models.horizontal.selection import variance_inflation
 from federation.models.horizontal.train import Model, Train, Trained
-from federation.models.sample import SPLITS
+from federation.models.outcome import scores_document
 from federation.models.scorecard import PointsTable, Scaling, points_table
 from federation.models.scores import on_score_grid
-from federation.models.training import rounded
 
 Reals = NDArray[np.float64]
-RESAMPLES = 200
 NOTHING_KEPT = "every column was left out, so that the model is an intercept alone: loosen [select], or bring other columns"
 
 
@@ -41,7 +39,7 @@ def share_document(program: Train, state: Trained, bank: str) -> dict[str, Any]:
         "model": program.settings.model, "variant": program.settings.chosen, "rows": moments.rows, "bads": None if few_bads else moments.bads,
         "weight": moments.weight, "base": moments.base, "banks": list(state.banks), "sums": state.sums,
         "encoding": msgspec.to_builtins(program.encoding(state)),
-        "tables": [msgspec.to_builtins(table) for table in state.tables], "iv": {table.column: table.iv for table in state.tables},
+        "tables": [table.document() for table in state.tables], "iv": {table.column: table.iv for table in state.tables},
         "fits": {name: fit_document(program, state, name) for name in program.settings.variants},
         "selection": [msgspec.to_builtins(step) | {"reason": step.reason} for step in selection.log],
         "notes": [*(state.levels.notes if state.levels else ()), *moments.notes, *([] if selection.kept else [NOTHING_KEPT])],
@@ -55,21 +53,19 @@ def fit_document(program: Train, state: Trained, name: str) -> dict[str, Any]:
     assert state.moments is not None and state.moments.correlation is not None and state.selection is not None, "training is finished"
     fit, plan, encoding = state.fits[name], program.newton(state, name), program.encoding(state)
     offset, found = plan.offset, wald(fit, plan.bounds)
-    scale = np.array([standard.scale for standard in encoding.standard])
-    centre = np.array([standard.centre for standard in encoding.standard])
     theta = fit.theta[offset:]
-    raw = rounded(theta / scale)
+    raw = rounded(encoding.in_own_units(theta)[0])
     out: dict[str, Any] = {
         "converged": fit.converged, "reason": fit.reason, "iterations": fit.iteration, "weight": fit.weight, "objective": fit.objective,
         "standardized": _named(encoding.names, rounded(theta)), "coefficients": _named(encoding.names, raw),
-        "errors": _named(plan.labels, found.error), "raw_errors": _named(encoding.names, found.error[offset:] / scale),
+        "errors": _named(plan.labels, found.error), "raw_errors": _named(encoding.names, found.error[offset:] / encoding.scale),
         "z": _named(plan.labels, found.z), "p": _named(plan.labels, found.p),
         "inflation": {key: _finite(value) for key, value in variance_inflation(state.selection.kept, state.moments.correlation).items()},
         "intercept": float(rounded(fit.theta[:1])[0]) if offset else None,
         "constant": None, "constant_error": None,
     }  # fmt: skip
     if offset:
-        towards = np.concatenate([[1.0], -centre / scale])
+        towards = np.concatenate([[1.0], -encoding.centre / encoding.scale])
         out["constant"] = float(rounded(np.array([towards @ fit.theta]))[0])
         out["constant_error"] = _finite(float(np.sqrt(towards @ found.covariance @ towards))) if found.covariance.any() else None
     return out
@@ -95,30 +91,20 @@ def model_document(model: Model) -> dict[str, Any]:
     """A bank's coefficients, common and own together."""
     if not len(model.coefficients):
         return {"reason": model.reason, "constant": None, "coefficients": {}, "standardized": {}, "intercept": None}
-    scale = np.array([standard.scale for standard in model.encoding.standard])
-    centre = np.array([standard.centre for standard in model.encoding.standard])
     theta = model.coefficients[1:]
+    raw, shift = model.encoding.in_own_units(theta)
     return {
         "reason": model.reason, "intercept": float(model.coefficients[0]), "standardized": _named(model.encoding.names, theta),
-        "coefficients": _named(model.encoding.names, rounded(theta / scale)),
-        "constant": float(rounded(np.array([model.coefficients[0] - (theta / scale) @ centre]))[0]),
+        "coefficients": _named(model.encoding.names, rounded(raw)),
+        "constant": float(rounded(model.coefficients[:1] + shift)[0]),
     }  # fmt: skip
 
 
 def own_figures(program: Train, model: Model) -> tuple[dict[str, Any], dict[str, Any]]:
     """Metrics with bootstrap intervals, and curves, of one model on this bank's rows by split."""
-    table, sample = program.table, program.sample
+    table, splits = program.table, program.sample.split_names()
     assert table.label is not None, "a bank has labels"
-    score = model.scores(table)
-    weight = np.ones(table.rows) if table.weight is None else table.weight
-    measured, drawn = {}, {}
-    for split in SPLITS:
-        chosen = getattr(sample, split)
-        rows = metrics.Sample.of(table.label[chosen], score[chosen], expit(score[chosen]), weight[chosen])
-        random = np.random.Generator(np.random.Philox(program.settings.seed))
-        measured[split] = metrics.measure(rows, random, RESAMPLES).document()
-        drawn[split] = msgspec.to_builtins(metrics.curves(rows))
-    return measured, drawn
+    return metrics.by_split(splits, table.label, model.scores(table), table.weights, program.settings.seed)
 
 
 def figures_overall(program: Train, state: Trained) -> dict[str, Any]:
@@ -137,23 +123,19 @@ def points(program: Train, state: Trained, bank: str) -> PointsTable | None:
     return points_table(bank, model.encoding, model.coefficients[1:], scaling, float(model.coefficients[0]))
 
 
-def scores(program: Train, state: Trained, bank: str) -> dict[str, Any]:
+def scores(program: Train, state: Trained, bank: str, model_hash: bytes = b"") -> dict[str, Any]:
     """Columns of the bank's own file of scores, by the run's model, one entry for each row of its table."""
     table = program.table
     score = on_score_grid(state.models[program.settings.chosen].scores(table))
     card = points(program, state, bank)
-    return {
-        "id": list(table.firms), "as_of": None if table.as_of is None else table.as_of.astype(str), "split": program.sample.split_names(),
-        "score": score, "probability": expit(score), "points": None if card is None else card.points(table.columns),
-    }  # fmt: skip
+    published = None if card is None else card.points(table.columns)
+    return scores_document(table, program.sample.split_names(), score, published, model_hash)
 
 
 def share_lines(program: Train, state: Trained) -> list[str]:
     """What all banks have alike, as lines on the declared grid of ten digits: the model hash is over these."""
     fit: NewtonFit = state.fits[program.settings.chosen]
-    encoding = program.encoding(state)
-    lines = [f"{name} {s.centre:.9e} {s.scale:.9e} {s.absent:.9e}" for name, s in zip(encoding.names, encoding.standard, strict=True)]
-    return [*lines, *(f"{value:.9e}" for value in fit.theta.tolist())]
+    return program.encoding(state).lines(fit.theta)
 
 
 def _named(names: tuple[str, ...], values: Reals) -> dict[str, float | None]:
