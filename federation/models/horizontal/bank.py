@@ -9,7 +9,6 @@ import msgspec
 from federation.kernel import suite
 from federation.kernel.errors import ConfigurationError
 from federation.kernel.manifest import MOST_WITH_LEVELS, Manifest
-from federation.models.binned import BinningRules
 from federation.models.horizontal.bin_counts import BinCounts, CountBins
 from federation.models.horizontal.bin_counts import share_lines as bin_lines
 from federation.models.horizontal.noise import Noise
@@ -21,9 +20,9 @@ from federation.models.horizontal.private_statistics import share_lines as priva
 from federation.models.horizontal.private_train import PrivateTrain
 from federation.models.horizontal.program import Bank
 from federation.models.horizontal.size import require_room
-from federation.models.horizontal.statistics import Measured, Statistics, StatisticsSettings
+from federation.models.horizontal.statistics import Measured, Statistics
 from federation.models.horizontal.statistics_document import share_lines as statistics_lines
-from federation.models.horizontal.train import Train, Trained, TrainSettings
+from federation.models.horizontal.train import Train, Trained
 from federation.models.horizontal.train_document import share_lines
 from federation.models.sample import draw_sample
 from federation.models.training import Local
@@ -38,18 +37,19 @@ def bank_of(manifest: Manifest, me: str, local: Local) -> Bank[Any]:
     table, noise = local.table, Noise.of(manifest)
 
     def train(levels: Levels) -> Plan[Trained]:
-        sample, settings = draw_sample(table, manifest.sample), TrainSettings.of(manifest, levels, local.bins)
-        return Train(table, sample, settings) if noise is None else PrivateTrain(table, sample, settings, noise=noise)
+        sample = draw_sample(table, manifest.sample)
+        if noise is None:
+            return Train(table, sample, manifest, levels, local.bins)
+        return PrivateTrain(table, sample, manifest, levels, local.bins, noise=noise)
 
     def statistics(levels: Levels) -> Plan[Measured] | Plan[PrivatelyMeasured]:
-        settings = StatisticsSettings.of(manifest, levels)
-        return Statistics(table, settings) if noise is None else PrivateStatistics(table, settings, noise)
+        return Statistics(table, manifest, levels) if noise is None else PrivateStatistics(table, manifest, noise)
 
     def binning(levels: Levels) -> Plan[BinCounts]:
-        sample, rules = draw_sample(table, manifest.sample), BinningRules.of(manifest)
+        sample = draw_sample(table, manifest.sample)
         if noise is None:
-            return CountBins(table, sample, levels, rules, local.bins)
-        return CountPrivateBins(table, sample, {}, rules, local.bins, noise)
+            return CountBins(table, sample, levels, manifest, local.bins)
+        return CountPrivateBins(table, sample, {}, manifest, local.bins, noise)
 
     if local.bins and len(manifest.members) > MOST_WITH_LEVELS:
         action = "Leave [[party]] bins out: so many banks do not tell each other that their bins are the same."
