@@ -165,7 +165,7 @@ def rebuilt(kind: type[Bank[Any]]) -> Any:
 
     def make(manifest: Manifest, me: str, local: Local) -> Bank[Any]:
         bank = bank_of(manifest, me, local)
-        return kind(manifest, me, bank.table, bank.make, bank.alike, bank.figures, bank.given)
+        return kind(manifest, me, bank.local, bank.task, bank.given)
 
     return make
 
