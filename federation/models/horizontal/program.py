@@ -289,8 +289,8 @@ class Adder:
             raise PeerError(", ".join(received), "that some go on and some are at their end", "the same steps at all banks")
         if not all(more):
             return (yield from self._finish(run, state, circle, tuple(received)))
-        added = yield from sum_coordinator(run.within("sum"), circle, wide.LIMBS * LONGEST)
-        return msgspec.structs.replace(state, members=added.survivors, number=state.number + 1)
+        survivors = yield from sum_coordinator(run.within("sum"), circle, wide.LIMBS * LONGEST)
+        return msgspec.structs.replace(state, members=survivors, number=state.number + 1)
 
     def _finish(self, run: Run, state: Standing, circle: Circle, left: tuple[str, ...]) -> Role[Standing]:
         received = yield from run.step("finish", expect=dict.fromkeys(left, Found), quorum=circle.threshold)
