@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from typing import Any
 
 import msgspec
@@ -37,7 +37,7 @@ def bank_of(manifest: Manifest, me: str, local: Local) -> Bank[Any]:
         raise ConfigurationError(me, f"bins were given by hand in a run of more than {MOST_WITH_LEVELS} banks", action)
     noise = Noise.of(manifest)
     given = b"" if manifest.task == "statistics" else suite.digest("bins", msgspec.json.encode(local.bins, order="sorted"))
-    return Bank(manifest, me, local, TASKS[manifest.task, noise is not None], given, noise)
+    return Bank(manifest, me, local, task_of(manifest), given, noise)
 
 
 def _private_statistics(manifest: Manifest, local: Local, _agreed: Agreed, noise: Noise | None) -> PrivateStatistics:
@@ -52,26 +52,22 @@ def _binning(manifest: Manifest, local: Local, agreed: Agreed, noise: Noise | No
     return CountPrivateBins(local.table, sample, {}, manifest, local.bins, noise)
 
 
-def _train(manifest: Manifest, local: Local, agreed: Agreed, _noise: Noise | None) -> Train:
-    return Train(local.table, draw_sample(local.table, manifest.sample), manifest, agreed, local.bins)
+def _train(manifest: Manifest, local: Local, agreed: Agreed, noise: Noise | None) -> Train:
+    sample = draw_sample(local.table, manifest.sample)
+    if noise is None:
+        return Train(local.table, sample, manifest, agreed, local.bins)
+    return PrivateTrain(local.table, sample, manifest, agreed, local.bins, noise=noise)
 
 
-def _private_train(manifest: Manifest, local: Local, agreed: Agreed, noise: Noise | None) -> PrivateTrain:
-    return PrivateTrain(local.table, draw_sample(local.table, manifest.sample), manifest, agreed, local.bins, noise=noise)
-
-
-def _private_document(plan: PrivateTrain, state: Trained, me: str) -> Document:
+def _model(plan: Train, state: Trained, me: str) -> Document:
     document = train_document.share_document(plan, state, me)
-    document["own"]["shortened"] = plan.shortened(state)
+    if isinstance(plan, PrivateTrain):
+        document["own"]["shortened"] = plan.shortened(state)
     return document
 
 
 def _bins(parts: Iterable[ColumnEncoding]) -> dict[str, Bins]:
     return {part.column: part.bins for part in parts if isinstance(part, Woe)}
-
-
-def _model_bins(plan: Train, state: Trained) -> dict[str, Bins] | None:
-    return _bins(plan.encoding(state).columns) if state.tables else None
 
 
 def _figures(state: Trained) -> dict[str, float | str]:
@@ -81,29 +77,26 @@ def _figures(state: Trained) -> dict[str, float | str]:
     return out if fit is None else out | {"iteration": fit.iteration}
 
 
+_STATISTICS = Task[Statistics, Measured](
+    plan=lambda manifest, local, agreed, _noise: Statistics(local.table, manifest, agreed), lines=statistics_document.share_lines,
+    document=lambda plan, state, _me: {"statistics": statistics_document.document(plan, state)},
+)  # fmt: skip
+_PRIVATE_STATISTICS = Task[PrivateStatistics, PrivatelyMeasured](
+    plan=_private_statistics, lines=private_statistics.share_lines,
+    document=lambda plan, state, _me: {"statistics": private_statistics.document(plan, state)},
+)  # fmt: skip
 _BINNING = Task[CountBins, BinCounts](
     plan=_binning, lines=bin_counts.share_lines, document=lambda plan, state, _me: bin_counts.document(plan, state),
     bins=lambda _plan, state: _bins(bin_counts.woe_parts(state)),
 )  # fmt: skip
+_TRAIN = Task[Train, Trained](
+    plan=_train, lines=train_document.share_lines, document=_model, scores=train_document.scores, figures=_figures,
+    bins=lambda plan, state: _bins(plan.encoding(state).columns) if state.tables else None,
+)  # fmt: skip
 
-TASKS: Mapping[tuple[str, bool], Task[Any, Any]] = {
-    ("statistics", False): Task[Statistics, Measured](
-        plan=lambda manifest, local, agreed, _noise: Statistics(local.table, manifest, agreed), lines=statistics_document.share_lines,
-        document=lambda plan, state, _me: {"statistics": statistics_document.document(plan, state)},
-    ),
-    ("statistics", True): Task[PrivateStatistics, PrivatelyMeasured](
-        plan=_private_statistics, lines=private_statistics.share_lines,
-        document=lambda plan, state, _me: {"statistics": private_statistics.document(plan, state)},
-    ),
-    ("binning", False): _BINNING,
-    ("binning", True): _BINNING,
-    ("train", False): Task[Train, Trained](
-        plan=_train, lines=train_document.share_lines, document=train_document.share_document, bins=_model_bins,
-        scores=train_document.scores, figures=_figures,
-    ),
-    ("train", True): Task[PrivateTrain, Trained](
-        plan=_private_train, lines=train_document.share_lines, document=_private_document, bins=_model_bins,
-        scores=train_document.scores, figures=_figures,
-    ),
-}  # fmt: skip
-"""By the manifest's task, and whether its sums carry noise."""
+
+def task_of(manifest: Manifest) -> Task[Any, Any]:
+    """What a manifest of banks asks for. Binning and training have the same plan with noise, but for what it adds."""
+    if manifest.task == "statistics":
+        return _STATISTICS if manifest.privacy.epsilon is None else _PRIVATE_STATISTICS
+    return _BINNING if manifest.task == "binning" else _TRAIN
