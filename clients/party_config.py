@@ -10,13 +10,12 @@ import msgspec
 
 from federation.kernel.errors import ConfigurationError
 from federation.kernel.known import known
-from federation.kernel.manifest import AGENCY
+from federation.kernel.manifest import AGENCY, Level
 from privacy.disclosure.rules import DisclosureRules
 from privacy.levels import Classification
 from privacy.retention import require
 
 _OF_AN_AGENCY = {"name", "role", "journal", "approvals_needed", "consent"}
-Level = Annotated[int, msgspec.Meta(ge=1, le=5)]
 
 
 class PartyConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):

@@ -5,7 +5,9 @@ from __future__ import annotations
 import io
 import json
 import tomllib
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import numpy as np
@@ -52,18 +54,28 @@ def write_results(home: Home, participant: Participant[Progress], program: Label
         share["dropped_out_of_time"] = program.sample().dropped
     home.write("share.json", json.dumps(share, indent=1))
     if state.encoded is not None and state.encoded.tables:
-        document = to_toml_dict({part.column: part.bins for part in state.encoded.encoding.columns if isinstance(part, Woe)})
-        home.write("bins.toml", tomli_w.dumps(document))
-        home.write("bins.digest", generated_digest(document))
+        write_bins(home, {part.column: part.bins for part in state.encoded.encoding.columns if isinstance(part, Woe)})
     if isinstance(program, LabelParty) and state.final is not None:
         outcome = label_outcome(program, state)
         home.write("metrics.json", json.dumps(outcome.metrics))
         home.write("curves.json", json.dumps(outcome.curves))
         shown = {name: msgspec.to_builtins(told.columns) for name, told in state.shown.items()}
         home.write("validation.json", json.dumps(validation_document(program, state) | {"partners": shown}))
-        stream = io.BytesIO()
-        pd.DataFrame(outcome.scores).to_parquet(stream, index=False)
-        home.write("scores.parquet", stream.getvalue())
+        write_scores(home, outcome.scores)
+
+
+def write_bins(home: Home, bins: Mapping[str, Bins]) -> None:
+    """bins.toml, to edit by hand, and the digest by which an edit is known."""
+    document = to_toml_dict(bins)
+    home.write("bins.toml", tomli_w.dumps(document))
+    home.write("bins.digest", generated_digest(document))
+
+
+def write_scores(home: Home, columns: Mapping[str, Any]) -> None:
+    """scores.parquet, one entry of each column for each row."""
+    stream = io.BytesIO()
+    pd.DataFrame(columns).to_parquet(stream, index=False)
+    home.write("scores.parquet", stream.getvalue())
 
 
 def read_alignment(folder: Path, table: Table, former: str) -> Universe:

@@ -14,14 +14,11 @@ from federation.kernel.manifest import (
     AgencyDeclaration,
     AlignSettings,
     BankSettings,
-    BinningSettings,
     Description,
     Manifest,
     ModelSettings,
     PrivacySettings,
     SampleSettings,
-    ScorecardSettings,
-    SelectSettings,
 )
 from federation.kernel.manifest_rules import check_manifest
 from federation.models.horizontal.private_rules import require_private
@@ -75,13 +72,12 @@ def draft_manifest(run_file: RunFile, run: str, descriptions: tuple[Description,
             missing=run_file.model.missing, tolerance=run_file.model.tolerance, max_iterations=run_file.model.max_iterations,
             signs=run_file.model.signs,
         ),
-        select=SelectSettings(**{f: getattr(run_file.select, f) for f in SelectSettings.__struct_fields__}),
+        select=run_file.select,
         banks=BankSettings(
             threshold=run_file.privacy.threshold, drop_outs=run_file.privacy.drop_outs, intercept=run_file.model.intercept,
             personal_C=run_file.model.personal_C,
         ),
-        binning=BinningSettings(**{f: getattr(run_file.binning, f) for f in BinningSettings.__struct_fields__}),
-        scorecard=ScorecardSettings(**{f: getattr(run_file.scorecard, f) for f in ScorecardSettings.__struct_fields__}),
+        binning=run_file.binning, scorecard=run_file.scorecard,
         privacy=PrivacySettings(
             **{f: getattr(run_file.privacy, f) for f in PrivacySettings.__struct_fields__ if hasattr(run_file.privacy, f)}
         ),

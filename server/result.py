@@ -69,7 +69,6 @@ class Model(Part, frozen=True, kw_only=True, omit_defaults=True):
     p_values: dict[str, dict[str, float | None]] | None = None
     bins: dict[str, dict[str, list[Bin]]] | None = None
     points: Points | None = None
-    trees: list[Any] | None = None
 
 
 class Split(Part, frozen=True, kw_only=True, omit_defaults=True):

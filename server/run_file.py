@@ -3,7 +3,7 @@
     [run]         task model purpose seed holdout patience requested_by study valid_days
     [model]       C standardize missing tolerance max_iterations signs intercept personal_C
     [sample]      as_of out_of_time_from weight split_seed
-    [binning]     method max_bins min_share min_bads monotone special woe_smoothing
+    [binning]     max_bins min_share min_bads monotone special woe_smoothing
     [select]      iv_min corr_max vif_max p_max
     [scorecard]   base_points base_odds pdo
     [align]       visibility from
@@ -30,27 +30,25 @@ from typing import Any
 import msgspec
 
 from federation.kernel.errors import ConfigurationError
-from federation.kernel.manifest import FEWEST_BANKS, MOST_BANKS
+from federation.kernel.manifest import FEWEST_BANKS, MOST_BANKS, BinningSettings, ScorecardSettings, SelectSettings
 from federation.kernel.role import COORDINATOR
 from server import strict_toml
 from server.run_tables import (
     Agency,
     AlignSettings,
     AlignTable,
-    BinningTable,
     ModelTable,
     Party,
     PrivacyTable,
     RunSettings,
     SampleTable,
-    ScorecardTable,
-    SelectTable,
 )
 from server.strict_toml import refuse_later, require_known
 
 LATER_TASKS = ("score", "acquire", "monitor", "portfolio")
 LATER_MODELS = ("boosting", "network", "expert")
 LATER_SAMPLE = ("segment",)
+LATER_BINNING = ("method",)
 TABLES = ("run", "model", "sample", "binning", "select", "scorecard", "align", "privacy", "party", "agency")
 _PARTY_NAME = re.compile(r"[a-z][a-z0-9-]{0,31}")
 _FEWEST_PARTIES, _MOST_PARTIES = 2, 8
@@ -72,9 +70,9 @@ class RunFile(msgspec.Struct, frozen=True, kw_only=True):
     run: RunSettings
     model: ModelTable
     sample: SampleTable
-    select: SelectTable
-    binning: BinningTable
-    scorecard: ScorecardTable
+    select: SelectSettings
+    binning: BinningSettings
+    scorecard: ScorecardSettings
     align: AlignSettings
     privacy: PrivacyTable
     parties: tuple[Party, ...]
@@ -121,12 +119,12 @@ def load(path: Path) -> RunFile:
     _check_sample(file, sample)
     privacy = strict_toml.table(f"{file}: [privacy]", raw.get("privacy", {}), PrivacyTable)
     model = _model(file, raw.get("model", {}), run)
-    binning = strict_toml.table(f"{file}: [binning]", raw.get("binning", {}), BinningTable)
-    scorecard = strict_toml.table(f"{file}: [scorecard]", raw.get("scorecard", {}), ScorecardTable)
+    binning = strict_toml.table(f"{file}: [binning]", raw.get("binning", {}), BinningSettings, LATER_BINNING)
+    scorecard = strict_toml.table(f"{file}: [scorecard]", raw.get("scorecard", {}), ScorecardSettings)
     align = _align(path, raw.get("align", {}))
     parties = _parties(path, raw.get("party", []), binned=_binned(run))
     agencies = _agencies(file, raw.get("agency", []), parties)
-    select = strict_toml.table(f"{file}: [select]", raw.get("select", {}), SelectTable)
+    select = strict_toml.table(f"{file}: [select]", raw.get("select", {}), SelectSettings)
     _refuse_unused(file, raw, run, over_banks=all(party.label is not None for party in parties))
     _check_consortium(file, parties, run, privacy)
     if len(parties) == sum(party.label is not None for party in parties):
@@ -314,7 +312,7 @@ def _check_bank_count(file: str, count: int) -> None:
         raise ConfigurationError(file, f"it has {count} [[party]] sections, each with a label", action)
 
 
-def _check_banks(file: str, select: SelectTable, align: AlignSettings, privacy: PrivacyTable, *, binned: bool) -> None:
+def _check_banks(file: str, select: SelectSettings, align: AlignSettings, privacy: PrivacyTable, *, binned: bool) -> None:
     """Keys of runs across parties in a run over many banks, and what it cannot do with this model."""
     given = ["[align] from"] * (align.folder is not None) + ["[align] visibility"] * (align.visibility != "hidden")
     given += [f"[privacy] {key}" for key in _PARTNERS if getattr(privacy, key) != getattr(PrivacyTable(), key)]
@@ -339,7 +337,7 @@ def _check_label_noise(file: str, run: RunSettings, sample: SampleTable, privacy
         )
 
 
-def _check_across(file: str, run: RunSettings, model: ModelTable, select: SelectTable, privacy: PrivacyTable) -> None:
+def _check_across(file: str, run: RunSettings, model: ModelTable, select: SelectSettings, privacy: PrivacyTable) -> None:
     """Keys of runs over many banks in a run across parties."""
     if run.task == "statistics":
         raise ConfigurationError(

@@ -1,4 +1,7 @@
-"""The tables of RUN.toml, one struct each: every key with its type, its range and its default. What goes together is checked in `run_file`."""
+"""The tables of RUN.toml, one struct each: every key with its type, its range and its default. What goes together is checked in `run_file`.
+
+[binning], [select] and [scorecard] are the manifest's own (`federation/kernel/manifest.py`), and so are the ranges of what goes into it.
+"""
 
 from __future__ import annotations
 
@@ -8,12 +11,10 @@ from typing import Annotated, Literal
 import msgspec
 from msgspec import Meta
 
+from federation.kernel.manifest import Count, Delta, Epsilon, Holdout, Level, Natural, Positive, Tolerance
 from privacy.disclosure.rules import DisclosureRules
 from privacy.levels import Classification, PersonRole
 
-Natural = Annotated[int, Meta(ge=0, le=2**63 - 1)]
-Count = Annotated[int, Meta(ge=1, le=2**31 - 1)]
-Positive = Annotated[float, Meta(gt=0)]
 Text = Annotated[str, Meta(min_length=1)]
 
 
@@ -31,7 +32,7 @@ class RunSettings(_Table, frozen=True):
     model: Literal["logistic", "scorecard"] = "logistic"
     purpose: Literal["acquire", "decide", "monitor", "collect", "research"] = "decide"
     seed: Natural = 0
-    holdout: Annotated[float, Meta(ge=0, lt=1)] = 0.3
+    holdout: Holdout = 0.3
     patience: Positive = 3600.0
     requested_by: PersonRole = "modeller"
     study: str = ""
@@ -46,20 +47,11 @@ class ModelTable(_Table, frozen=True):
     C: Positive
     missing: Literal["mean", "zero", "indicator", "error", "bin"]
     standardize: bool = True
-    tolerance: Annotated[float, Meta(gt=0, le=0.01)] = 1e-7
+    tolerance: Tolerance = 1e-7
     max_iterations: Count = 50
     signs: Literal["free", "woe"] = "free"
     intercept: Literal["common", "per bank"] = "common"
     personal_C: Positive | None = None  # noqa: N815  # C as scikit-learn writes it
-
-
-class SelectTable(_Table, frozen=True):
-    """[select], over many banks: the limit of each step; None: the step is not taken."""
-
-    iv_min: Annotated[float, Meta(ge=0)] | None = None
-    corr_max: Annotated[float, Meta(gt=0, lt=1)] | None = None
-    vif_max: Annotated[float, Meta(gt=1)] | None = None
-    p_max: Annotated[float, Meta(gt=0, lt=1)] | None = None
 
 
 class SampleTable(_Table, frozen=True):
@@ -69,26 +61,6 @@ class SampleTable(_Table, frozen=True):
     out_of_time_from: str | None = None
     weight: Text | None = None
     split_seed: Natural | None = None
-
-
-class BinningTable(_Table, frozen=True):
-    """[binning], DESIGN 6."""
-
-    method: Literal["quantile"] = "quantile"
-    max_bins: Annotated[int, Meta(ge=2, le=100)] = 6
-    min_share: Annotated[float, Meta(ge=0, lt=0.5)] = 0.05
-    min_bads: Natural = 0
-    monotone: Literal["none", "auto", "increasing", "decreasing"] = "none"
-    special: tuple[float, ...] = ()
-    woe_smoothing: Positive = 0.5
-
-
-class ScorecardTable(_Table, frozen=True):
-    """[scorecard]: base_points at base_odds goods to one bad; pdo more points double the odds."""
-
-    base_points: float = 600.0
-    base_odds: Positive = 50.0
-    pdo: Positive = 20.0
 
 
 class AlignTable(_Table, frozen=True):
@@ -121,9 +93,9 @@ class PrivacyTable(_Table, frozen=True):
     threshold: Count | None = None
     drop_outs: Literal["continue", "stop"] = "continue"
     withdrawal: Literal["abort", "continue"] = "abort"
-    epsilon: Annotated[float, Meta(gt=0, le=100)] | None = None
-    delta: Annotated[float, Meta(gt=0, lt=0.01)] | None = None
-    label_noise: Annotated[float, Meta(gt=0, le=100)] | None = None
+    epsilon: Epsilon | None = None
+    delta: Delta | None = None
+    label_noise: Epsilon | None = None
 
 
 class Party(_Table, frozen=True):
@@ -140,7 +112,7 @@ class Party(_Table, frozen=True):
     label: Text | None = None
     include: tuple[Text, ...] = ()
     exclude: tuple[Text, ...] = ()
-    levels: dict[str, Annotated[int, Meta(ge=1, le=5)]] = {}
+    levels: dict[str, Level] = {}
     classes: dict[str, Classification] = {}
     types: dict[str, Literal["numeric", "categorical"]] = {}
     bins: Text | None = None

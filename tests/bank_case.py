@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+import msgspec
 import numpy as np
 
 from federation.kernel import suite
@@ -47,6 +48,16 @@ def bank_manifest(tables: Mapping[str, Table], **changes: Any) -> Manifest:
         for name, table in tables.items()
     )  # fmt: skip
     return manifest(*tables, parties=parties, **changes)
+
+
+def settled(**settings: Any) -> Manifest:
+    """A manifest of three banks with these settings, each by its own name, wherever in the manifest it stands."""
+    made = manifest("bank0", "bank1", "bank2", seed=0)
+    for table in ("sample", "settings", "binning", "banks", "privacy"):
+        part = getattr(made, table)
+        mine = {key: settings.pop(key) for key in part.__struct_fields__ if key in settings}
+        made = msgspec.structs.replace(made, **{table: msgspec.structs.replace(part, **mine)})
+    return msgspec.structs.replace(made, **settings)
 
 
 @dataclass

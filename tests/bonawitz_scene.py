@@ -60,7 +60,7 @@ class Scene:
 
     def group(self) -> Cover:
         """The group mask, from a member in league."""
-        return Cover.agree(self.hall.spy(self.spies[0]), self.members, LENGTH, self.encoding, "members")
+        return Cover.agree(self.hall.spy(self.spies[0]), self.members, LENGTH, self.encoding)
 
     def read(self, *names: str) -> Integers | None:
         return self.loot.read(names, self.members, self.group())

@@ -218,13 +218,11 @@ def around(run: Run, points: Points, announced: Announced, secret: Secret, worke
     return points
 
 
-def align_coordinator(
-    run: Run, visibility: Visibility, label_parties: tuple[str, ...], max_rows: int, *, padded: bool = False
-) -> Role[Matching]:
+def align_coordinator(run: Run, visibility: Visibility, label_parties: tuple[str, ...], max_rows: int) -> Role[Matching]:
     """The coordinator's part: matches the fully keyed lists, places the universe at random, tells each party its own rows' positions.
 
-    padded: as in `match`. Raises DataError (code cohort) where no firm is common (unless `hidden`), PeerError for a list of another size
-    than announced, with points twice, or malformed.
+    Raises DataError (code cohort) where no firm is common (unless `hidden`), PeerError for a list of another size than announced, with points
+    twice, or malformed.
     """
     require_visibility(run.me, visibility, label_parties, run.members)
     received = yield from run.within("announce").step("announce", expect=dict.fromkeys(run.members, Announcement))
@@ -234,7 +232,7 @@ def align_coordinator(
     for name in run.members:
         message = received.of(name, KeyedList)
         lists[name] = announced.accept(message.points, message.announced, name, name)
-    size, positions = match(lists, visibility, label_parties, run.random("positions"), padded=padded)
+    size, positions = match(lists, visibility, label_parties, run.random("positions"))
     yield from run.within("size").step("universe", send=dict.fromkeys(run.members, UniverseSize(size)))
     told = {name: OwnPositions(Array.of(own)) for name, own in positions.items()}
     yield from run.within("positions").step("positions", send=told)

@@ -74,21 +74,20 @@ def require_visibility(where: str, visibility: str, label_parties: tuple[str, ..
 
 
 def match(
-    lists: Mapping[str, Points], visibility: Visibility, label_parties: tuple[str, ...], random: Randomness, *, padded: bool = False
+    lists: Mapping[str, Points], visibility: Visibility, label_parties: tuple[str, ...], random: Randomness
 ) -> tuple[int, dict[str, Positions]]:
     """The size, and each party's positions in the order of its list, (n,) with -1 outside.
 
-    lists: party to distinct fully keyed points, (n, 32). padded: in `hidden`, empty positions are added up to the sum of all sizes, so
-    that the size does not tell how many firms are common. Raises DataError (code cohort) where no firm is common, unless `hidden`.
+    lists: party to distinct fully keyed points, (n, 32). Raises DataError (code cohort) where no firm is common, unless `hidden`.
     """
     sizes = {name: len(points) for name, points in lists.items()}
     firm = groups(np.concatenate(list(lists.values())))
     firms = np.split(firm, np.cumsum(list(sizes.values()))[:-1])
     held = {name: _marked(int(firm.max(initial=-1)) + 1, numbers) for name, numbers in zip(lists, firms, strict=True)}
     inside = _inside(held, visibility, label_parties)
-    size = sum(sizes.values()) if padded and visibility == "hidden" else int(inside.sum())
+    size = int(inside.sum())
     place = np.full(len(inside), -1, np.int64)
-    place[inside] = random.permutation(size)[: int(inside.sum())]
+    place[inside] = random.permutation(size)
     return size, {name: place[numbers] for name, numbers in zip(lists, firms, strict=True)}
 
 

@@ -98,23 +98,20 @@ def split(column: Integers, vector_bits: int) -> list[Integers]:
 class Columns:
     """A holder's columns, ready for encrypted sums.
 
-    integers: (rows, k) int64 of magnitude at most 2^62; exponents: (k,), column j stands for integers[:, j] * 2^-exponents[j]; vector_bits:
-    the owner's vector is at most 2^vector_bits in magnitude (None: the most for which each column takes one answer). Derived: limbs, how
-    many answers each column takes; answers, their sum. Raises DataError or ConfigurationError, before anything is sent, for what does not
-    fit.
+    integers: (rows, k) int64 of magnitude at most 2^62; exponents: (k,), column j stands for integers[:, j] * 2^-exponents[j]; bits: the
+    owner's vector is at most 2^bits in magnitude. Derived: limbs, how many answers each column takes; answers, their sum. Raises DataError or
+    ConfigurationError, before anything is sent, for what does not fit.
     """
 
     integers: Integers
     exponents: NDArray[np.int64]
-    vector_bits: int | None = None
+    bits: int
     limbs: tuple[int, ...] = field(init=False)
-    bits: int = field(init=False)
 
     def __post_init__(self) -> None:
         """Check every bound, and count the limbs."""
         _require_matrix(self.integers)
-        norms = [l1_norm(column) for column in self.integers.T]
-        bits = _most_bits(max(norms)) if self.vector_bits is None else self.vector_bits
+        norms, bits = [l1_norm(column) for column in self.integers.T], self.bits
         if not 0 <= bits <= _MOST_VECTOR_BITS or self.exponents.shape != self.integers.shape[1:]:
             raise ConfigurationError(
                 _WHERE, f"columns need 0 to {_MOST_VECTOR_BITS} vector bits and an exponent each", "This is a bug in the model: report it."
@@ -122,11 +119,10 @@ class Columns:
         limbs = tuple(1 if norm << bits < HALF else len(split(column, bits)) for norm, column in zip(norms, self.integers.T, strict=True))
         if not decodable(HALF - 1):
             raise LocalError(_WHERE, "the noise of a total within its range does not fit", "This is a bug: report it.")
-        object.__setattr__(self, "bits", bits)
         object.__setattr__(self, "limbs", limbs)
 
     @classmethod
-    def whole(cls, integers: Integers, vector_bits: int | None = None) -> Columns:
+    def whole(cls, integers: Integers, vector_bits: int) -> Columns:
         """Integers as they are, (rows, k): counts and indicators."""
         _require_matrix(integers)
         return cls(integers, np.zeros(integers.shape[1], np.int64), vector_bits)
@@ -172,13 +168,6 @@ class Columns:
         """Totals of integer columns, (k,), with a vector that stands for integers * 2^-vector_exponent: in the units of both."""
         pairs = zip(totals, self.exponents.tolist(), strict=True)
         return np.array([math.ldexp(float(total), -exponent - vector_exponent) for total, exponent in pairs])
-
-
-def _most_bits(largest: int) -> int:
-    """The most bits a vector may have for columns whose L1 norm is at most this."""
-    if largest >= HALF:
-        raise DataError(_WHERE, "a column of integers is too large for one answer", "State the bits of the vector, so that it is split.")
-    return min(_MOST_VECTOR_BITS, ((HALF - 1) // max(1, largest)).bit_length() - 1)
 
 
 def _require_matrix(matrix: NDArray[Any]) -> None:

@@ -1,14 +1,16 @@
 """The manifest: everything that a run is, in canonical bytes that every institution signs.
 
 What is not in it is not done: the parties and their keys, the columns each contributes, the purpose, the model with all its settings, who
-may learn what (by name of leakage contract), and the caps. Its hash binds every key, signature and random draw of the run.
+may learn what (by name of leakage contract), and the caps. Its hash binds every key, signature and random draw of the run. Every number
+stands with its range: reading a manifest refuses what is outside, at each node, whatever the coordinator's run file let pass.
 """
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Literal
 
 import msgspec
+from msgspec import Meta
 
 from federation.kernel import suite
 from federation.kernel.role import COORDINATOR
@@ -19,6 +21,16 @@ FEWEST_REVEALS = 3
 FEWEST_BANKS, MOST_BANKS = 3, 2048
 MOST_WITH_LEVELS = 64
 """Above so many banks columns must be numbers: banks no longer tell each other levels."""
+
+Natural = Annotated[int, Meta(ge=0, le=2**63 - 1)]
+Count = Annotated[int, Meta(ge=1, le=2**31 - 1)]
+Positive = Annotated[float, Meta(gt=0)]
+Holdout = Annotated[float, Meta(ge=0, lt=1)]
+Tolerance = Annotated[float, Meta(gt=0, le=0.01)]
+Fraction = Annotated[float, Meta(gt=0, lt=1)]
+Epsilon = Annotated[float, Meta(gt=0, le=100)]
+Delta = Annotated[float, Meta(gt=0, lt=0.01)]
+Level = Annotated[int, Meta(ge=1, le=5)]
 
 
 class _Part(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -32,7 +44,7 @@ class ColumnDeclaration(_Part, frozen=True, kw_only=True):
 
     name: str
     kind: Literal["numeric", "categorical"]
-    level: int = 3
+    level: Level = 3
     classification: Literal["C1", "C2", "C3"] = "C1"
     unit: str = ""
 
@@ -65,8 +77,8 @@ class AgencyDeclaration(_Part, frozen=True, kw_only=True):
 class SampleSettings(_Part, frozen=True, kw_only=True):
     """Which rows train. holdout: share of firms held out; key: "firm", or "firm and month" where a firm has several rows."""
 
-    holdout: float = 0.3
-    split_seed: int = 0
+    holdout: Holdout = 0.3
+    split_seed: Natural = 0
     as_of: bool = False
     out_of_time_from: str | None = None
     weighted: bool = False
@@ -85,40 +97,40 @@ class AlignSettings(_Part, frozen=True, kw_only=True):
 class ModelSettings(_Part, frozen=True, kw_only=True):
     """C: scikit-learn's inverse ridge strength, inf for none (None here, since canonical bytes know no infinity)."""
 
-    C: float | None = 1.0
+    C: Positive | None = 1.0
     standardize: bool = True
     missing: Literal["mean", "zero", "indicator", "error", "bin"] = "mean"
-    tolerance: float = 1e-7
-    max_iterations: int = 50
+    tolerance: Tolerance = 1e-7
+    max_iterations: Count = 50
     signs: Literal["free", "woe"] = "free"
 
 
 class BinningSettings(_Part, frozen=True, kw_only=True):
     """How columns are cut, DESIGN 6."""
 
-    max_bins: int = 6
-    min_share: float = 0.05
-    min_bads: int = 0
+    max_bins: Annotated[int, Meta(ge=2, le=100)] = 6
+    min_share: Annotated[float, Meta(ge=0, lt=0.5)] = 0.05
+    min_bads: Natural = 0
     monotone: Literal["none", "auto", "increasing", "decreasing"] = "none"
     special: tuple[float, ...] = ()
-    woe_smoothing: float = 0.5
+    woe_smoothing: Positive = 0.5
 
 
 class ScorecardSettings(_Part, frozen=True, kw_only=True):
     """Points: base_points at base_odds (goods to one bad), pdo more points double the odds."""
 
     base_points: float = 600.0
-    base_odds: float = 50.0
-    pdo: float = 20.0
+    base_odds: Positive = 50.0
+    pdo: Positive = 20.0
 
 
 class SelectSettings(_Part, frozen=True, kw_only=True):
     """The limits of each step of selection; None: the step is not taken."""
 
-    iv_min: float | None = None
-    corr_max: float | None = None
-    vif_max: float | None = None
-    p_max: float | None = None
+    iv_min: Annotated[float, Meta(ge=0)] | None = None
+    corr_max: Fraction | None = None
+    vif_max: Annotated[float, Meta(gt=1)] | None = None
+    p_max: Fraction | None = None
 
 
 class BankSettings(_Part, frozen=True, kw_only=True):
@@ -127,10 +139,10 @@ class BankSettings(_Part, frozen=True, kw_only=True):
     ridge 1 / (2 personal_C) around the common ones.
     """
 
-    threshold: int | None = None
+    threshold: Count | None = None
     drop_outs: Literal["continue", "stop"] = "continue"
     intercept: Literal["common", "per bank"] = "common"
-    personal_C: float | None = None  # noqa: N815  # C as scikit-learn writes it
+    personal_C: Positive | None = None  # noqa: N815  # C as scikit-learn writes it
 
 
 class PrivacySettings(_Part, frozen=True, kw_only=True):
@@ -144,16 +156,16 @@ class PrivacySettings(_Part, frozen=True, kw_only=True):
     single_partner_disclosure: bool = False
     two_member_disclosure: bool = False
     label_disclosure: bool = False
-    max_score_reveals: int = 40
-    max_released_counts: int | None = None
-    max_answers: int = 20_000
-    minimum_cohort: int = 10
-    max_rows: int = 20_000_000
+    max_score_reveals: Count = 40
+    max_released_counts: Count | None = None
+    max_answers: Count = 20_000
+    minimum_cohort: Count = 10
+    max_rows: Count = 20_000_000
     partner_disclosure: Literal["direction", "edges", "full"] = "direction"
     withdrawal: Literal["abort", "continue"] = "abort"
-    epsilon: float | None = None
-    delta: float | None = None
-    label_noise: float | None = None
+    epsilon: Epsilon | None = None
+    delta: Delta | None = None
+    label_noise: Epsilon | None = None
 
 
 class Manifest(_Part, frozen=True, kw_only=True):
@@ -165,7 +177,7 @@ class Manifest(_Part, frozen=True, kw_only=True):
     task: Literal["binning", "train", "statistics"]
     model: Literal["logistic", "scorecard"]
     purpose: str
-    seed: int
+    seed: Natural
     coordinator: str
     parties: tuple[PartyDeclaration, ...]
     contracts: tuple[str, ...]
@@ -179,7 +191,7 @@ class Manifest(_Part, frozen=True, kw_only=True):
     banks: BankSettings = BankSettings()
     suite: str = suite.NAME
     code_version: str = ""
-    attempt: int = 0
+    attempt: Natural = 0
     requested_by: str = "modeller"
     study: str = ""
     expires: str = "9999-12-31T23:59:59Z"

@@ -20,17 +20,24 @@ _PARTY = re.compile(r"[a-z][a-z0-9-]{0,31}")
 _KEY = re.compile(r"[0-9a-f]{64}")
 _TIME = re.compile(r"(\d{4})-(\d\d)-(\d\d)T(?:[01]\d|2[0-3]):[0-5]\d:[0-5]\dZ", re.ASCII)
 _STUDY = re.compile(r"([A-Za-z0-9][A-Za-z0-9._-]{0,63})?")
+_PLACE = re.compile(r" - at `(\$[\w.\[\]]+)`$")
+"""Where msgspec found a wrong value: of its text the path alone, since the rest may quote what was sent."""
 
 
 @lru_cache(maxsize=4)
 def read_manifest(raw: bytes, limit: int = 1 << 24) -> Manifest:
-    """A manifest from its canonical bytes; anything else than canonical bytes is refused, so that a hash has one preimage."""
+    """A manifest from its canonical bytes; anything else than canonical bytes is refused, so that a hash has one preimage.
+
+    Raises PeerError, which names the place of a value that is out of range; ConfigurationError for what breaks `check_manifest`'s rules.
+    """
     if len(raw) > limit:
         raise PeerError(COORDINATOR, f"a manifest of {len(raw)} bytes", f"at most {limit}")
     try:
         manifest = msgspec.json.decode(raw, type=known(Manifest), strict=True)
-    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
-        raise PeerError(COORDINATOR, "malformed bytes", "a manifest") from None
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
+        place = _PLACE.search(str(error))
+        found = f"a value that may not stand at {place[1]}" if place else "malformed bytes"
+        raise PeerError(COORDINATOR, found, "a manifest") from None
     if manifest.canonical() != raw:
         raise PeerError(COORDINATOR, "a manifest that is not in canonical form", "canonical bytes")
     check_manifest(manifest)
@@ -86,15 +93,11 @@ def _check_noise(manifest: Manifest) -> None:
     privacy = manifest.privacy
     if (privacy.epsilon is None) != (privacy.delta is None):
         raise ConfigurationError("manifest", "it states one of epsilon and delta", "Set both in [privacy], or neither.")
-    if privacy.epsilon is not None and not (0 < privacy.epsilon <= 100 and 0 < (privacy.delta or 0) < 0.01):
-        raise ConfigurationError(
-            "manifest", "its epsilon or delta is out of range", "epsilon: above 0, to 100; delta: above 0, below 0.01."
-        )
     if privacy.epsilon is not None and not manifest.horizontal:
         action = "Leave epsilon and delta out: across parties the label party can ask for label_noise."
         raise ConfigurationError("manifest", "it states epsilon, and noise is added to sums over banks alone", action)
-    if privacy.label_noise is not None and not (0 < privacy.label_noise <= 100 and not manifest.horizontal):
-        action = "label_noise is an epsilon above 0, to 100, of a run across parties."
+    if privacy.label_noise is not None and manifest.horizontal:
+        action = "label_noise is an epsilon of a run across parties: over banks state epsilon and delta."
         raise ConfigurationError("manifest", "its label noise cannot be had", action)
 
 

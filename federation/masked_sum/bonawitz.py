@@ -35,7 +35,7 @@ from federation.kernel.errors import ConfigurationError, LostParty, PeerError, P
 from federation.kernel.role import COORDINATOR, Role, Run
 from federation.kernel.secret import Secret
 from federation.masked_sum import mersenne, shamir
-from federation.masked_sum.cover import Cover, Masked, Tally, Visibility, total_of
+from federation.masked_sum.cover import Cover, Masked, Tally, total_of
 from federation.masked_sum.fixed_point import FixedPoint, Integers
 from federation.masked_sum.graph import Graph
 
@@ -178,9 +178,7 @@ class Circle:
 # -- a member ---------------------------------------------------------------------------------------------------------------------
 
 
-def sum_member(
-    run: Run, integers: Integers, encoding: FixedPoint, circle: Circle, *, sum_visible_to: Visibility = "members"
-) -> Role[tuple[Integers, tuple[str, ...]]]:
+def sum_member(run: Run, integers: Integers, encoding: FixedPoint, circle: Circle) -> Role[tuple[Integers, tuple[str, ...]]]:
     """A member's part: its integers, (k,) within `encoding.largest`; returns the exact sum over the survivors, (k,), and who they are.
 
     Raises ConfigurationError for an encoding for fewer members, LocalError beyond the clip, PeerError when the coordinator's lists, proofs or
@@ -198,7 +196,7 @@ def sum_member(
     others = tuple(name for name in circle.near(run.me, roster) if name != run.me)
     received = yield from run.step("shares", expect=dict.fromkeys(others, Shares))
     held = {name: _held(name, received.of(name, Shares)) for name in others}
-    cover = Cover.agree(run, circle.members, length, encoding, sum_visible_to)  # before the survivors: bound to the roster
+    cover = Cover.agree(run, circle.members, length, encoding)  # before the survivors: bound to the roster
     masked = _masked(run, cover.conceal(integers), secrets, {name: shares.key for name, shares in held.items()}, roster)
     sent = {COORDINATOR: MaskedInput(Array.of(masked.words), masked.tag)}
     received = yield from run.step("survivors", send=sent, expect={COORDINATOR: Survivors}, limit=_HEADER)
@@ -270,16 +268,8 @@ def _held(sender: str, shares: Shares) -> Shares:
 # -- the coordinator --------------------------------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True)
-class Added:
-    """What the coordinator has of a sum. survivors: U3; total: (k,) on the grid where the manifest shows it the sum, else None."""
-
-    survivors: tuple[str, ...]
-    total: Integers | None
-
-
-def sum_coordinator(run: Run, circle: Circle, most: int, *, sum_visible_to: Visibility = "members") -> Role[Added]:
-    """The coordinator's part: adds, and takes off the masks whose keys or seeds t members have released.
+def sum_coordinator(run: Run, circle: Circle, most: int) -> Role[tuple[str, ...]]:
+    """The coordinator's part: adds, and takes off the masks whose keys or seeds t members have released; returns who is in the sum (U3).
 
     most: words that a vector may have. Raises LostParty below the threshold, PeerError for messages that do not fit together.
     """
@@ -301,7 +291,7 @@ def sum_coordinator(run: Run, circle: Circle, most: int, *, sum_visible_to: Visi
     _take_off(run, circle, tally, keys, survivors, released)
     total = tally.masked
     yield from run.step("told", dict.fromkeys(released, Total(Array.of(total.words), total.tag)))
-    return Added(survivors, total.words.view("<i8") if sum_visible_to == "coordinator" else None)
+    return survivors
 
 
 def _near_only(circle: Circle, name: str, signatures: dict[str, bytes]) -> dict[str, bytes]:

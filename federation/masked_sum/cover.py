@@ -7,7 +7,7 @@ with the integers x contributes
 each under masks that cancel in the total of n members (pair masks in `pairwise`; self masks and pair masks with drop-outs). The total is
     2^s X + n g   and   <alpha, X> + n h,     X the true sum.
 n g is uniform on the multiples of the largest power of two that divides n, and so, since 2^s >= n, is 2^s X + n g: it tells nothing
-of X, not even a low bit. h hides <alpha, X> in the same way (n < p), so the weights stay secret also where the coordinator may see X.
+of X, not even a low bit. h hides <alpha, X> in the same way (n < p), so the weights stay secret also where X is known.
 A total that is not X passes only by guessing alpha: at most 2^-60. This holds because opened sums must keep the bound of `fixed_point`.
 
 The group key is bound to all that the coordinator has broadcast so far: members who were shown different things disagree on g and alpha,
@@ -18,7 +18,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Literal, Self
+from typing import Self
 
 import numpy as np
 
@@ -30,7 +30,6 @@ from federation.masked_sum import mersenne
 from federation.masked_sum.fixed_point import FixedPoint, Integers
 from federation.masked_sum.mersenne import Words
 
-Visibility = Literal["members", "coordinator"]
 _CHUNK = 1 << 15
 """Words: a chunk and its mask stay in the cache of one core."""
 
@@ -98,7 +97,7 @@ class Tally:
 
 @dataclass(frozen=True)
 class Cover:
-    """One step's group mask and weights, at a member. mask: (g, h); weights: alpha, (k,) residues; shift: s, or 0 without g."""
+    """One step's group mask and weights, at a member. mask: (g, h); weights: alpha, (k,) residues; shift: s."""
 
     encoding: FixedPoint
     mask: Masked
@@ -106,18 +105,14 @@ class Cover:
     shift: int
 
     @classmethod
-    def from_keys(cls, mask_key: Secret, weights_key: Secret, length: int, encoding: FixedPoint, visible_to: Visibility) -> Self:
-        """The cover that two single-purpose keys give. visible_to "coordinator" leaves g and the shift out; h and the tag stay."""
-        mask = stretch(mask_key, length)
-        if visible_to == "coordinator":
-            mask = Masked(np.zeros(length, np.uint64), mask.tag)
-        weights = mersenne.uniform(suite.keystream(weights_key, length))
-        return cls(encoding, mask, weights, 0 if visible_to == "coordinator" else encoding.shift)
+    def from_keys(cls, mask_key: Secret, weights_key: Secret, length: int, encoding: FixedPoint) -> Self:
+        """The cover that two single-purpose keys give."""
+        return cls(encoding, stretch(mask_key, length), mersenne.uniform(suite.keystream(weights_key, length)), encoding.shift)
 
     @classmethod
-    def agree(cls, run: Run, members: tuple[str, ...], length: int, encoding: FixedPoint, visible_to: Visibility) -> Self:
+    def agree(cls, run: Run, members: tuple[str, ...], length: int, encoding: FixedPoint) -> Self:
         """The cover of this place in the session. To be called before the step's total is received, which changes the group's view."""
-        return cls.from_keys(run.group_key("sum mask", members), run.group_key("tag weights", members), length, encoding, visible_to)
+        return cls.from_keys(run.group_key("sum mask", members), run.group_key("tag weights", members), length, encoding)
 
     def conceal(self, integers: Integers) -> Masked:
         """A member's contribution but for the masks that cancel. integers: (k,), within the encoding's clip."""

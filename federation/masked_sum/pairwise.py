@@ -17,7 +17,7 @@ from federation.kernel.codec import Array, Message
 from federation.kernel.errors import ConfigurationError, PeerError, PolicyRefusal
 from federation.kernel.role import COORDINATOR, Role, Run
 from federation.masked_sum import mersenne
-from federation.masked_sum.cover import Cover, Masked, Visibility, stretch, total_of
+from federation.masked_sum.cover import Cover, Masked, stretch, total_of
 from federation.masked_sum.fixed_point import FixedPoint, Integers, Reals
 
 _HEADER = 4096
@@ -85,7 +85,6 @@ def sum_member(
     encoding: FixedPoint,
     members: tuple[str, ...],
     *,
-    sum_visible_to: Visibility = "members",
     two_members: bool = False,
 ) -> Role[Reals]:
     """A member's part: its vector, (k,) real numbers within the clip; returns the sum over the members, (k,) float64.
@@ -94,9 +93,7 @@ def sum_member(
     beyond the clip, PolicyRefusal under three members (two_members = True allows two: each then learns the other's input), PeerError
     when the total is not the members' sum.
     """
-    total = yield from sum_integers(
-        run, encoding.encode(vector, run.me), encoding, members, sum_visible_to=sum_visible_to, two_members=two_members
-    )
+    total = yield from sum_integers(run, encoding.encode(vector, run.me), encoding, members, two_members=two_members)
     return encoding.decode(total)
 
 
@@ -106,14 +103,13 @@ def sum_integers(
     encoding: FixedPoint,
     members: tuple[str, ...],
     *,
-    sum_visible_to: Visibility = "members",
     two_members: bool = False,
 ) -> Role[Integers]:
     """`sum_member` for integers already on the grid, (k,) int64 within `encoding.largest`; returns their exact sum, (k,) int64."""
     require_members(run.me, members, encoding, two_members=two_members)
     encoding.check(integers, run.me)
     length = len(integers)
-    cover = Cover.agree(run, members, length, encoding, sum_visible_to)
+    cover = Cover.agree(run, members, length, encoding)
     masked = cover.conceal(integers).plus(pair_masks(run, members, length))
     yield from run.step("input", send={COORDINATOR: MaskedInput(Array.of(masked.words), masked.tag)})
     kind = _total_kind(run, members)
@@ -121,17 +117,15 @@ def sum_integers(
     return cover.open(_read(COORDINATOR, received.of(COORDINATOR, kind), length), len(members))
 
 
-def sum_coordinator(run: Run, members: tuple[str, ...], length: int, *, sum_visible_to: Visibility = "members") -> Role[Integers | None]:
-    """The coordinator's part: adds `length` masked words of each member and sends every member the total.
+def sum_coordinator(run: Run, members: tuple[str, ...], length: int) -> Role[None]:
+    """The coordinator's part: adds `length` masked words of each member and sends every member the total, which it cannot open.
 
-    Returns None, or with sum_visible_to = "coordinator" (as at every member) the exact sum on the grid, (length,) int64.
     Raises PeerError for a contribution of another shape.
     """
     received = yield from run.step("input", expect=dict.fromkeys(members, MaskedInput), limit=8 * length + _HEADER)
     total = total_of((_read(name, received.of(name, MaskedInput), length) for name in members), length)
     message = _total_kind(run, members)(Array.of(total.words), total.tag)
     yield from run.step("total", send=dict.fromkeys(members, message))
-    return total.words.view("<i8") if sum_visible_to == "coordinator" else None
 
 
 def _total_kind(run: Run, members: tuple[str, ...]) -> type[MaskedTotal | SubsetTotal]:

@@ -1,4 +1,4 @@
-"""What both sides of binning share: the rules of the manifest, the result, the grid of weights, the caps, and counts to WOE.
+"""What both sides of binning share: the result, the grid of weights, the caps, and counts to WOE.
 
 The protocol itself is in `binning`; everything here is a function of counts, which the pooled reference calls too.
 """
@@ -7,13 +7,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 from federation.kernel.errors import AbortCode, DataError, PolicyRefusal
-from federation.kernel.manifest import BinningSettings, Manifest, PrivacySettings
+from federation.kernel.manifest import Manifest, PrivacySettings
 from federation.kernel.state import State
 from federation.models.bin_merging import Counts, make_monotone, merge_few_bads
 from federation.models.bins import Bins, cut, same_kind
@@ -26,19 +26,6 @@ Integers = NDArray[np.int64]
 
 WEIGHT_BITS = 30
 """A weight is an integer of at most 2^30: over fewer than 2^27 rows a sum stays below 2^57, the room of one answer."""
-
-
-@dataclass(frozen=True)
-class BinningRules:
-    """What of the manifest binning needs."""
-
-    binning: BinningSettings = field(default_factory=BinningSettings)
-    privacy: PrivacySettings = field(default_factory=PrivacySettings)
-
-    @classmethod
-    def of(cls, manifest: Manifest) -> BinningRules:
-        """The rules of a manifest."""
-        return cls(manifest.binning, manifest.privacy)
 
 
 class Binned(State, frozen=True):
@@ -112,9 +99,9 @@ class WeightCode:
         return np.rint(np.ldexp(weight, self.exponent)).astype(np.int64)
 
 
-def require_cohort(where: str, rows: int, rules: BinningRules, what: str) -> None:
+def require_cohort(where: str, rows: int, manifest: Manifest, what: str) -> None:
     """Raises PolicyRefusal (code COHORT) below the minimum cohort."""
-    minimum = rules.privacy.minimum_cohort
+    minimum = manifest.privacy.minimum_cohort
     if rows < minimum:
         raise PolicyRefusal(
             where,
@@ -124,30 +111,30 @@ def require_cohort(where: str, rows: int, rules: BinningRules, what: str) -> Non
         )
 
 
-def cut_columns(columns: Columns, rules: BinningRules, given: Mapping[str, Bins]) -> dict[str, Bins]:
+def cut_columns(columns: Columns, manifest: Manifest, given: Mapping[str, Bins]) -> dict[str, Bins]:
     """The bins of each column before any count: the given ones (edited by hand) where there are, else from the whole file."""
     same_kind(given, columns)
-    settings = rules.binning
+    settings = manifest.binning
     return {
         name: given[name] if name in given else cut(column, settings.max_bins, settings.min_share, settings.special)
         for name, column in columns.items()
     }
 
 
-def finish(plan: Mapping[str, tuple[Bins, Counts]], rules: BinningRules, exponent: int) -> tuple[Encoding, tuple[WoeTable, ...]]:
+def finish(plan: Mapping[str, tuple[Bins, Counts]], manifest: Manifest, exponent: int) -> tuple[Encoding, tuple[WoeTable, ...]]:
     """Encoding and tables from counted bins: too few bads are merged, then the bad rate is made monotone where asked, then WOE.
 
     plan: bins and counts (size, 3) of rows, goods and bads, the latter on the grid 2^-exponent, absent last (zero goods and bads where they
     were not released).
     """
-    settings, parts, tables = rules.binning, [], []
+    settings, parts, tables = manifest.binning, [], []
     for name, (found, counted) in plan.items():
         bins, counts = merge_few_bads(found, counted, math.ceil(math.ldexp(settings.min_bads, exponent)))
         direction = bins.direction or (None if settings.monotone == "none" else settings.monotone)
         if direction is not None:
             bins, counts = make_monotone(bins, counts, direction, settings.woe_smoothing)
         rows, weights = counts[:, 0], np.ldexp(counts[:, 1:].astype(np.float64), -exponent)
-        hidden = bins.absent if 0 < rows[-1] < rules.privacy.minimum_cohort else None
+        hidden = bins.absent if 0 < rows[-1] < manifest.privacy.minimum_cohort else None
         table = tabulate(name, bins.labels, rows, weights[:, 0], weights[:, 1], settings.woe_smoothing, hidden=hidden)
         parts.append(Woe(name, bins, table.values))
         tables.append(table)

@@ -34,9 +34,10 @@ from federation.encrypted_linear.products import Transforms
 from federation.encrypted_linear.protocol import hold, own
 from federation.kernel.codec import Message
 from federation.kernel.errors import ConfigurationError, DataError, PeerError, PolicyRefusal
+from federation.kernel.manifest import Manifest
 from federation.kernel.role import Role, Run
 from federation.models.bin_merging import Counts, merge_small
-from federation.models.binned import WEIGHT_BITS, Binned, BinningRules, Cap, WeightCode, cut_columns, finish, require_cohort
+from federation.models.binned import WEIGHT_BITS, Binned, Cap, WeightCode, cut_columns, finish, require_cohort
 from federation.models.bins import Bins
 from federation.models.label_noise import turned, unbiased
 from federation.models.table import Column
@@ -83,7 +84,7 @@ class Totals(Message, frozen=True, tag="binning/totals"):
 @dataclass(frozen=True)
 class Outcomes:
     """The label party's secrets: y (n,) 1 = bad; train (n,) bool; weight (n,) or None for one each; told (n,) bool: the bads that partners are
-    told counts of where they were turned over before, None where that is to be done here if the rules say so.
+    told counts of where they were turned over before, None where that is to be done here if the manifest says so.
     """
 
     y: NDArray[np.int8]
@@ -93,7 +94,7 @@ class Outcomes:
 
 
 def bin_label(
-    run: Run, holders: tuple[str, ...], columns: Columns, positions: Positions, size: int, outcomes: Outcomes, rules: BinningRules,
+    run: Run, holders: tuple[str, ...], columns: Columns, positions: Positions, size: int, outcomes: Outcomes, manifest: Manifest,
     given: Mapping[str, Bins] | None = None,
 ) -> Role[Binned]:  # fmt: skip
     """The label party's part: answers every holder within the cap, and bins its own columns by the same rules.
@@ -105,17 +106,17 @@ def bin_label(
     weight = np.ones(len(positions)) if outcomes.weight is None else outcomes.weight
     code = WeightCode.of(weight[counted]) if counted.any() else WeightCode(weighted=False, exponent=0)
     vectors = _Vectors(counted, np.where(counted, code.integers(np.where(counted, weight, 0)), 0), outcomes.y == 1, positions, size)
-    require_cohort(run.me, int(counted.sum()), rules, "training rows")
+    require_cohort(run.me, int(counted.sum()), manifest, "training rows")
     if not 0 < vectors.bads.sum() < vectors.weight.sum():
         raise DataError(run.me, "the training rows have one class only", "Bring goods and bads, or another seed or holdout.")
-    _require_noise(run.me, rules, code)
-    cap = Cap.of(int(counted.sum()), int((counted & vectors.bad).sum()), rules.privacy)
+    _require_noise(run.me, manifest, code)
+    cap = Cap.of(int(counted.sum()), int((counted & vectors.bad).sum()), manifest.privacy)
     asked = yield from _answer_sizes(run, holders, vectors, code, cap)
-    told = turned(run, vectors.bad, rules.privacy.label_noise) if outcomes.told is None else outcomes.told
+    told = turned(run, vectors.bad, manifest.privacy.label_noise) if outcomes.told is None else outcomes.told
     released = yield from _answer_outcomes(run, holders, replace(vectors, bad=told), code, cap)
-    plan = cut_columns(columns, rules, given or {})
-    own_counts = {name: _own_counts(bins, columns[name], vectors, rules) for name, bins in plan.items()}
-    encoding, tables = finish(own_counts, rules, code.exponent)
+    plan = cut_columns(columns, manifest, given or {})
+    own_counts = {name: _own_counts(bins, columns[name], vectors, manifest) for name, bins in plan.items()}
+    encoding, tables = finish(own_counts, manifest, code.exponent)
     return Binned(encoding, tables, int(counted.sum()), sum(asked.values()), sum(released.values()), cap.counts)
 
 
@@ -175,19 +176,19 @@ def _answer_outcomes(run: Run, holders: tuple[str, ...], vectors: _Vectors, code
     return released
 
 
-def _require_noise(me: str, rules: BinningRules, code: WeightCode) -> None:
+def _require_noise(me: str, manifest: Manifest, code: WeightCode) -> None:
     """Raises PolicyRefusal for label noise in a weighted run: weights are told without noise, and may be a function of the label."""
-    if rules.privacy.label_noise is not None and code.weighted:
+    if manifest.privacy.label_noise is not None and code.weighted:
         what = "label noise in a weighted run, whose weights may tell the label without any"
         raise PolicyRefusal(me, what, "Nothing that depends on a label was sent. Leave out [sample] weight, or label_noise.")
 
 
-def _own_counts(bins: Bins, column: Column, vectors: _Vectors, rules: BinningRules) -> tuple[Bins, Counts]:
+def _own_counts(bins: Bins, column: Column, vectors: _Vectors, manifest: Manifest) -> tuple[Bins, Counts]:
     """Counts of one of the label party's own columns, (size, 3), with bins below the cohort merged."""
     table = np.column_stack([vectors.counted.astype(np.int64), vectors.weight - vectors.bads, vectors.bads])
     counts = np.zeros((bins.size, 3), np.int64)
     np.add.at(counts, bins.codes(column), table)
-    return merge_small(bins, counts, rules.privacy.minimum_cohort)
+    return merge_small(bins, counts, manifest.privacy.minimum_cohort)
 
 
 def _require_count(holder: str, answers: int) -> None:
@@ -199,7 +200,7 @@ def _require_count(holder: str, answers: int) -> None:
 
 
 def bin_holder(
-    run: Run, label_party: str, columns: Columns, positions: Positions, size: int, rules: BinningRules,
+    run: Run, label_party: str, columns: Columns, positions: Positions, size: int, manifest: Manifest,
     given: Mapping[str, Bins] | None = None,
 ) -> Role[Binned]:  # fmt: skip
     """A holder's part: asks for the sizes of its bins, merges, asks for their goods and bads, and holds the tables.
@@ -210,16 +211,16 @@ def bin_holder(
     if not columns:
         raise ConfigurationError(run.me, "binning was asked of a party without columns", "Leave this party out of binning.")
     asking = _Asking(run, label_party, columns, positions, size)
-    plan = cut_columns(columns, rules, given or {})
-    terms, sizes, asked = yield from _ask_sizes(asking, plan, rules)
+    plan = cut_columns(columns, manifest, given or {})
+    terms, sizes, asked = yield from _ask_sizes(asking, plan, manifest)
     matched = next(int(counts.sum()) for counts in sizes.values())
-    require_cohort(run.me, matched, rules, "training rows that this party has")
+    require_cohort(run.me, matched, manifest, "training rows that this party has")
     merged: dict[str, tuple[Bins, Counts]] = {}
     for name, bins in plan.items():
         counts = np.append(sizes[name], terms.rows - matched)[:, None]
-        merged[name] = merge_small(bins, counts, rules.privacy.minimum_cohort)
-    counted, released = yield from _ask_outcomes(asking, merged, terms, rules)
-    encoding, tables = finish(counted, rules, terms.exponent)
+        merged[name] = merge_small(bins, counts, manifest.privacy.minimum_cohort)
+    counted, released = yield from _ask_outcomes(asking, merged, terms, manifest)
+    encoding, tables = finish(counted, manifest, terms.exponent)
     run.report(phase="binning", released_counts=released)
     return Binned(encoding, tables, matched, asked, released)
 
@@ -252,12 +253,12 @@ class _Asking:
         return (yield from hold(self.run.within(step), self.label_party, indicators))
 
 
-def _ask_sizes(asking: _Asking, plan: Mapping[str, Bins], rules: BinningRules) -> Role[tuple[Terms, dict[str, Integers], int]]:
+def _ask_sizes(asking: _Asking, plan: Mapping[str, Bins], manifest: Manifest) -> Role[tuple[Terms, dict[str, Integers], int]]:
     """Terms, training rows of each present bin (size - 1,), and how many were asked for: those in which the holder has a row."""
     run, label_party = asking.run, asking.label_party
     held = {name: np.bincount(asking.codes(bins), minlength=bins.absent) for name, bins in plan.items()}
     places = [(name, place) for name, rows in held.items() for place in np.flatnonzero(rows).tolist()]
-    require_cohort(run.me, int((asking.positions >= 0).sum()), rules, "rows of this party in the universe")
+    require_cohort(run.me, int((asking.positions >= 0).sum()), manifest, "rows of this party in the universe")
     received = yield from run.step("announcement", send={label_party: Announcement(len(places))}, expect={label_party: Terms})
     terms = received.of(label_party, Terms)
     if not 0 < terms.rows <= asking.size or abs(terms.exponent) > 1100 or (terms.exponent and not terms.weighted):
@@ -275,14 +276,14 @@ def _ask_sizes(asking: _Asking, plan: Mapping[str, Bins], rules: BinningRules) -
 
 
 def _ask_outcomes(
-    asking: _Asking, merged: Mapping[str, tuple[Bins, Counts]], terms: Terms, rules: BinningRules
+    asking: _Asking, merged: Mapping[str, tuple[Bins, Counts]], terms: Terms, manifest: Manifest
 ) -> Role[tuple[dict[str, tuple[Bins, Counts]], int]]:
     """Bins with counts (size, 3) of rows, goods and bads, absent last; and how many label-dependent counts that took."""
     run, label_party = asking.run, asking.label_party
     plan = {name: bins for name, (bins, _) in merged.items()}
     places = [(name, place) for name, (_, rows) in merged.items() for place in np.flatnonzero(rows[:-1, 0]).tolist()]
     rest = next(int(rows[-1, 0]) for _, rows in merged.values())
-    request = Request(len(places), rest >= rules.privacy.minimum_cohort)
+    request = Request(len(places), rest >= manifest.privacy.minimum_cohort)
     received = yield from run.step("request", send={label_party: request}, expect={label_party: Totals})
     totals = received.of(label_party, Totals)
     sizes = [int(merged[name][1][place, 0]) for name, place in places]
@@ -299,7 +300,7 @@ def _ask_outcomes(
         raise PeerError(label_party, "goods and bads that contradict each other", "the same goods and bads in every column")
     for name, (bins, counts) in out.items():
         counts[-1, 1:] = _absent(label_party, request, totals, counts, terms)
-        out[name] = bins, unbiased(counts, rules.privacy.label_noise)
+        out[name] = bins, unbiased(counts, manifest.privacy.label_noise)
     return out, len(places) * (2 if terms.weighted else 1)
 
 
@@ -316,4 +317,4 @@ def _absent(label_party: str, request: Request, totals: Totals, counts: Counts, 
     return goods, bads
 
 
-__all__ = ["Binned", "BinningRules", "Outcomes", "bin_holder", "bin_label"]
+__all__ = ["Binned", "Outcomes", "bin_holder", "bin_label"]

@@ -24,7 +24,7 @@ from federation.kernel.codec import Message
 from federation.kernel.errors import AbortCode, PeerError, PolicyRefusal
 from federation.kernel.manifest import Manifest
 from federation.kernel.role import Role, Run
-from federation.models.binned import Binned, BinningRules
+from federation.models.binned import Binned
 from federation.models.binning import Outcomes, bin_holder, bin_label
 from federation.models.bins import Bins
 from federation.models.encoding import Encoding, plain
@@ -273,7 +273,7 @@ def encode_label(
     if binned_run(manifest):
         outcomes = Outcomes(table.label, sample.train, table.weight if manifest.sample.weighted else None, told)
         binned = yield from bin_label(
-            run.within("binning"), manifest.feature_parties, table.columns, positions, universe, outcomes, BinningRules.of(manifest), given
+            run.within("binning"), manifest.feature_parties, table.columns, positions, universe, outcomes, manifest, given
         )
         encoding, notes = settled(binned, labels.total)
         done = msgspec.structs.replace(done, encoding=encoding, tables=binned.tables, released=binned.released, notes=notes)
@@ -298,8 +298,7 @@ def encode_holder(
     if not (math.isfinite(scale.total) and scale.total > 0 and 0 < scale.base < 1 and abs(scale.exponent) <= MOST_EXPONENT):
         raise PeerError(manifest.label_party, "a training weight or share of bads out of range", "W > 0 and a share between 0 and 1")
     if binned_run(manifest):
-        rules = BinningRules.of(manifest)
-        binned = yield from bin_holder(run.within("binning"), manifest.label_party, table.columns, positions, universe, rules, given)
+        binned = yield from bin_holder(run.within("binning"), manifest.label_party, table.columns, positions, universe, manifest, given)
         encoding, notes = settled(binned, scale.total)
         done = Encoded(
             encoding,

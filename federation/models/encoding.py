@@ -212,18 +212,17 @@ class Encoding(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         blocks = [part.counted(_column(columns, part)) for part in self.columns]
         return np.hstack(blocks) if blocks else np.zeros((_rows(columns), 0), bool)
 
-    def fitted(self, mean: Reals, scale: Reals, *, standardize: bool = True) -> Encoding:
+    def fitted(self, mean: Reals, scale: Reals) -> Encoding:
         """The encoding with the training moments of its design columns.
 
         mean: (d,) of `raw` over the training rows where `counted`; scale: (d,) standard deviation of the filled design column over the
         present training rows (with the fill at the mean, so over all of them), zero for a constant column, which then keeps scale 1.
-        standardize = False: only fills and absent values are set.
         """
         out, start = [], 0
         for part in self.columns:
             place = slice(start, start + len(part.names))
             start = place.stop
-            out.append(_fitted(part, mean[place], scale[place], standardize=standardize))
+            out.append(_fitted(part, mean[place], scale[place]))
         return Encoding(tuple(out))
 
     def in_own_units(self, theta: Reals) -> tuple[Reals, float]:
@@ -281,12 +280,12 @@ def plain(columns: Mapping[str, Column], missing: Missing, min_share: float = 0.
     )
 
 
-def _fitted(part: ColumnEncoding, mean: Reals, scale: Reals, *, standardize: bool) -> ColumnEncoding:
+def _fitted(part: ColumnEncoding, mean: Reals, scale: Reals) -> ColumnEncoding:
     standards = []
     for m, s in zip(mean.tolist(), scale.tolist(), strict=True):
         spread = s if s > 0 else 1.0
         raw_absent = part.values[-1] if isinstance(part, Woe) else m
-        standards.append(Standard(m, spread, (raw_absent - m) / spread) if standardize else Standard(0.0, 1.0, raw_absent))
+        standards.append(Standard(m, spread, (raw_absent - m) / spread))
     changes: dict[str, Any] = {"standard": tuple(standards)}
     if isinstance(part, Numeric) and part.missing in ("mean", "indicator"):
         changes["fill"] = float(mean[0])

@@ -28,7 +28,7 @@ from federation.models.bins import Bins
 from federation.models.encoding import rounded
 from federation.models.logistic import Fit, Mode
 from federation.models.prepare import Encoded, Prepared
-from federation.models.scorecard import PointsTable, Scaling, points_table
+from federation.models.scorecard import PointsTable, points_table
 from federation.models.scores import Consortium
 from federation.models.shown import Shown
 from federation.models.table import Table
@@ -233,7 +233,7 @@ class Institution(ABC):
         theta = state.fit.theta
         is_label = self.me == self.manifest.label_party
         return points_table(
-            self.me, state.encoded.encoding, theta[1:] if is_label else theta, Scaling.of(self.manifest.scorecard),
+            self.me, state.encoded.encoding, theta[1:] if is_label else theta, self.manifest.scorecard,
             float(theta[0]) if is_label else None,
         )  # fmt: skip
 

@@ -36,39 +36,24 @@ Points = NDArray[np.int64]
 Reals = NDArray[np.float64]
 
 
-class Scaling(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """The scale of a scorecard: base_points at base_odds goods to one bad; pdo more points double the odds."""
+def factor(scale: ScorecardSettings) -> float:
+    """Points for one unit of log odds."""
+    return scale.pdo / math.log(2)
 
-    base_points: float = 600.0
-    base_odds: float = 50.0
-    pdo: float = 20.0
 
-    def __post_init__(self) -> None:
-        if not (math.isfinite(self.base_points) and 0 < self.base_odds < math.inf and 0 < self.pdo < math.inf):
-            raise ConfigurationError("[scorecard]", "base_odds and pdo must be positive and finite", "Correct [scorecard].")
+def offset(scale: ScorecardSettings) -> float:
+    """Points at even odds."""
+    return scale.base_points - factor(scale) * math.log(scale.base_odds)
 
-    @classmethod
-    def of(cls, settings: ScorecardSettings) -> Scaling:
-        """From the manifest."""
-        return cls(settings.base_points, settings.base_odds, settings.pdo)
 
-    @property
-    def factor(self) -> float:
-        """Points for one unit of log odds."""
-        return self.pdo / math.log(2)
+def unrounded(scale: ScorecardSettings, log_odds_of_bad: Reals) -> Reals:
+    """Points before rounding."""
+    return offset(scale) - factor(scale) * log_odds_of_bad
 
-    @property
-    def offset(self) -> float:
-        """Points at even odds."""
-        return self.base_points - self.factor * math.log(self.base_odds)
 
-    def score(self, log_odds_of_bad: Reals) -> Reals:
-        """Unrounded points."""
-        return self.offset - self.factor * log_odds_of_bad
-
-    def probability(self, points: Reals | Points) -> Reals:
-        """Probability of bad at so many points."""
-        return np.asarray(1 / (1 + np.exp((points - self.offset) / self.factor)), np.float64)
+def probability(scale: ScorecardSettings, points: Reals | Points) -> Reals:
+    """Probability of bad at so many points."""
+    return np.asarray(1 / (1 + np.exp((points - offset(scale)) / factor(scale))), np.float64)
 
 
 class Characteristic(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -95,7 +80,7 @@ class PointsTable(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """One party's share of a scorecard. base: base points, 0 at all but the label party."""
 
     party: str
-    scaling: Scaling
+    scaling: ScorecardSettings
     base: int
     characteristics: tuple[Characteristic, ...]
 
@@ -158,7 +143,7 @@ class PointsTable(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
             raise ConfigurationError("scorecard", f"cannot be read: {error}", "Export the scorecard again.") from None
 
 
-def points_table(party: str, encoding: Encoding, theta: Reals, scaling: Scaling, intercept: float | None = None) -> PointsTable:
+def points_table(party: str, encoding: Encoding, theta: Reals, scale: ScorecardSettings, intercept: float | None = None) -> PointsTable:
     """One party's points. theta: (d,) coefficients of its design columns in the log odds of bad; intercept: at the label party alone.
 
     Raises ConfigurationError where a column is not encoded as WOE: only bins have points.
@@ -171,7 +156,7 @@ def points_table(party: str, encoding: Encoding, theta: Reals, scaling: Scaling,
             raise ConfigurationError(f"column {part.column!r}", "has no bins, and only bins have points", 'Use [model] missing = "bin".')
         (standard,) = part.standard
         design = np.append(standard(np.array(part.values[:-1])), standard.absent)
-        exact = -scaling.factor * coefficient * design
+        exact = -factor(scale) * coefficient * design
         parts.append(Characteristic(part.bins, tuple(np.rint(exact).astype(np.int64).tolist()), tuple(exact.tolist())))
-    base = 0 if intercept is None else int(np.rint(scaling.offset - scaling.factor * intercept))
-    return PointsTable(party, scaling, base, tuple(parts))
+    base = 0 if intercept is None else int(np.rint(offset(scale) - factor(scale) * intercept))
+    return PointsTable(party, scale, base, tuple(parts))

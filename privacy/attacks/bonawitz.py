@@ -230,7 +230,7 @@ def weakened_member(
     received = yield from run.step("shares", expect=dict.fromkeys(others, Shares))
     held = {name: received.of(name, Shares) for name in others}
     keys = {name: handed.get(name, held[name].key) for name in others}
-    cover = Cover.agree(run, circle.members, length, encoding, "members")
+    cover = Cover.agree(run, circle.members, length, encoding)
     if without == "long seeds":
         masked = _folded(run, cover.conceal(integers), secrets, keys, roster, bits)
     else:

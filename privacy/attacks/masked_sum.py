@@ -68,7 +68,7 @@ def weakened_member(
     for number, integers in enumerate(inputs):
         step, length = run.within(str(number)), len(integers)
         if keys is None or without != "fresh masks":
-            keys = Cover.agree(step, members, length, encoding, "members"), pair_masks(step, members, length)
+            keys = Cover.agree(step, members, length, encoding), pair_masks(step, members, length)
         cover = keys[0]
         if without == "shift":
             cover = replace(cover, shift=0)

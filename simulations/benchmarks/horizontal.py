@@ -29,7 +29,9 @@ from federation.models.horizontal.newton import FitSettings, Newton, NewtonFit
 from federation.models.horizontal.personal import Rows
 from federation.models.horizontal.plan import Plan, add_up
 from federation.models.horizontal.program import Adder, Bank
+from federation.models.horizontal.task import Task
 from federation.models.table import Table
+from federation.models.training import Local
 from server.outbox import Cost, Exchange
 
 Reals = NDArray[np.float64]
@@ -60,7 +62,7 @@ def _identity(name: str) -> Secret:
     return Secret(hashlib.sha256(name.encode()).digest())
 
 
-def _ready(plan: Newton, _levels: dict[str, tuple[str, ...]]) -> Plan[NewtonFit]:
+def _ready(plan: Newton, *_: object) -> Newton:
     return plan
 
 
@@ -80,7 +82,7 @@ def in_session(parts: list[tuple[Reals, NDArray[np.int8]]], settings: FitSetting
     )  # fmt: skip
     plans = {n: Newton(Rows.of(x, y, np.ones(len(y))), labels, np.ones(columns), settings) for n, (x, y) in zip(names, parts, strict=True)}
     empty = Table((), (), {}, b"")
-    programs = {n: Bank(manifest, n, empty, partial(_ready, plans[n]), _lines) for n in names}
+    programs = {n: Bank(manifest, n, Local(empty), Task(partial(_ready, plans[n]), _lines)) for n in names}
     everyone = programs | {COORDINATOR: Adder(manifest)}
     parties = {
         name: Participant(manifest, name, _identity(name), program, MemoryJournal(), entropy=os.urandom) for name, program in everyone.items()

@@ -43,7 +43,9 @@ from federation.kernel.state import State
 from federation.models.horizontal.plan import Reals
 from federation.models.horizontal.program import Bank
 from federation.models.horizontal.size import LONGEST
+from federation.models.horizontal.task import Task
 from federation.models.table import Table
+from federation.models.training import Local
 from server.app import Kept, conduct, watchers
 from server.keys import file_key
 from server.outbox import Outbox
@@ -119,7 +121,8 @@ class Summer(Node):
     def _open_run(self, opening: Opening, journal: Journal) -> OpenRun:
         manifest = read_manifest(opening.manifest)
         plan = Rounds(int(self.name.removeprefix("bank")), *self._shape)
-        program = Bank(manifest, self.name, self.table(manifest), lambda _levels: plan, lambda _plan, state: [str(state.number)])
+        task: Task[Any, Any] = Task(lambda *_: plan, lambda _plan, state: [str(state.number)])
+        program = Bank(manifest, self.name, Local(self.table(manifest)), task)
         participant = Participant[Any](manifest, self.name, self.identity, program, journal, entropy=os.urandom)
         return OpenRun(opening, participant, program, journal, 0)
 

@@ -20,11 +20,10 @@ from clients.bank_results import write_bank_results
 from clients.home import Home
 from federation.kernel.codec import decode
 from federation.kernel.errors import ConfigurationError, LostParty, PeerAborted, PeerError
-from federation.kernel.manifest import BankSettings, BinningSettings, Manifest, PrivacySettings, SampleSettings
+from federation.kernel.manifest import BankSettings, Manifest, PrivacySettings, SampleSettings
 from federation.kernel.role import COORDINATOR
 from federation.masked_sum import wide
 from federation.masked_sum.bonawitz import MaskedInput
-from federation.models.binned import BinningRules
 from federation.models.bins import Bins
 from federation.models.horizontal.bank import bank_of
 from federation.models.horizontal.common_bins import FindBins
@@ -37,7 +36,7 @@ from federation.models.table import Column, Table
 from federation.models.training import Local
 from privacy.attacks import banks as attack
 from privacy.attacks.banks import BeginsAgain, Heard, Lesson, compares_no_bins
-from tests.bank_case import BankCase, Opened, bank_manifest, five, opened
+from tests.bank_case import BankCase, Opened, bank_manifest, five, opened, settled
 
 SEED = 20_251_125
 TARGET = "bank4"
@@ -166,7 +165,7 @@ def rebuilt(kind: type[Bank[Any]]) -> Any:
 
     def make(manifest: Manifest, me: str, local: Local) -> Bank[Any]:
         bank = bank_of(manifest, me, local)
-        return kind(manifest, me, bank.table, bank.make, bank.alike, bank.figures, bank.given)
+        return kind(manifest, me, bank.local, bank.task, bank.given)
 
     return make
 
@@ -242,7 +241,7 @@ def binning(values: Reals, seed: int) -> FindBins:
     table = Table(firms, firms, {"size": Column("size", "numeric", values)}, b"", None, label)
     everyone = np.ones(len(values), np.bool_)
     sample = Sample(everyone, ~everyone, ~everyone, 0)
-    return FindBins(table, sample, np.ones(len(values)), {}, BinningRules(BinningSettings(), PrivacySettings()))
+    return FindBins(table, sample, np.ones(len(values)), {}, settled())
 
 
 def finest(plans: list[FindBins], value: float) -> tuple[int, int]:

@@ -13,14 +13,14 @@ from federation.encrypted_linear.packing import Columns as Packed
 from federation.encrypted_linear.products import Transforms
 from federation.kernel.codec import Message
 from federation.kernel.errors import AbortCode, PolicyRefusal
-from federation.kernel.manifest import BinningSettings, PrivacySettings
+from federation.kernel.manifest import PrivacySettings
 from federation.kernel.role import Role
-from federation.models.binned import Binned, BinningRules
+from federation.models.binned import Binned
 from federation.models.binning import Announcement, Outcomes, Request, Terms, Totals, bin_holder, bin_label
 from federation.models.table import Column
 from privacy.attacks import binning as attack
 from tests.rooms import Room
-from tests.unit.test_binning import Plain, adding_in_plain, hold, own
+from tests.unit.test_binning import Plain, adding_in_plain, hold, own, rules_of
 
 SEED, TRIALS = 20_240_612, 20
 FIRMS, BADS = 123, 27
@@ -50,12 +50,12 @@ class Market:
             self.data[f"c{number}"] = Column(f"c{number}", "numeric", rng.permutation(self.firms).astype(np.float64))
 
     def play(self, tamper: Callable[[Role[Binned]], Role[Binned]] = lambda role: role) -> Mapping[str, Binned]:
-        rules = BinningRules(BinningSettings(max_bins=self.bins), self.privacy)
+        made = rules_of(self.privacy, max_bins=self.bins)
         place, outcomes = np.arange(self.firms), Outcomes(self.y, np.ones(self.firms, bool), self.weight)
         own_columns = {"age": Column("age", "numeric", np.arange(self.firms, dtype=np.float64))}
         roles = {
-            "bank": bin_label(self.room.run("bank"), ("platform",), own_columns, place, self.firms, outcomes, rules),
-            "platform": tamper(bin_holder(self.room.run("platform"), "bank", self.data, place, self.firms, rules)),
+            "bank": bin_label(self.room.run("bank"), ("platform",), own_columns, place, self.firms, outcomes, made),
+            "platform": tamper(bin_holder(self.room.run("platform"), "bank", self.data, place, self.firms, made)),
         }
         with adding_in_plain():
             return self.room.play(roles)

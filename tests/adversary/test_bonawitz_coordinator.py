@@ -243,8 +243,8 @@ def member(run: Run, name: str, without: str) -> Role[list[Any]]:
 def adder(run: Run) -> Role[None]:
     circle = CIRCLE
     for number in range(2):
-        added = yield from sum_coordinator(run.within(str(number)), circle, LENGTH + 1)
-        circle = circle.without(added.survivors)
+        survivors = yield from sum_coordinator(run.within(str(number)), circle, LENGTH + 1)
+        circle = circle.without(survivors)
 
 
 def play(make: Callable[[], Post], lost: str, without: str = "nothing") -> tuple[Hall, dict[str, Any]]:

@@ -287,7 +287,7 @@ def test_one_crafted_answer_reads_57_labels_one_less_than_the_contract_says() ->
     column[:57, 0] = 1 << np.arange(57, dtype=np.int64)
     room = Room((OWNER, HOLDER))
     out = room.play(
-        {OWNER: own(room.run(OWNER), {HOLDER: 1}, labels, 0), HOLDER: hold(room.run(HOLDER), OWNER, Transforms(Columns.whole(column)))}
+        {OWNER: own(room.run(OWNER), {HOLDER: 1}, labels, 0), HOLDER: hold(room.run(HOLDER), OWNER, Transforms(Columns.whole(column, 0)))}
     )
     assert [out[HOLDER][0] >> i & 1 for i in range(57)] == labels[:57].tolist()
 

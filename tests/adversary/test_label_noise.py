@@ -11,15 +11,14 @@ import pytest
 from federation.encrypted_linear.packing import Columns as Packed
 from federation.encrypted_linear.products import Transforms
 from federation.kernel.errors import PolicyRefusal
-from federation.kernel.manifest import BinningSettings, PrivacySettings
-from federation.models.binned import BinningRules
+from federation.kernel.manifest import PrivacySettings
 from federation.models.label_noise import chance, turned, unbiased, unbiased_share
 from privacy.attacks import binning as attack
 from privacy.attacks.noise import right_at_most
 from server.run_file import load
 from tests.adversary.test_binning import Market, right
 from tests.rooms import Room
-from tests.unit.test_binning import World, hold, own
+from tests.unit.test_binning import World, hold, own, rules_of
 from tests.unit.test_run_file import document, refused, write
 
 SEED = 20_240_612
@@ -72,9 +71,9 @@ def test_all_partners_are_told_of_the_same_turned_labels_and_a_replay_of_no_othe
 
 def test_an_honest_partners_weights_of_evidence_are_unbiased() -> None:
     world = World(firms=3_000)
-    rules = BinningRules(BinningSettings(max_bins=3), PrivacySettings(label_disclosure=True, label_noise=2.0))
-    exact = BinningRules(rules.binning, PrivacySettings(label_disclosure=True))
-    (label, noisy), (_, right_) = world.play(rules), World(firms=3_000).play(exact)
+    asked = rules_of(PrivacySettings(label_disclosure=True, label_noise=2.0), max_bins=3)
+    exact = rules_of(PrivacySettings(label_disclosure=True), max_bins=3)
+    (label, noisy), (_, right_) = world.play(asked), World(firms=3_000).play(exact)
     for mine, theirs in zip(noisy.tables, right_.tables, strict=True):
         for row, other in zip(mine.rows, theirs.rows, strict=True):
             if other.bads is not None and other.rows:
@@ -88,7 +87,7 @@ def test_an_honest_partners_weights_of_evidence_are_unbiased() -> None:
 def test_a_weighted_run_cannot_have_label_noise() -> None:
     world = World(weighted=True)
     with pytest.raises(PolicyRefusal, match="label noise in a weighted run"):
-        world.play(BinningRules(BinningSettings(max_bins=3), PrivacySettings(label_disclosure=True, label_noise=1.0)))
+        world.play(rules_of(PrivacySettings(label_disclosure=True, label_noise=1.0), max_bins=3))
 
 
 def test_label_noise_where_there_are_no_counts_or_weights_is_refused_with_what_to_do(tmp_path: Path) -> None:

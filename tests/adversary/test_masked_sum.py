@@ -148,7 +148,7 @@ def test_control_a_coordinator_that_knew_the_weights_would_pass_off_a_wrong_sum(
     """What the contract says of the coordinator together with a member."""
     given = inputs(steps=1, length=3)
     spy = Room(MEMBERS, session=bytes(32)).run("court").within("0")
-    weights = Cover.agree(spy, MEMBERS, 3, GRID, "members").weights
+    weights = Cover.agree(spy, MEMBERS, 3, GRID).weights
     outcome = play(given, to("tax", partial(changed, word=1, by=1 << GRID.shift, tag=int(weights[1]))))
     assert wrong(outcome, given) == 1
 

@@ -98,7 +98,7 @@ def test_a_coalition_short_of_all_others_cannot_strip_a_member_and_all_others_ca
     given = inputs(steps=1, length=500)
     step = play(given).transcript(0)
     spies = {name: Room(MEMBERS, session=bytes(32)).run(name).within("0") for name in MEMBERS}
-    group = Cover.agree(spies["court"], MEMBERS, 500, GRID, "members").mask.words
+    group = Cover.agree(spies["court"], MEMBERS, 500, GRID).mask.words
     masks = {n: stretch(spies[n].pair_key("bank", "pair mask"), 500).words for n in MEMBERS[1:]}  # the bank, named first, adds them
     for missing in MEMBERS[1:]:
         some = {n: mask for n, mask in masks.items() if n != missing}

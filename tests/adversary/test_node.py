@@ -6,6 +6,7 @@ The node signs whatever manifest says of it what it says of itself; which purpos
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +26,18 @@ from federation.kernel import suite
 from federation.kernel.batch import Abort, Batch
 from federation.kernel.codec import decode, encode
 from federation.kernel.errors import AbortCode, ConfigurationError, CreditfedError, DataError, PeerError
-from federation.kernel.manifest import Description, Manifest, PartyDeclaration
+from federation.kernel.manifest import (
+    BinningSettings,
+    ColumnDeclaration,
+    Description,
+    Manifest,
+    ModelSettings,
+    PartyDeclaration,
+    PrivacySettings,
+    SampleSettings,
+    ScorecardSettings,
+)
+from federation.kernel.manifest_rules import check_manifest
 from federation.kernel.role import COORDINATOR
 from federation.kernel.signatures import Opening, Signature, sign_manifest
 from privacy.approval.learning import contracts_of
@@ -86,6 +98,39 @@ def test_an_honest_opening_is_answered_with_a_hello_and_the_same_again_changes_n
     assert ask(Node(node.home.root, at_once=True), "deliver", encode(Batch(0))).payload == first
 
 
+OUT_OF_RANGE: dict[str, tuple[dict[str, Any], str]] = {
+    "max_bins": ({"binning": BinningSettings(max_bins=-5)}, "$.binning.max_bins"),
+    "woe_smoothing": ({"binning": BinningSettings(woe_smoothing=-1.0)}, "$.binning.woe_smoothing"),
+    "min_share": ({"binning": BinningSettings(min_share=7.0)}, "$.binning.min_share"),
+    "holdout": ({"sample": SampleSettings(holdout=3.0)}, "$.sample.holdout"),
+    "tolerance": ({"settings": ModelSettings(tolerance=9.0)}, "$.settings.tolerance"),
+    "minimum_cohort": ({"privacy": PrivacySettings(minimum_cohort=-1)}, "$.privacy.minimum_cohort"),
+    "max_released_counts": ({"privacy": PrivacySettings(max_released_counts=-1)}, "$.privacy.max_released_counts"),
+    "C": ({"settings": ModelSettings(C=-1.0)}, "$.settings.C"),
+    "pdo": ({"scorecard": ScorecardSettings(pdo=0.0)}, "$.scorecard.pdo"),
+}
+
+
+@pytest.mark.parametrize("setting", OUT_OF_RANGE)
+def test_a_setting_out_of_its_range_is_refused_whatever_the_coordinator_let_pass(node: Node, setting: str) -> None:
+    changes, place = OUT_OF_RANGE[setting]
+    unfit = drafted(node, **changes)
+    check_manifest(unfit)  # control: without the ranges there is nothing wrong with it
+    for operation, payload in (("propose", unfit.canonical()), ("open", _signed(node, unfit))):
+        with pytest.raises(PeerError, match=re.escape(place)):
+            ask(node, operation, payload)
+
+
+def test_a_level_that_there_is_none_of_is_refused_at_every_party(node: Node) -> None:
+    fit = drafted(node)
+    columns = (ColumnDeclaration(name="orders", kind="numeric", level=77),)
+    unfit = replace(fit, parties=(*fit.parties[:2], replace(fit.parties[2], columns=columns)))
+    with pytest.raises(PeerError, match=re.escape("$.parties[2].columns[0].level")):
+        ask(node, "propose", unfit.canonical())
+    fit = replace(unfit, parties=(*fit.parties[:2], replace(fit.parties[2], columns=(replace(columns[0], level=5),))))
+    assert msgspec.json.decode(ask(node, "propose", fit.canonical()).payload, type=Signature).party == "bank"  # control
+
+
 @pytest.mark.parametrize("run", ["../../outside", "..", "", "/tmp/outside", "a/b", "a\0b", ".hidden", "x" * 65, "run\n"])
 def test_a_run_reaches_no_file_outside_the_journals_folder(node: Node, run: str) -> None:
     before = everything(node.home.root.parent)
@@ -100,12 +145,13 @@ def test_a_run_reaches_no_file_outside_the_journals_folder(node: Node, run: str)
 
 
 def _forced(node: Node, run: str) -> bytes:
-    made = replace(drafted(node), run=run)
-    signed = (
-        sign_manifest(made, "bank", bytes(32), node.identity),
-        *(sign_manifest(made, n, bytes(32), identity(n)) for n in OTHERS),
-    )
-    return msgspec.json.encode(Opening(made.canonical(), signed))
+    return _signed(node, replace(drafted(node), run=run))
+
+
+def _signed(node: Node, made: Manifest) -> bytes:
+    """An opening that bears every party's signature, this node's too."""
+    mine = sign_manifest(made, "bank", bytes(32), node.identity)
+    return msgspec.json.encode(Opening(made.canonical(), (mine, *(sign_manifest(made, n, bytes(32), identity(n)) for n in OTHERS))))
 
 
 def everything(folder: Path) -> set[str]:

@@ -71,8 +71,8 @@ class Adding:
         return Sums((*state.survivors, survivors), (*state.totals, tuple(total.tolist())))
 
     def coordinate(self, run: Run, state: Sums) -> Role[Sums]:
-        added = yield from sum_coordinator(run, state.circle, LENGTH)
-        return Sums((*state.survivors, added.survivors), state.totals)
+        survivors = yield from sum_coordinator(run, state.circle, LENGTH)
+        return Sums((*state.survivors, survivors), state.totals)
 
 
 @dataclass

@@ -58,13 +58,12 @@ def align(
     *,
     workers: int = 1,
     minimum: int = 0,
-    padded: bool = False,
     room: Room | None = None,
 ) -> dict[str, Any]:
     """Every party's result."""
     room = room or Room(tuple(ids))
     roles: dict[str, Any] = {m: align_member(room.run(m), ids[m], visibility, label_parties, workers, MANY, minimum) for m in ids}
-    roles[COORDINATOR] = align_coordinator(room.run(COORDINATOR), visibility, label_parties, MANY, padded=padded)
+    roles[COORDINATOR] = align_coordinator(room.run(COORDINATOR), visibility, label_parties, MANY)
     return room.play(roles)
 
 
@@ -148,14 +147,6 @@ def test_keys_may_be_bytes_or_text_and_carry_a_period() -> None:
     out = room.play(roles)
     bank, tax = out["bank"].positions.tolist(), out["tax"].positions.tolist()
     assert tax == [bank[2], bank[0], -1]
-
-
-def test_a_padded_universe_does_not_tell_the_overlap() -> None:
-    for overlap in (0, 3, 5):
-        ids = {"bank": [f"{i}" for i in range(5)], "tax": [f"{i}" for i in range(5 - overlap, 10 - overlap)]}
-        out = align(ids, padded=True)
-        assert out["bank"].size == out["tax"].size == out[COORDINATOR].size == 10
-        assert len(set(out["bank"].positions.tolist()) & set(out["tax"].positions.tolist())) == overlap
 
 
 def test_progress_counts_every_point_and_ends_at_its_total() -> None:

@@ -21,14 +21,15 @@ from numpy.typing import NDArray
 from federation.encrypted_linear.products import Transforms
 from federation.kernel.codec import Array, Message
 from federation.kernel.errors import AbortCode, ConfigurationError, DataError, PeerError, PolicyRefusal
-from federation.kernel.manifest import BinningSettings, PrivacySettings
+from federation.kernel.manifest import BinningSettings, Manifest, PrivacySettings
 from federation.kernel.role import Role, Run
 from federation.models import binning
-from federation.models.binned import Binned, BinningRules, WeightCode
+from federation.models.binned import Binned, WeightCode
 from federation.models.binning import Outcomes, Request, Terms, Totals, bin_holder, bin_label
 from federation.models.bins import OWN, Bins, cut
 from federation.models.table import Column
 from federation.models.woe import WoeTable
+from tests.post import manifest
 from tests.rooms import Delivery, Room
 
 SEED = 20_240_611
@@ -96,14 +97,14 @@ class World:
     def outcomes(self) -> Outcomes:
         return Outcomes(self.y, self.train, self.weight)
 
-    def roles(self, room: Room, rules: BinningRules, given: Mapping[str, Bins] | None = None) -> dict[str, Role[Binned]]:
+    def roles(self, room: Room, made: Manifest, given: Mapping[str, Bins] | None = None) -> dict[str, Role[Binned]]:
         return {
-            "bank": bin_label(room.run("bank"), ("platform",), self.bank, self.bank_at, self.size, self.outcomes(), rules),
-            "platform": bin_holder(room.run("platform"), "bank", self.platform, self.platform_at, self.size, rules, given),
+            "bank": bin_label(room.run("bank"), ("platform",), self.bank, self.bank_at, self.size, self.outcomes(), made),
+            "platform": bin_holder(room.run("platform"), "bank", self.platform, self.platform_at, self.size, made, given),
         }
 
-    def play(self, rules: BinningRules, given: Mapping[str, Bins] | None = None) -> tuple[Binned, Binned]:
-        result = Room(("bank", "platform")).play(self.roles(Room(("bank", "platform")), rules, given))
+    def play(self, made: Manifest, given: Mapping[str, Bins] | None = None) -> tuple[Binned, Binned]:
+        result = Room(("bank", "platform")).play(self.roles(Room(("bank", "platform")), made, given))
         return result["bank"], result["platform"]
 
     def joined(self, side: str, column: str) -> pd.DataFrame:
@@ -114,8 +115,8 @@ class World:
         return rows.merge(partner[partner["at"] >= 0], on="at", how="left")
 
 
-def rules_of(privacy: PrivacySettings = OPEN, **binning_settings: Any) -> BinningRules:
-    return BinningRules(BinningSettings(**binning_settings), privacy)
+def rules_of(privacy: PrivacySettings = OPEN, **binning_settings: Any) -> Manifest:
+    return manifest("bank", "platform", binning=BinningSettings(**binning_settings), privacy=privacy)
 
 
 def pooled_counts(world: World, side: str, name: str, bins: Bins) -> pd.DataFrame:

@@ -37,11 +37,11 @@ def mixed(missing: Any = "indicator") -> Encoding:
     return Encoding((*plain({k: COLUMNS[k] for k in ("x", "state")}, missing).columns, Woe("gmv", BINS, (-0.5, 0.25, 0.1, 0.7))))
 
 
-def fitted(encoding: Encoding, *, standardize: bool = True) -> Encoding:
+def fitted(encoding: Encoding) -> Encoding:
     raw, counted = encoding.raw(COLUMNS), encoding.counted(COLUMNS)
     mean = raw.sum(axis=0) / counted.sum(axis=0)
     filled = np.where(counted, raw, mean)
-    return encoding.fitted(mean, filled.std(axis=0), standardize=standardize)
+    return encoding.fitted(mean, filled.std(axis=0))
 
 
 def test_names_of_design_columns() -> None:
@@ -64,13 +64,7 @@ def test_standardised_columns_have_mean_zero_and_spread_one_and_absent_is_their_
     assert (encoding.absent_row[:5] == 0).all(), "numbers and levels: the training mean"
     woe = encoding.standard[5]
     assert encoding.absent_row[5] == (0.7 - woe.centre) / woe.scale, "WOE: the absent bin's"
-
-
-def test_without_standardising_absent_is_the_raw_training_mean() -> None:
-    encoding = fitted(mixed(), standardize=False)
-    assert np.allclose(encoding.absent_row[:5], encoding.design(COLUMNS).mean(axis=0)[:5])
-    assert encoding.absent_row[0] == 4.0 and encoding.absent_row[5] == 0.7
-    assert encoding.design(COLUMNS)[1, 0] == 4.0, "missing is filled with the mean of what is there"
+    assert design[1, 0] == 0.0 and encoding.standard[0].centre == 4.0, "missing is filled with the mean of what is there"
 
 
 def test_the_rules_for_missing() -> None:

@@ -11,8 +11,7 @@ import pandas as pd
 import pytest
 
 from federation.kernel import state as states
-from federation.kernel.manifest import BinningSettings, PrivacySettings
-from federation.models.binned import BinningRules
+from federation.kernel.manifest import BinningSettings
 from federation.models.bins import Bins
 from federation.models.horizontal.bin_counts import BinCounts, CountBins, common, document, share_lines, woe_parts
 from federation.models.horizontal.plan import add_up
@@ -20,6 +19,7 @@ from federation.models.horizontal.program import frequent_levels
 from federation.models.sample import Sample
 from federation.models.table import Column, Table
 from federation.models.woe import information_value, stability, weight_of_evidence
+from tests.bank_case import settled
 
 SBA = Path(__file__).parents[3] / "shared" / "data" / "sba_horizontal_sample"
 SPLITS = ("train", "test", "out_of_time")
@@ -54,8 +54,8 @@ def plan_of(frame, levels, *, weighted=False, minimum=10, given=None, settings=N
     ids = tuple(f"f{i}" for i in frame.index)
     table = Table(ids, ids, columns, b"", None, frame["label"].to_numpy(np.int8), frame["weight"].to_numpy() if weighted else None)
     split = frame["split"].to_numpy()
-    rules = BinningRules(settings or BinningSettings(special=(-99.0,)), PrivacySettings(minimum_cohort=minimum))
-    return CountBins(table, Sample(split == 0, split == 1, split == 2), levels or frequent_levels(table, minimum), rules, given or {})
+    made = settled(binning=settings or BinningSettings(special=(-99.0,)), minimum_cohort=minimum)
+    return CountBins(table, Sample(split == 0, split == 1, split == 2), levels or frequent_levels(table, minimum), made, given or {})
 
 
 LEVELS = {"region": ("north", "south", "west")}
@@ -152,7 +152,7 @@ def test_a_side_with_fewer_rows_than_the_cohort_has_no_stability():
     assert plans[3].own_stability(state)["staff"].value is None
     assert plans[0].own_stability(state)["staff"].value is not None
     weakened = copy.copy(plans[0])
-    weakened.rules = BinningRules(plans[0].rules.binning, PrivacySettings(minimum_cohort=1))
+    weakened.manifest = settled(binning=plans[0].manifest.binning, minimum_cohort=1)
     assert weakened.stability(state)["staff"]["out_of_time"].value is not None  # the control
 
 

@@ -11,8 +11,7 @@ from hypothesis import strategies as st
 
 from federation.kernel import state as states
 from federation.kernel.errors import ConfigurationError, DataError
-from federation.kernel.manifest import BinningSettings, PrivacySettings
-from federation.models.binned import BinningRules
+from federation.kernel.manifest import BinningSettings
 from federation.models.bins import Bins, cut, frequent_levels
 from federation.models.horizontal.common_bins import CommonBins, FindBins
 from federation.models.horizontal.plan import add_up
@@ -20,6 +19,7 @@ from federation.models.horizontal.quantiles import ordered_keys, value_of
 from federation.models.sample import Sample
 from federation.models.table import Column, Table
 from federation.models.woe import weight_of_evidence
+from tests.bank_case import settled
 
 REGIONS = ("north", "south", "west", "east", "rare")
 
@@ -50,8 +50,8 @@ def plan_of(columns, y, w, train, rows, settings=None, minimum=10, bins=None):
     ids = tuple(f"f{i}" for i in np.flatnonzero(rows))
     table = Table(ids, ids, mine, b"", None, y[rows], w[rows])
     sample = Sample(train[rows], ~train[rows], np.zeros(int(rows.sum()), bool))
-    rules = BinningRules(settings or BinningSettings(special=(-99.0,)), PrivacySettings(minimum_cohort=minimum))
-    return FindBins(table, sample, np.where(train, w, 0.0)[rows], {"region": REGIONS}, rules, bins or {})
+    made = settled(binning=settings or BinningSettings(special=(-99.0,)), minimum_cohort=minimum)
+    return FindBins(table, sample, np.where(train, w, 0.0)[rows], {"region": REGIONS}, made, bins or {})
 
 
 def found(data, banks=4, **kwargs):
@@ -278,13 +278,13 @@ def grouped(rows, levels, max_bins=6, min_share=0.05, minimum=1):
     values = np.array([level for level, count in rows.items() for _ in range(count)], object)
     column, n = Column("kind", "categorical", values), len(values)
     y, bank = (np.arange(n) % 2).astype(np.int8), np.arange(n) % 3
-    rules = BinningRules(BinningSettings(max_bins=max_bins, min_share=min_share), PrivacySettings(minimum_cohort=minimum))
+    made = settled(max_bins=max_bins, min_share=min_share, minimum_cohort=minimum)
     plans = []
     for b in range(3):
         mine, ids = bank == b, tuple(f"f{i}" for i in np.flatnonzero(bank == b))
         table = Table(ids, ids, {"kind": Column("kind", "categorical", values[mine])}, b"", None, y[mine], np.ones(int(mine.sum())))
         sample = Sample(np.ones(len(ids), bool), np.zeros(len(ids), bool), np.zeros(len(ids), bool))
-        plans.append(FindBins(table, sample, np.ones(len(ids)), {"kind": levels}, rules))
+        plans.append(FindBins(table, sample, np.ones(len(ids)), {"kind": levels}, made))
     part, *_ = add_up(plans)[0].encoding.columns
     return part.bins.groups, cut(column, max_bins, min_share).groups
 

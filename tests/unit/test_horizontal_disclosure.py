@@ -15,9 +15,10 @@ from scipy.special import rel_entr
 from federation.models.horizontal import own_stability, statistics_document
 from federation.models.horizontal.own_stability import level_cells, number_cells
 from federation.models.horizontal.plan import add_up
-from federation.models.horizontal.statistics import Statistics, StatisticsSettings
+from federation.models.horizontal.statistics import Statistics
 from federation.models.horizontal.statistics_document import common, document, share_lines
 from federation.models.table import Column, Table
+from tests.bank_case import settled
 
 SBA = Path(__file__).parents[3] / "shared" / "data" / "sba_horizontal_sample"
 COHORT = 10
@@ -37,8 +38,8 @@ def table_of(frame):
 
 def measured(frame, bank, levels=LEVELS, cohort=COHORT):
     categories = {name: levels for name in frame.columns.drop("label") if not pd.api.types.is_numeric_dtype(frame[name])}
-    settings = StatisticsSettings(levels=categories, minimum_cohort=cohort)
-    plans = [Statistics(table_of(frame[bank == b]), settings) for b in range(int(bank.max()) + 1)]
+    made = settled(minimum_cohort=cohort)
+    plans = [Statistics(table_of(frame[bank == b]), made, categories) for b in range(int(bank.max()) + 1)]
     ended = add_up(plans)
     assert all(share_lines(plan, state) == share_lines(plans[0], ended[0]) for plan, state in zip(plans, ended, strict=True))
     return plans, ended
@@ -247,8 +248,8 @@ def test_eight_real_banks():
 def test_a_bank_that_leaves_between_sums_leaves_no_cell_below_zero(last):
     frame, bank = drawn(12)
     frame["region"] = np.where(np.arange(len(frame)) % 3, "north", "south").astype(object)
-    settings = StatisticsSettings(levels={"region": LEVELS}, minimum_cohort=COHORT)
-    plans = [Statistics(table_of(frame[bank == b]), settings) for b in range(4)]
+    made = settled(minimum_cohort=COHORT)
+    plans = [Statistics(table_of(frame[bank == b]), made, {"region": LEVELS}) for b in range(4)]
     now, number = [plan.begin() for plan in plans], 0
     while not now[0].done:
         if number == last:

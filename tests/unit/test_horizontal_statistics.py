@@ -15,9 +15,10 @@ from federation.kernel.errors import AbortCode, DataError, PolicyRefusal
 from federation.models.horizontal import statistics_document
 from federation.models.horizontal.plan import add_up
 from federation.models.horizontal.program import frequent_levels
-from federation.models.horizontal.statistics import Measured, Statistics, StatisticsSettings
+from federation.models.horizontal.statistics import Measured, Statistics
 from federation.models.horizontal.statistics_document import common, document, own, share_lines
 from federation.models.table import Column, Table
+from tests.bank_case import settled
 
 SBA = Path(__file__).parents[3] / "shared" / "data" / "sba_horizontal_sample"
 COHORT = 10
@@ -58,7 +59,7 @@ def plans_of(frame, bank, **settings):
     tables = [table_of(frame[bank == b]) for b in range(int(bank.max()) + 1)]
     found = [frequent_levels(table, COHORT) for table in tables]
     levels = {name: tuple(sorted({level for one in found for level in one[name]})) for name in found[0]}
-    return [Statistics(table, StatisticsSettings(levels=levels, minimum_cohort=COHORT, **settings)) for table in tables]
+    return [Statistics(table, settled(minimum_cohort=COHORT, **settings), levels) for table in tables]
 
 
 def measured(frame, bank, **settings):
@@ -184,7 +185,7 @@ def test_control_without_the_cohort_the_same_document_tells_of_single_rows():
     frame, bank = secretive()
     plan, state = measured(frame, bank)
     weakened = copy.copy(plan)
-    weakened.settings = StatisticsSettings(levels=plan.settings.levels, minimum_cohort=1)
+    weakened.manifest = settled(minimum_cohort=1)
     assert sorted(small_counts(common(weakened, state))) == [3, 4, 5, 6, 7]  # "rare", missing, missing region, present, bads
     assert small_counts(common(plan, state)) == []
 

@@ -16,12 +16,13 @@ from federation.kernel.manifest import SampleSettings, SelectSettings
 from federation.models import metrics
 from federation.models.horizontal.plan import add_up
 from federation.models.horizontal.score_cells import BADS, GOODS, CountCells, overall
-from federation.models.horizontal.train import Train, Trained, TrainSettings
+from federation.models.horizontal.train import Train, Trained
 from federation.models.horizontal.train_document import scores, share_document, share_lines
 from federation.models.sample import Sample, draw_sample
 from federation.models.table import Column, Table
 from simulations.pooled import Rows as PooledRows
 from simulations.pooled import fit as pooled_fit
+from tests.bank_case import settled
 
 SBA = Path(__file__).parents[3] / "shared" / "data" / "sba_horizontal_sample"
 LEVELS = ("north", "south", "west", "rare")
@@ -62,8 +63,8 @@ def drawn(seed: int, n: int = 1500) -> list[pd.DataFrame]:
 def market(frames, **settings):
     tables = [table_of(frame) for frame in frames]
     samples = [draw_sample(table, SampleSettings(holdout=0.3, split_seed=1)) for table in tables]
-    settings.setdefault("levels", {"region": LEVELS})
-    return [Train(table, sample, TrainSettings(**settings)) for table, sample in zip(tables, samples, strict=True)]
+    levels = settings.pop("levels", {"region": LEVELS})
+    return [Train(table, sample, settled(**settings), levels, {}) for table, sample in zip(tables, samples, strict=True)]
 
 
 def pooled(frames, programs, C, missing="mean"):
@@ -252,7 +253,7 @@ def test_one_class_over_all_banks_too_few_rows_or_unknown_levels_stop_every_bank
     with pytest.raises(DataError, match="levels"):
         add_up(market(drawn(9, 200), levels={}))
     with pytest.raises(ConfigurationError, match="iv_min"):
-        TrainSettings(select=SelectSettings(iv_min=0.02))
+        market(drawn(9, 200), select=SelectSettings(iv_min=0.02))
 
 
 def test_a_bank_with_one_class_has_no_local_model_and_says_why():
@@ -325,15 +326,14 @@ def test_a_scorecard_of_eight_banks_of_real_loans():
     levels = {name: tuple(sorted({str(v) for f in frames for v in f[name].dropna()})) for name in ("naics_sector", "state")}
     tables = [table_of(frame) for frame in frames]
     samples = [draw_sample(table, SampleSettings(as_of=True)) for table in tables]
-    settings = TrainSettings(
+    made = settled(
         model="scorecard",
         C=None,
         signs="woe",
-        levels=levels,
         intercept="per bank",
         select=SelectSettings(iv_min=0.02, corr_max=0.9, p_max=0.05),
     )
-    programs = [Train(table, sample, settings) for table, sample in zip(tables, samples, strict=True)]
+    programs = [Train(table, sample, made, levels, {}) for table, sample in zip(tables, samples, strict=True)]
     done = add_up(programs)
     documents = [share_document(program, state, f"bank{b}") for b, (program, state) in enumerate(zip(programs, done, strict=True))]
     json.dumps(documents, allow_nan=False)
@@ -353,8 +353,8 @@ def test_eight_banks_of_real_loans():
     levels = {name: tuple(sorted({str(v) for f in frames for v in f[name].dropna()})) for name in categorical}
     tables = [table_of(frame) for frame in frames]
     samples = [draw_sample(table, SampleSettings(as_of=True, out_of_time_from="2006-01-01")) for table in tables]
-    settings = TrainSettings(levels=levels, intercept="per bank", select=SelectSettings(corr_max=0.9, vif_max=10, p_max=0.05))
-    programs = [Train(table, sample, settings) for table, sample in zip(tables, samples, strict=True)]
+    made = settled(intercept="per bank", select=SelectSettings(corr_max=0.9, vif_max=10, p_max=0.05))
+    programs = [Train(table, sample, made, levels, {}) for table, sample in zip(tables, samples, strict=True)]
     done = add_up(programs)
     documents = [share_document(program, state, f"bank{b}") for b, (program, state) in enumerate(zip(programs, done, strict=True))]
     assert len({tuple(share_lines(program, state)) for program, state in zip(programs, done, strict=True)}) == 1

@@ -169,7 +169,6 @@ UNFIT: dict[str, tuple[Manifest, str]] = {
     "a study named by a path": (replace(whole(), study="../study"), "study"),
     "epsilon without delta": (replace(whole(), privacy=PrivacySettings(epsilon=1.0)), "one of epsilon and delta"),
     "epsilon across parties": (replace(whole(), privacy=PrivacySettings(epsilon=1.0, delta=1e-6)), "over banks"),
-    "label noise of nothing": (replace(whole(), privacy=PrivacySettings(label_noise=0.0)), "label noise"),
     "a run of no name": (replace(whole(), run=""), "run's name"),
     "a run named by a hidden file": (replace(whole(), run=".."), "run's name"),
 }
@@ -199,3 +198,30 @@ def test_control_a_leap_day_is_one_and_where_the_calendar_is_not_asked_any_day_p
     check_manifest(replace(whole(), expires="2028-02-29T23:59:59Z"))
     monkeypatch.setattr(manifest_rules, "_is_moment", lambda _: True)
     check_manifest(replace(whole(), expires="2026-02-31T00:00:00Z"))
+
+
+OUT_OF_RANGE: list[tuple[str, PrivacySettings]] = [
+    ("label_noise", PrivacySettings(label_noise=0.0)), ("label_noise", PrivacySettings(label_noise=101.0)),
+    ("epsilon", PrivacySettings(epsilon=0.0, delta=1e-6)), ("epsilon", PrivacySettings(epsilon=101.0, delta=1e-6)),
+    ("delta", PrivacySettings(epsilon=1.0, delta=0.0)), ("delta", PrivacySettings(epsilon=1.0, delta=0.01)),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("key", "privacy"), OUT_OF_RANGE)
+def test_noise_out_of_range_is_refused_and_the_place_is_named(key: str, privacy: PrivacySettings) -> None:
+    with pytest.raises(PeerError, match=rf"\$\.privacy\.{key}"):
+        read_manifest(replace(whole(), privacy=privacy).canonical())
+
+
+def test_control_noise_at_the_end_of_its_range_is_read() -> None:
+    noisy = replace(whole(), privacy=PrivacySettings(label_noise=100.0))
+    assert read_manifest(noisy.canonical()) == noisy
+
+
+def test_the_refusal_of_a_word_or_a_key_does_not_repeat_it() -> None:
+    raw = whole().canonical()
+    for bad in (raw.replace(b'"logistic"', b'"marker"'), b'{"marker - at `$.seed!`":1,' + raw[1:]):
+        with pytest.raises(PeerError) as refusal:
+            read_manifest(bad)
+        assert "marker" not in str(refusal.value)
+        assert "!" not in str(refusal.value)

@@ -23,7 +23,9 @@ from federation.masked_sum.fixed_point import FixedPoint
 from federation.masked_sum.graph import CORRECTNESS, IN_LEAGUE, LOST, SECURITY, degree, ring
 from federation.models.horizontal.plan import Plan
 from federation.models.horizontal.program import Adder, Bank
+from federation.models.horizontal.task import Task
 from federation.models.table import Table
+from federation.models.training import Local
 from tests.post import Post, identity, manifest
 from tests.rooms import Delivery, Room
 
@@ -220,7 +222,7 @@ class Count(Plan[Counted]):
 def session(tamper: Callable[[Envelope], Envelope | None] = lambda envelope: envelope) -> tuple[Post, dict[str, Bank[Counted]]]:
     whole, empty = made(), Table((), (), {}, b"")
     banks = {
-        name: Bank(whole, name, empty, lambda _levels, place=place: Count(place / 3), lambda _plan, state: [repr(state)])
+        name: Bank(whole, name, Local(empty), Task(lambda *_, place=place: Count(place / 3), lambda _plan, state: [repr(state)]))
         for place, name in enumerate(NAMES)
     }
     programs: dict[str, Any] = {name: (lambda bank=bank: bank) for name, bank in banks.items()} | {COORDINATOR: lambda: Adder(whole)}

@@ -37,9 +37,8 @@ def play(
     members = tuple(vectors)
     room = Room(all_members or members)
     member = sum_integers if integers else sum_member
-    shown = {k: v for k, v in options.items() if k == "sum_visible_to"}
     roles: dict[str, Any] = {m: member(room.run(m), vectors[m], encoding, members, **options) for m in members}
-    roles[COORDINATOR] = sum_coordinator(room.run(COORDINATOR), members, len(vectors[members[0]]), **shown)
+    roles[COORDINATOR] = sum_coordinator(room.run(COORDINATOR), members, len(vectors[members[0]]))
     return room.play(roles), room
 
 
@@ -196,13 +195,10 @@ def test_a_weighted_mean_is_a_sum_of_products_and_weights() -> None:
     assert total[0] / total[1] == (0.25 + 1 + 2.25) / 6
 
 
-def test_the_coordinator_sees_the_sum_only_where_the_run_says_so() -> None:
-    vectors = {n: np.array([i, -i, 7]) for i, n in enumerate(NAMES[:4])}
-    encoding = FixedPoint(100, 4, 0)
-    shown, _ = play(vectors, encoding, sum_visible_to="coordinator")
-    assert shown[COORDINATOR].tolist() == [6, -6, 28] == shown[NAMES[2]].tolist()
-    hidden, _ = play(vectors, encoding)
-    assert hidden[COORDINATOR] is None
+def test_every_member_has_the_sum_and_the_coordinator_none() -> None:
+    results, _ = play({n: np.array([i, -i, 7]) for i, n in enumerate(NAMES[:4])}, FixedPoint(100, 4, 0))
+    assert [results[n].tolist() for n in NAMES[:4]] == [[6, -6, 28]] * 4
+    assert results[COORDINATOR] is None
 
 
 def test_fewer_than_three_members_are_refused_before_anything_is_sent() -> None:

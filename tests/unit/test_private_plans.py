@@ -20,11 +20,11 @@ from federation.models.horizontal.private_rules import require_private
 from federation.models.horizontal.private_statistics import SCHEDULE as STATISTICS
 from federation.models.horizontal.private_statistics import PrivateStatistics, common
 from federation.models.horizontal.private_train import SCHEDULE as TRAINING
-from federation.models.horizontal.statistics import Statistics, StatisticsSettings
+from federation.models.horizontal.statistics import Statistics
 from federation.models.horizontal.statistics_document import common as exactly
 from federation.models.training import Local
 from federation.noise import accounting
-from tests.bank_case import bank_manifest, bank_table
+from tests.bank_case import bank_manifest, bank_table, settled
 from tests.post import manifest
 from tests.rooms import Room
 
@@ -120,7 +120,7 @@ def test_a_sum_that_costs_more_than_its_part_is_refused() -> None:
 
 
 def test_a_plan_without_noise_is_refused_in_a_run_that_states_epsilon() -> None:
-    plan = Statistics(banks()["bank0"], StatisticsSettings())
+    plan = Statistics(banks()["bank0"], settled(), {})
     with pytest.raises(PolicyRefusal, match="a sum without noise"):
         with_noise(Room(NAMES).run("bank0"), NOISE, plan, plan.begin(), np.array([1.0]), 0)
 
@@ -217,9 +217,9 @@ def test_runs_without_noise_reserve_none_and_turned_labels_their_epsilon() -> No
 def test_statistics_with_little_noise_are_close_to_those_without() -> None:
     tables = list(banks(2_000).values())
     noise = Noise(100.0, 1e-3, accounting.rho_of(100.0, 1e-3), 3)
-    plans = [PrivateStatistics(table, StatisticsSettings(), noise) for table in tables]
+    plans = [PrivateStatistics(table, settled(), noise) for table in tables]
     found = common(plans[0], add_up(plans)[0])
-    exact = [Statistics(table, StatisticsSettings()) for table in tables]
+    exact = [Statistics(table, settled(), {}) for table in tables]
     right = exactly(exact[0], add_up(exact)[0])
     assert (found["rows"], found["bads"]) == (right["rows"], right["bads"])
     for mine, theirs in zip(found["columns"], right["columns"], strict=True):

@@ -11,8 +11,8 @@ import pytest
 import tomli_w
 
 from federation.kernel.errors import ConfigurationError
+from federation.kernel.manifest import BinningSettings
 from server.run_file import RunFile, load
-from server.run_tables import BinningTable
 
 Document = dict[str, Any]
 
@@ -130,6 +130,7 @@ LATER: list[tuple[Document, str]] = [
     ({"run": {"model": "boosting"}}, "boosting"),
     ({"run": {"model": "network"}}, "network"),
     ({"sample": {"segment": "industry"}}, "segment"),
+    ({"binning": {"method": "tree"}}, "method"),
     ({"select": {"iv_min": 0.02}}, "iv_min"),
     ({"select": {"p_max": 0.05}}, "p_max"),
     ({"privacy": {"epsilon": 1.0}}, "epsilon"),
@@ -304,7 +305,7 @@ def test_control_the_same_tables_are_taken_where_they_are_used(tmp_path: Path, r
     asked = document() | {"run": document()["run"] | run} | tables
     if banks:
         asked["party"] = [party | {"label": "label"} for party in asked["party"]]
-    assert load(write(tmp_path, asked)).binning != BinningTable()
+    assert load(write(tmp_path, asked)).binning != BinningSettings()
 
 
 def _through(name: str, party: int = 1) -> Document:

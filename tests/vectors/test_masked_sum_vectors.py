@@ -43,11 +43,10 @@ def residue(word: int) -> int:
 def contribution(case: dict[str, Any], member: str) -> tuple[list[int], int]:
     """What a member sends, from the formulas of `cover` and `pairwise`."""
     names, x = case["members"], case["inputs"][member]
-    shift = (len(names) - 1).bit_length() if case["visible_to"] == "members" else 0
+    shift = (len(names) - 1).bit_length()
     group = stream(case["group_mask_key"], len(x) + 1)
     weights = [residue(w) for w in stream(case["weights_key"], len(x))]
-    cover = group[:-1] if case["visible_to"] == "members" else [0] * len(x)
-    words = [(v << shift) + g for v, g in zip(x, cover, strict=True)]
+    words = [(v << shift) + g for v, g in zip(x, group[:-1], strict=True)]
     tag = sum(a * v for a, v in zip(weights, x, strict=True)) + residue(group[-1])
     for peer in names:
         if peer != member:
@@ -73,10 +72,10 @@ def key(label: str) -> str:
     return hashlib.sha256(b"masked_sum vector: " + label.encode()).hexdigest()
 
 
-def case(name: str, members: list[str], clip: float, bits: int, rows: list[list[int]], visible_to: str = "members") -> dict[str, Any]:
+def case(name: str, members: list[str], clip: float, bits: int, rows: list[list[int]]) -> dict[str, Any]:
     pairs = [" ".join(sorted((a, b))) for i, a in enumerate(members) for b in members[i + 1 :]]
     return completed({
-        "name": name, "members": members, "clip": clip, "fraction_bits": bits, "visible_to": visible_to,
+        "name": name, "members": members, "clip": clip, "fraction_bits": bits,
         "group_mask_key": key(f"{name} group"), "weights_key": key(f"{name} weights"), "pair_keys": {p: key(f"{name} {p}") for p in pairs},
         "inputs": dict(zip(members, rows, strict=True)),
     })  # fmt: skip
@@ -89,7 +88,6 @@ def vectors() -> dict[str, Any]:
         case("three members", ["bank", "platform", "tax"], 1000.0, 4, [[1, -2, 16000, 0], [5, 5, -16000, 0], [-7, 3, 1, 0]]),
         case("four members, names out of order", ["tax", "bank", "court", "platform"], 3.0, 0, [[1], [2], [3], [-3]]),
         case("the largest numbers", ["a", "b", "c"], float(edge), 0, [[edge, -edge]] * 3),
-        case("sum visible to the coordinator", ["a", "b", "c"], 10.0, 0, [[1, 2], [3, 4], [-10, 10]], "coordinator"),
         case("no numbers", ["a", "b", "c"], 1.0, 0, [[], [], []]),
         case("nine members", [f"m{i}" for i in range(9)], 100.0, 10, [[i * 1000, -i] for i in range(9)]),
     ]
@@ -136,7 +134,7 @@ def encoding(case: dict[str, Any]) -> FixedPoint:
 def cover(case: dict[str, Any]) -> Cover:
     length = len(next(iter(case["inputs"].values())))
     mask_key, weights_key = (Secret(bytes.fromhex(case[name])) for name in ("group_mask_key", "weights_key"))
-    return Cover.from_keys(mask_key, weights_key, length, encoding(case), case["visible_to"])
+    return Cover.from_keys(mask_key, weights_key, length, encoding(case))
 
 
 def masked(total: dict[str, Any]) -> Masked:

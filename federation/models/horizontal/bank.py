@@ -1,7 +1,8 @@
-"""A bank's program by the manifest's task: which plan, what all banks have alike, and what its screen shows."""
+"""A bank's program by the manifest: the tasks that there are over many banks, each with its plan and what is made of its end."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 import msgspec
@@ -9,58 +10,64 @@ import msgspec
 from federation.kernel import suite
 from federation.kernel.errors import ConfigurationError
 from federation.kernel.manifest import MOST_WITH_LEVELS, Manifest
-from federation.models.binned import BinningRules
+from federation.models.bins import Bins
+from federation.models.encoding import ColumnEncoding, Woe
+from federation.models.horizontal import bin_counts, private_statistics, statistics_document, train_document
 from federation.models.horizontal.bin_counts import BinCounts, CountBins
-from federation.models.horizontal.bin_counts import share_lines as bin_lines
 from federation.models.horizontal.noise import Noise
-from federation.models.horizontal.plan import Plan
 from federation.models.horizontal.private_binning import CountPrivateBins
 from federation.models.horizontal.private_rules import require_private
 from federation.models.horizontal.private_statistics import PrivatelyMeasured, PrivateStatistics
-from federation.models.horizontal.private_statistics import share_lines as private_lines
 from federation.models.horizontal.private_train import PrivateTrain
 from federation.models.horizontal.program import Bank
 from federation.models.horizontal.size import require_room
-from federation.models.horizontal.statistics import Measured, Statistics, StatisticsSettings
-from federation.models.horizontal.statistics_document import share_lines as statistics_lines
-from federation.models.horizontal.train import Train, Trained, TrainSettings
-from federation.models.horizontal.train_document import share_lines
+from federation.models.horizontal.statistics import Measured, Statistics
+from federation.models.horizontal.task import Agreed, Document, Task
+from federation.models.horizontal.train import Train, Trained
 from federation.models.sample import draw_sample
 from federation.models.training import Local
-
-Levels = dict[str, tuple[str, ...]]
 
 
 def bank_of(manifest: Manifest, me: str, local: Local) -> Bank[Any]:
     """The program of one bank."""
     require_room(manifest)
     require_private(manifest)
-    table, noise = local.table, Noise.of(manifest)
-
-    def train(levels: Levels) -> Plan[Trained]:
-        sample, settings = draw_sample(table, manifest.sample), TrainSettings.of(manifest, levels, local.bins)
-        return Train(table, sample, settings) if noise is None else PrivateTrain(table, sample, settings, noise=noise)
-
-    def statistics(levels: Levels) -> Plan[Measured] | Plan[PrivatelyMeasured]:
-        settings = StatisticsSettings.of(manifest, levels)
-        return Statistics(table, settings) if noise is None else PrivateStatistics(table, settings, noise)
-
-    def binning(levels: Levels) -> Plan[BinCounts]:
-        sample, rules = draw_sample(table, manifest.sample), BinningRules.of(manifest)
-        if noise is None:
-            return CountBins(table, sample, levels, rules, local.bins)
-        return CountPrivateBins(table, sample, {}, rules, local.bins, noise)
-
     if local.bins and len(manifest.members) > MOST_WITH_LEVELS:
         action = "Leave [[party]] bins out: so many banks do not tell each other that their bins are the same."
         raise ConfigurationError(me, f"bins were given by hand in a run of more than {MOST_WITH_LEVELS} banks", action)
-    given = suite.digest("bins", msgspec.json.encode(local.bins, order="sorted"))
-    if manifest.task == "statistics":
-        lines = statistics_lines if noise is None else private_lines
-        return Bank(manifest, me, table, statistics, lines, noise=noise)  # type: ignore[arg-type]  # the plan is the one that was made
-    if manifest.task == "binning":
-        return Bank(manifest, me, table, binning, bin_lines, given=given, noise=noise)  # type: ignore[arg-type]  # the plan is the one that was made
-    return Bank(manifest, me, table, train, share_lines, _figures, given, noise)  # type: ignore[arg-type]  # the plan is the one that was made
+    noise = Noise.of(manifest)
+    given = b"" if manifest.task == "statistics" else suite.digest("bins", msgspec.json.encode(local.bins, order="sorted"))
+    return Bank(manifest, me, local, task_of(manifest), given, noise)
+
+
+def _private_statistics(manifest: Manifest, local: Local, _agreed: Agreed, noise: Noise | None) -> PrivateStatistics:
+    assert noise is not None, "a run with noise"
+    return PrivateStatistics(local.table, manifest, noise)
+
+
+def _binning(manifest: Manifest, local: Local, agreed: Agreed, noise: Noise | None) -> CountBins:
+    sample = draw_sample(local.table, manifest.sample)
+    if noise is None:
+        return CountBins(local.table, sample, agreed, manifest, local.bins)
+    return CountPrivateBins(local.table, sample, {}, manifest, local.bins, noise)
+
+
+def _train(manifest: Manifest, local: Local, agreed: Agreed, noise: Noise | None) -> Train:
+    sample = draw_sample(local.table, manifest.sample)
+    if noise is None:
+        return Train(local.table, sample, manifest, agreed, local.bins)
+    return PrivateTrain(local.table, sample, manifest, agreed, local.bins, noise=noise)
+
+
+def _model(plan: Train, state: Trained, me: str) -> Document:
+    document = train_document.share_document(plan, state, me)
+    if isinstance(plan, PrivateTrain):
+        document["own"]["shortened"] = plan.shortened(state)
+    return document
+
+
+def _bins(parts: Iterable[ColumnEncoding]) -> dict[str, Bins]:
+    return {part.column: part.bins for part in parts if isinstance(part, Woe)}
 
 
 def _figures(state: Trained) -> dict[str, float | str]:
@@ -68,3 +75,28 @@ def _figures(state: Trained) -> dict[str, float | str]:
     fit = state.fits.get(state.comparing) if state.comparing else state.selection.fit if state.selection else None
     out: dict[str, float | str] = {"step": state.phase}
     return out if fit is None else out | {"iteration": fit.iteration}
+
+
+_STATISTICS = Task[Statistics, Measured](
+    plan=lambda manifest, local, agreed, _noise: Statistics(local.table, manifest, agreed), lines=statistics_document.share_lines,
+    document=lambda plan, state, _me: {"statistics": statistics_document.document(plan, state)},
+)  # fmt: skip
+_PRIVATE_STATISTICS = Task[PrivateStatistics, PrivatelyMeasured](
+    plan=_private_statistics, lines=private_statistics.share_lines,
+    document=lambda plan, state, _me: {"statistics": private_statistics.document(plan, state)},
+)  # fmt: skip
+_BINNING = Task[CountBins, BinCounts](
+    plan=_binning, lines=bin_counts.share_lines, document=lambda plan, state, _me: bin_counts.document(plan, state),
+    bins=lambda _plan, state: _bins(bin_counts.woe_parts(state)),
+)  # fmt: skip
+_TRAIN = Task[Train, Trained](
+    plan=_train, lines=train_document.share_lines, document=_model, scores=train_document.scores, figures=_figures,
+    bins=lambda plan, state: _bins(plan.encoding(state).columns) if state.tables else None,
+)  # fmt: skip
+
+
+def task_of(manifest: Manifest) -> Task[Any, Any]:
+    """What a manifest of banks asks for. Binning and training have the same plan with noise, but for what it adds."""
+    if manifest.task == "statistics":
+        return _STATISTICS if manifest.privacy.epsilon is None else _PRIVATE_STATISTICS
+    return _BINNING if manifest.task == "binning" else _TRAIN

@@ -18,8 +18,8 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
+from federation.kernel.manifest import Manifest
 from federation.kernel.state import State
-from federation.models.binned import BinningRules
 from federation.models.bins import Bins
 from federation.models.encoding import Encoding, Woe
 from federation.models.horizontal.common_bins import CommonBins, FindBins
@@ -74,13 +74,13 @@ class CountBins:
     table: Table
     sample: Sample
     levels: Mapping[str, tuple[str, ...]]
-    rules: BinningRules
+    manifest: Manifest
     given: Mapping[str, Bins] = field(default_factory=dict)
     kind: type[BinCounts] = field(default=BinCounts, init=False)
 
     def __post_init__(self) -> None:
         weight = training_weight(self.table, self.sample)
-        self.find = FindBins(self.table, self.sample, weight, self.levels, self.rules, self.given)
+        self.find = FindBins(self.table, self.sample, weight, self.levels, self.manifest, self.given)
         self.weight = self.table.weights
 
     def begin(self) -> BinCounts:
@@ -135,7 +135,7 @@ class CountBins:
 
     def _compared(self, expected: Reals, actual: Reals) -> Stability:
         """expected, actual: (2, bins) rows and weight."""
-        settings, minimum = self.rules.binning, self.rules.privacy.minimum_cohort
+        settings, minimum = self.manifest.binning, self.manifest.privacy.minimum_cohort
         if min(expected[ROWS].sum(), actual[ROWS].sum()) < minimum:
             return Stability(None, "no rows" if not actual[ROWS].any() else f"fewer than {minimum} rows")
         if not (expected[WEIGHT].any() and actual[WEIGHT].any()):
@@ -160,7 +160,7 @@ def common(program: CountBins, state: BinCounts) -> dict[str, Any]:
     assert state.encoding is not None, "bins were found"
     return {
         "rows": sum(row.rows for row in state.tables[0].rows) if state.tables else 0,
-        "minimum_cohort": program.rules.privacy.minimum_cohort, "banks": list(state.banks), "sums": state.sums,
+        "minimum_cohort": program.manifest.privacy.minimum_cohort, "banks": list(state.banks), "sums": state.sums,
         "encoding": msgspec.to_builtins(state.encoding), "tables": [table.document() for table in state.tables],
         "iv": {table.column: table.iv for table in state.tables},
         "stability": {name: msgspec.to_builtins(found) for name, found in program.stability(state).items()},

@@ -20,9 +20,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from federation.kernel.errors import AbortCode, DataError, PolicyRefusal
+from federation.kernel.manifest import Manifest
 from federation.kernel.state import State
 from federation.models.bin_merging import Counts, merge_small
-from federation.models.binned import BinningRules, finish
+from federation.models.binned import finish
 from federation.models.bins import OTHER, OWN, Bins, quantile_edges, same_kind
 from federation.models.encoding import Encoding
 from federation.models.horizontal.moments import named_levels
@@ -67,7 +68,7 @@ class FindBins:
     sample: Sample
     weight: Reals
     levels: Mapping[str, tuple[str, ...]]
-    rules: BinningRules
+    manifest: Manifest
     given: Mapping[str, Bins] = field(default_factory=dict)
     kind: type[CommonBins] = field(default=CommonBins, init=False)
 
@@ -118,7 +119,7 @@ class FindBins:
                 found += divided(cell, total[place : place + size])
                 place += size
             cells[name] = tuple(sorted(found, key=lambda cell: cell.first))
-            most = max(sum(cell.rows for cell in found) / PARTS, self.rules.privacy.minimum_cohort)
+            most = max(sum(cell.rows for cell in found) / PARTS, self.manifest.privacy.minimum_cohort)
             finer = tuple(cell for cell in cells[name] if cell.rows > most and cell.bits < ALL_BITS)
             if finer:
                 left[name] = finer
@@ -129,11 +130,11 @@ class FindBins:
 
     def _extras(self, column: Column) -> int:
         """How many counts of levels or special values a column has."""
-        return len(named_levels(self.levels[column.name])) + 1 if column.kind == "categorical" else len(self.rules.binning.special)
+        return len(named_levels(self.levels[column.name])) + 1 if column.kind == "categorical" else len(self.manifest.binning.special)
 
     def _extra(self, column: Column) -> Reals:
         if column.kind == "numeric":
-            return np.array([(column.values == value).sum() for value in self.rules.binning.special], np.float64)
+            return np.array([(column.values == value).sum() for value in self.manifest.binning.special], np.float64)
         place = {level: number for number, level in enumerate(named_levels(self.levels[column.name]))}
         codes = np.array([place.get(value, len(place)) for value in column.values if value is not None], np.int64)
         return np.bincount(codes, minlength=len(place) + 1).astype(np.float64)
@@ -143,7 +144,7 @@ class FindBins:
         if name not in self._keys:
             values = np.asarray(self.table.columns[name].values, np.float64)
             values = values[~np.isnan(values)]
-            self._keys[name] = np.sort(ordered_keys(values[~np.isin(values, np.array(self.rules.binning.special))]))
+            self._keys[name] = np.sort(ordered_keys(values[~np.isin(values, np.array(self.manifest.binning.special))]))
         keys, width = self._keys[name], 1 << (ALL_BITS - cell.bits - cell.more)
         starts = np.array([cell.first + part * width for part in range(1 << cell.more)], np.uint64)
         ends, short = np.array([cell.last, cell.shortest], np.uint64), np.array([cell.shortest], np.uint64)
@@ -164,8 +165,8 @@ class FindBins:
         return msgspec.structs.replace(state, bins=bins, open={}, cells={})
 
     def _intervals(self, name: str, cells: tuple[Cell, ...], special: tuple[float, ...]) -> Bins:
-        settings = self.rules.binning
-        found = tuple(value for value, rows in zip(settings.special, special, strict=True) if rows >= self.rules.privacy.minimum_cohort)
+        settings = self.manifest.binning
+        found = tuple(value for value, rows in zip(settings.special, special, strict=True) if rows >= self.manifest.privacy.minimum_cohort)
         rows = np.array([cell.rows for cell in cells])
         less = min(1.0, _MOST_REPEATED / max(1.0, float(rows.sum())))
         repeated = np.repeat(np.arange(len(cells), dtype=np.float64), np.ceil(rows * less).astype(np.int64))
@@ -174,7 +175,7 @@ class FindBins:
 
     def _groups(self, name: str, rows: tuple[float, ...]) -> Bins:
         """The rule of `bins.frequent_levels` on totals; no level below the cohort has a group of its own, nor one that is called "other"."""
-        settings, least = self.rules.binning, float(self.rules.privacy.minimum_cohort)
+        settings, least = self.manifest.binning, float(self.manifest.privacy.minimum_cohort)
         counts = {level: count for level, count in zip((*named_levels(self.levels[name]), OTHER), rows, strict=True) if count > 0}
         least = max(least, settings.min_share * sum(counts.values()))
         ranked = sorted((level for level, count in counts.items() if count >= least and level != OTHER), key=lambda v: (-counts[v], v))
@@ -197,7 +198,7 @@ class FindBins:
             whole[name] = total[place : place + 3 * found.absent].reshape(-1, 3)
             place += 3 * found.absent
         first = next(iter(whole.values()), np.zeros((1, 3))).sum(axis=0)
-        minimum = self.rules.privacy.minimum_cohort
+        minimum = self.manifest.privacy.minimum_cohort
         if first[0] < minimum:
             what = f"only {int(first[0])} training rows over all banks (rule: minimum_cohort = {minimum})"
             raise PolicyRefusal("banks", what, "Lower [run] holdout, or bring more rows.", AbortCode.COHORT)
@@ -210,5 +211,5 @@ class FindBins:
             counts[:-1, 0] = np.rint(whole[name][:, 0]).astype(np.int64)
             counts[:-1, 1:] = np.rint(np.ldexp(whole[name][:, 1:], exponent)).astype(np.int64)
             plan[name] = merge_small(found, counts, minimum)
-        encoding, tables = finish(plan, self.rules, exponent)
+        encoding, tables = finish(plan, self.manifest, exponent)
         return msgspec.structs.replace(state, encoding=encoding, tables=tables)

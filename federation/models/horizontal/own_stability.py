@@ -28,8 +28,8 @@ def own_stability(program: Statistics, state: Measured) -> dict[str, float | Non
     out: dict[str, float | None] = {}
     for name, column in program.columns.items():
         everybody, mine = number_cells(program, state, name) if column.kind == "numeric" else level_cells(program, state, name)
-        few = mine.sum() < program.settings.minimum_cohort
-        out[name] = None if few else _stability(everybody, mine, program.settings.minimum_cohort)
+        few = mine.sum() < program.manifest.privacy.minimum_cohort
+        out[name] = None if few else _stability(everybody, mine, program.manifest.privacy.minimum_cohort)
     return out
 
 
@@ -58,7 +58,7 @@ def level_cells(program: Statistics, state: Measured, name: str) -> tuple[Reals,
     everybody = np.array(state.moments.levels[name][0], np.float64)
     counts = Counter(program.columns[name].values)
     missing = counts.pop(None, 0)
-    known = [counts.pop(level, 0) for level in named_levels(program.settings.levels[name])]
+    known = [counts.pop(level, 0) for level in named_levels(program.levels[name])]
     mine = np.array([*known, sum(counts.values()), missing], np.float64)
     order = np.argsort(everybody, kind="stable")
     return everybody[order], mine[order]

@@ -34,7 +34,7 @@ class CountPrivateBins(CountBins):
     def __post_init__(self) -> None:
         super().__post_init__()
         find = self.find
-        self.private = FindPrivateBins(self.table, self.sample, find.weight, {}, self.rules, self.given, self.noise, _BINS)
+        self.private = FindPrivateBins(self.table, self.sample, find.weight, {}, self.manifest, self.given, self.noise, _BINS)
         self.find = self.private
 
     def release(self, state: BinCounts) -> Release:

@@ -80,7 +80,7 @@ class FindPrivateBins(FindBins):
                 extra[name] = tuple(np.where(total < DROWNED * spread, 0.0, total)[place : place + self._extras(column)].tolist())
                 place += len(extra[name])
             state = msgspec.structs.replace(state, extra=extra)
-        cells, left = divide(state.cells, state.open, total[place:], spread, self.rules.privacy.minimum_cohort)
+        cells, left = divide(state.cells, state.open, total[place:], spread, self.manifest.privacy.minimum_cohort)
         state = msgspec.structs.replace(state, cells=cells, open=left)
         return state if state.sums < len(DIVISIONS) else self._cut(state)
 
@@ -91,7 +91,7 @@ class FindPrivateBins(FindBins):
             whole[name] = np.maximum(total[place : place + 2 * found.absent].reshape(-1, 2), 0.0)
             place += 2 * found.absent
         goods, bads = np.mean([counts.sum(axis=0) for counts in whole.values()], axis=0).tolist()
-        minimum = max(self.rules.privacy.minimum_cohort, math.ceil(DROWNED * math.sqrt(2) * spread))
+        minimum = max(self.manifest.privacy.minimum_cohort, math.ceil(DROWNED * math.sqrt(2) * spread))
         if goods + bads < minimum:
             what = f"fewer training rows over all banks than noise leaves visible (rule: {minimum})"
             raise PolicyRefusal("banks", what, "Raise epsilon, lower [run] holdout, or bring more rows.", AbortCode.COHORT)
@@ -100,7 +100,7 @@ class FindPrivateBins(FindBins):
             raise DataError("banks", what, "Raise epsilon, or bring goods and bads.")
         exponent = 60 - math.frexp(2 * (goods + bads))[1]
         plan = {name: self._merged(found, whole[name], spread, minimum, exponent) for name, found in bins.items()}
-        encoding, tables = finish(plan, self.rules, exponent)
+        encoding, tables = finish(plan, self.manifest, exponent)
         return msgspec.structs.replace(state, encoding=encoding, tables=tables)
 
     def _merged(self, bins: Bins, counts: Reals, spread: float, minimum: int, exponent: int) -> tuple[Bins, Counts]:

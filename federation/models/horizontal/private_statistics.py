@@ -19,12 +19,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from federation.kernel.errors import AbortCode, ConfigurationError, DataError, PolicyRefusal
+from federation.kernel.manifest import Manifest
 from federation.kernel.state import State
 from federation.models.horizontal.noise import Noise, Release, Schedule, clipped
 from federation.models.horizontal.number_line import Cell
 from federation.models.horizontal.private_cells import DIVISIONS, DROWNED, divide, rows_of_parts
-from federation.models.horizontal.quantiles import ordered_keys, value_of
-from federation.models.horizontal.statistics import Statistics, StatisticsSettings, without_special
+from federation.models.horizontal.quantiles import PROBABILITIES, ordered_keys, value_of
+from federation.models.horizontal.statistics import Statistics, without_special
 from federation.models.horizontal.statistics_document import own
 from federation.models.table import Table
 
@@ -61,7 +62,7 @@ class PrivateStatistics:
     """The plan of one bank, over all rows of its table. Raises ConfigurationError for a categorical column."""
 
     table: Table
-    settings: StatisticsSettings
+    manifest: Manifest
     noise: Noise
     kind: type[PrivatelyMeasured] = field(default=PrivatelyMeasured, init=False)
     schedule: Schedule = field(default=SCHEDULE, init=False)
@@ -69,7 +70,7 @@ class PrivateStatistics:
     def __post_init__(self) -> None:
         if self.table.label is None:
             raise DataError("bank", "has no label", "Name the label column in [[party]] label.")
-        self.columns = {name: without_special(column, self.settings.special) for name, column in self.table.columns.items()}
+        self.columns = {name: without_special(column, self.manifest.binning.special) for name, column in self.table.columns.items()}
         for name, column in self.columns.items():
             if column.kind == "categorical":
                 action = 'Leave it out ([[party]] exclude); its bins can have noise: task = "binning" with bins given by hand.'
@@ -111,13 +112,13 @@ class PrivateStatistics:
             return msgspec.structs.replace(after, moments=total.reshape(-1, 2) if self.columns else np.zeros((0, 2)))
         if first:
             rows, bads, *missing = total[: 2 + len(self.columns)].tolist()
-            least = max(float(self.settings.minimum_cohort), DROWNED * spread)
+            least = max(float(self.manifest.privacy.minimum_cohort), DROWNED * spread)
             if rows < least:
                 what = f"fewer rows over all banks than noise leaves visible (rule: {math.ceil(least)})"
                 raise PolicyRefusal("banks", what, "Raise epsilon, or bring more rows.", AbortCode.COHORT)
             after = msgspec.structs.replace(after, rows=rows, bads=bads, missing=dict(zip(self.columns, missing, strict=True)))
             total = total[2 + len(self.columns) :]
-        cells, left = divide(state.cells, state.open, total, spread, self.settings.minimum_cohort)
+        cells, left = divide(state.cells, state.open, total, spread, self.manifest.privacy.minimum_cohort)
         return msgspec.structs.replace(after, cells=cells, open=left)
 
     def limits(self, state: PrivatelyMeasured, name: str) -> tuple[float, float]:
@@ -144,7 +145,7 @@ class PrivateStatistics:
 
 def common(program: PrivateStatistics, state: PrivatelyMeasured) -> dict[str, Any]:
     """What all banks have alike, in the words of `statistics_document`."""
-    minimum = program.settings.minimum_cohort
+    minimum = program.manifest.privacy.minimum_cohort
     few = min(state.bads, state.rows - state.bads) < minimum
     return {
         "rows": round(state.rows), "bads": None if few else round(state.bads), "weight": state.rows, "weighted": False,
@@ -157,7 +158,7 @@ def common(program: PrivateStatistics, state: PrivatelyMeasured) -> dict[str, An
 
 def document(program: PrivateStatistics, state: PrivatelyMeasured) -> dict[str, Any]:
     """All banks' statistics, and under `own` this bank's alone, without noise, and how many of its values were drawn in; none of it was sent."""
-    return common(program, state) | {"own": own(Statistics(program.table, program.settings)) | {"drawn_in": program.drawn_in(state)}}
+    return common(program, state) | {"own": own(Statistics(program.table, program.manifest, {})) | {"drawn_in": program.drawn_in(state)}}
 
 
 def share_lines(program: PrivateStatistics, state: PrivatelyMeasured) -> list[str]:
@@ -173,11 +174,11 @@ def _number(program: PrivateStatistics, state: PrivatelyMeasured, place: int, na
     assert state.moments is not None, "the sums are finished"
     missing = min(max(state.missing[name], 0.0), state.rows)
     count = state.rows - missing
-    probabilities, withheld = program.settings.probabilities, {"vif": _NOT_TAKEN}
+    withheld = {"vif": _NOT_TAKEN}
     figures: dict[str, float | None] = dict.fromkeys(("mean", "variance", "deviation", "low", "high"))
-    quantiles: list[float | None] = [None] * len(probabilities)
+    quantiles: list[float | None] = [None] * len(PROBABILITIES)
     cells = state.cells[name]
-    if count < program.settings.minimum_cohort or not cells:
+    if count < program.manifest.privacy.minimum_cohort or not cells:
         withheld |= dict.fromkeys((*figures, "quantiles"), "too few rows have a value for noise to let see")
     else:
         low, high = program.limits(state, name)
@@ -186,9 +187,9 @@ def _number(program: PrivateStatistics, state: PrivatelyMeasured, place: int, na
         variance = half**2 * max(second - first**2, 0.0) * count / max(count - 1, 1.0)
         figures = {"mean": middle + half * first, "variance": variance, "deviation": math.sqrt(variance), "low": low, "high": high}
         reached = np.cumsum([cell.rows for cell in cells])
-        at = np.searchsorted(reached, np.array(probabilities) * reached[-1]).clip(max=len(cells) - 1)
+        at = np.searchsorted(reached, np.array(PROBABILITIES) * reached[-1]).clip(max=len(cells) - 1)
         quantiles = [value_of(cells[number].shortest) for number in at.tolist()]
     return {
         "name": name, "kind": "numeric", "count": round(count), "missing": round(missing), "constant": None, **figures, "vif": None,
-        "quantiles": [{"probability": p, "value": value} for p, value in zip(probabilities, quantiles, strict=True)], "withheld": withheld,
+        "quantiles": [{"probability": p, "value": value} for p, value in zip(PROBABILITIES, quantiles, strict=True)], "withheld": withheld,
     }  # fmt: skip

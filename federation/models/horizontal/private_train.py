@@ -19,8 +19,6 @@ from numpy.typing import NDArray
 from scipy.special import ndtri
 
 from federation.kernel.errors import DataError
-from federation.kernel.manifest import PrivacySettings
-from federation.models.binned import BinningRules
 from federation.models.encoding import Encoding, rounded
 from federation.models.horizontal.common_bins import CommonBins
 from federation.models.horizontal.design_moments import Moments
@@ -109,18 +107,16 @@ class PrivateTrain(Train):
         return (self._fit_plan(state), _fit_of(state)) if state.phase == "fit" else (None, None)
 
     def _private_bins(self) -> FindPrivateBins:
-        settings = self.settings
-        rules = BinningRules(settings.binning, PrivacySettings(minimum_cohort=settings.minimum_cohort))
         return self._once(
             "bins", FindPrivateBins,
-            lambda: FindPrivateBins(self.table, self.sample, self.weight, {}, rules, settings.bins, self.noise, _BINS),
+            lambda: FindPrivateBins(self.table, self.sample, self.weight, {}, self.manifest, self.bins, self.noise, _BINS),
         )  # fmt: skip
 
     def _encoded(self, state: Trained, bins: CommonBins) -> Trained:
         """Standardise by the noisy tables, and leave out what says nothing or has too little information value."""
         moments = moments_of(bins)
         iv = {table.column: table.iv for table in bins.tables}
-        kept, log = screen(features(moments.encoding), np.eye(len(moments.encoding.names) + 1), iv, self.settings.select)
+        kept, log = screen(features(moments.encoding), np.eye(len(moments.encoding.names) + 1), iv, self.manifest.select)
         if not kept:
             raise DataError("banks", "no column has enough information value", "Loosen [select], or bring other columns.")
         names = {feature.name for feature in kept}

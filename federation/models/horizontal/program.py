@@ -15,10 +15,9 @@ as often as the banks go on.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import partial
-from typing import ClassVar, Generic, TypeVar
+from typing import Any, ClassVar, Generic, TypeVar
 
 import msgspec
 import numpy as np
@@ -39,7 +38,9 @@ from federation.models.horizontal.fewer_rows import over, rows_of
 from federation.models.horizontal.noise import Noise, threshold_of, with_noise
 from federation.models.horizontal.plan import Plan
 from federation.models.horizontal.size import LONGEST
+from federation.models.horizontal.task import Agreed, Task
 from federation.models.table import Table
+from federation.models.training import Local
 from federation.models.withdrawal import require_left
 
 S = TypeVar("S", bound=State)
@@ -146,16 +147,12 @@ def frequent_levels(table: Table, minimum_cohort: int) -> dict[str, tuple[str, .
 
 @dataclass
 class Bank(Generic[S]):
-    """A bank's program. table: its rows; make: the plan, once levels are agreed; alike: what of the plan's last state all banks have alike,
-    as lines; figures: for this bank's own screen; given: digest of its hand-edited bins; noise: on every sum, where the manifest asks for it.
-    """
+    """A bank's program. given: digest of its hand-edited bins; noise: on every sum, where the manifest asks for it."""
 
     manifest: Manifest
     me: str
-    table: Table
-    make: Callable[[dict[str, tuple[str, ...]]], Plan[S]]
-    alike: Callable[[Plan[S], S], list[str]]
-    figures: Callable[[S], dict[str, float | str]] = lambda _state: {}
+    local: Local
+    task: Task[Any, S]
     given: bytes = b""
     noise: Noise | None = None
     kind: type[Standing] = field(default=Standing, init=False)
@@ -164,6 +161,16 @@ class Bank(Generic[S]):
     def begin(self) -> Standing:
         """Before levels are agreed; many banks have none to agree on."""
         return beginning(self.manifest)
+
+    @property
+    def table(self) -> Table:
+        """Its rows, withdrawn ones among them."""
+        return self.local.table
+
+    def make(self, agreed: Agreed) -> Plan[S]:
+        """The plan over all rows, once levels are agreed."""
+        plan: Plan[S] = self.task.plan(self.manifest, self.local, agreed, self.noise)
+        return plan
 
     def plan(self, standing: Standing) -> Plan[S]:
         """The plan over the rows that are there, made once a process."""
@@ -194,7 +201,7 @@ class Bank(Generic[S]):
 
     def digest(self, standing: Standing, last: S) -> bytes:
         """Of what all banks must have alike at the plan's last state, 32 bytes."""
-        return suite.digest("model", *self.alike(self.plan(standing), last))
+        return suite.digest("model", *self.task.lines(self.plan(standing), last))
 
     def stage(self, state: Standing) -> Stage[Standing] | None:
         """What follows: levels, the next sum, or nothing more."""
@@ -225,7 +232,7 @@ class Bank(Generic[S]):
     def _stage(self, run: Run, state: Standing) -> Role[Standing]:
         plan = self.plan(state)
         before = self.state_of(state)
-        figures = self.figures(before)
+        figures = self.task.figures(before)
         run.report(phase="sum", number=state.number, banks=len(state.members), **figures)
         vector = plan.ask(before)
         if vector is not None and self._counts_rows:
@@ -286,8 +293,8 @@ class Adder:
             raise PeerError(", ".join(received), "that some go on and some are at their end", "the same steps at all banks")
         if not all(more):
             return (yield from self._finish(run, state, circle, tuple(received)))
-        added = yield from sum_coordinator(run.within("sum"), circle, wide.LIMBS * LONGEST)
-        return msgspec.structs.replace(state, members=added.survivors, number=state.number + 1)
+        survivors = yield from sum_coordinator(run.within("sum"), circle, wide.LIMBS * LONGEST)
+        return msgspec.structs.replace(state, members=survivors, number=state.number + 1)
 
     def _finish(self, run: Run, state: Standing, circle: Circle, left: tuple[str, ...]) -> Role[Standing]:
         received = yield from run.step("finish", expect=dict.fromkeys(left, Found), quorum=circle.threshold)

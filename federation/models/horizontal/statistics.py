@@ -23,30 +23,10 @@ from federation.kernel.manifest import Manifest
 from federation.kernel.state import State
 from federation.models.horizontal.correlation import Correlate, Correlations
 from federation.models.horizontal.moments import ColumnMoments, MeasureColumns
-from federation.models.horizontal.quantiles import PROBABILITIES, FindQuantiles, Quantiles
+from federation.models.horizontal.quantiles import FindQuantiles, Quantiles
 from federation.models.table import Column, Table
 
 Reals = NDArray[np.float64]
-
-
-class StatisticsSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """What of the manifest statistics need. levels: of each categorical column, common to all banks; weighted: whether every bank's rows
-    have weights; special: values of numbers that stand for something else.
-    """
-
-    levels: dict[str, tuple[str, ...]] = msgspec.field(default_factory=dict)
-    weighted: bool = False
-    special: tuple[float, ...] = ()
-    probabilities: tuple[float, ...] = PROBABILITIES
-    minimum_cohort: int = 10
-
-    @classmethod
-    def of(cls, manifest: Manifest, levels: Mapping[str, tuple[str, ...]]) -> StatisticsSettings:
-        """From a manifest of banks and the levels that they have agreed on."""
-        return cls(
-            levels=dict(levels), weighted=manifest.sample.weighted, special=manifest.binning.special,
-            minimum_cohort=manifest.privacy.minimum_cohort,
-        )  # fmt: skip
 
 
 class Measured(State, frozen=True):
@@ -72,21 +52,22 @@ class Measured(State, frozen=True):
 
 @dataclass
 class Statistics:
-    """The plan of one bank, over all rows of its table."""
+    """The plan of one bank, over all rows of its table. levels: of each categorical column, common to all banks."""
 
     table: Table
-    settings: StatisticsSettings
+    manifest: Manifest
+    levels: Mapping[str, tuple[str, ...]]
     kind: type[Measured] = field(default=Measured, init=False)
 
     def __post_init__(self) -> None:
-        settings, table = self.settings, self.table
+        manifest, table = self.manifest, self.table
         if table.label is None:
             raise DataError("bank", "has no label", "Name the label column in [[party]] label.")
-        if settings.weighted and table.weight is None:
+        if manifest.sample.weighted and table.weight is None:
             raise DataError("bank", "has no weights, and the run is weighted", "Name the weight column in [sample] weight.")
-        self.columns = {name: without_special(column, settings.special) for name, column in table.columns.items()}
-        self.weight = table.weight if settings.weighted else None
-        self.quantiles = FindQuantiles(self.columns, self.weight, settings.minimum_cohort, settings.probabilities)
+        self.columns = {name: without_special(column, manifest.binning.special) for name, column in table.columns.items()}
+        self.weight = table.weight if manifest.sample.weighted else None
+        self.quantiles = FindQuantiles(self.columns, self.weight, manifest.privacy.minimum_cohort)
         self._measure: MeasureColumns | None = None
         self._correlate: Correlate | None = None
         self._asked: tuple[int, list[Reals]] | None = None
@@ -119,7 +100,7 @@ class Statistics:
     def measure(self, state: Measured) -> MeasureColumns:
         """The plan of moments, once the first sum was taken."""
         if self._measure is None:
-            self._measure = MeasureColumns(self.columns, self.weight, self.settings.levels, state.quantiles.exponent)
+            self._measure = MeasureColumns(self.columns, self.weight, self.levels, state.quantiles.exponent)
         return self._measure
 
     def correlate(self, state: Measured) -> Correlate:
@@ -148,7 +129,7 @@ class Statistics:
         return self._asked[1]
 
     def _require(self, rows: int) -> None:
-        minimum = self.settings.minimum_cohort
+        minimum = self.manifest.privacy.minimum_cohort
         if rows < minimum:
             what = f"only {rows} rows over all banks (rule: minimum_cohort = {minimum})"
             raise PolicyRefusal("banks", what, "Nothing is released. Bring more rows.", AbortCode.COHORT)

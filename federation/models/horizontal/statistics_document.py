@@ -46,7 +46,7 @@ def document(program: Statistics, state: Measured) -> Document:
 def own(program: Statistics) -> Document:
     """This bank's statistics alone, by the same rules; a reason where it has too few rows."""
     try:
-        alone = Statistics(program.table, program.settings)
+        alone = Statistics(program.table, program.manifest, program.levels)
         (state,) = add_up([alone])
     except PolicyRefusal as error:
         return {"reason": f"this bank alone: {error.what}"}
@@ -56,7 +56,7 @@ def own(program: Statistics) -> Document:
 def common(program: Statistics, state: Measured) -> Document:
     """What all banks have alike. columns: in the table's order; correlation: of the numeric columns that vary."""
     assert state.moments is not None and state.correlations is not None, "the sums are finished"
-    minimum = program.settings.minimum_cohort
+    minimum = program.manifest.privacy.minimum_cohort
     few_bads = min(state.bads, state.rows - state.bads) < minimum  # none at all, too: that would tell the class of every row
     correlation, inflation, why = _correlations(program, state)
     columns = []
@@ -70,7 +70,8 @@ def common(program: Statistics, state: Measured) -> Document:
             number["withheld"] |= {"vif": reason} if reason else {}
             columns.append(number)
     return {
-        "rows": state.rows, "bads": None if few_bads else state.bads, "weight": state.moments.weight, "weighted": program.settings.weighted,
+        "rows": state.rows, "bads": None if few_bads else state.bads, "weight": state.moments.weight,
+        "weighted": program.manifest.sample.weighted,
         "minimum_cohort": minimum, "banks": list(state.banks), "sums": state.sums,
         "withheld": {"bads": f"fewer than {minimum} rows of one class"} if few_bads else {},
         "columns": columns, "correlation": correlation,
@@ -90,7 +91,7 @@ def share_lines(program: Statistics, state: Measured) -> list[str]:
 def _number(program: Statistics, state: Measured, name: str) -> Document:
     """A numeric column."""
     assert state.moments is not None, "moments come first"
-    minimum = program.settings.minimum_cohort
+    minimum = program.manifest.privacy.minimum_cohort
     number = program.measure(state).number(state.moments, name)
     withheld: dict[str, str] = {}
     out: Document = {"name": name, "kind": "numeric", "count": number.count, "missing": number.missing, "constant": number.constant}
@@ -113,7 +114,7 @@ def _number(program: Statistics, state: Measured, name: str) -> Document:
             figures = _rounded_figures(number)
             withheld |= {"digits": "rounded to the standard error: with all digits they would tell the count"}
             withheld |= {key: "not defined, or beyond all doubles" for key, value in figures.items() if value is None}
-    shown = dict(zip(program.settings.probabilities, found.values, strict=True))
+    shown = dict(zip(program.quantiles.probabilities, found.values, strict=True))
     withheld |= {key: _quantile_reason(minimum) for key, value in (("low", found.low), ("high", found.high)) if value is None}
     if None in found.values:
         withheld["quantiles"] = _quantile_reason(minimum)
@@ -124,9 +125,9 @@ def _number(program: Statistics, state: Measured, name: str) -> Document:
 def _category(program: Statistics, state: Measured, name: str) -> Document:
     """A categorical column: levels below the cohort are merged, the smallest first, and missing with them."""
     assert state.moments is not None, "moments come first"
-    minimum = program.settings.minimum_cohort
+    minimum = program.manifest.privacy.minimum_cohort
     rows, weight = state.moments.levels[name]
-    groups = (*((level,) for level in named_levels(program.settings.levels[name])), ())
+    groups = (*((level,) for level in named_levels(program.levels[name])), ())
     bins = Bins(column=name, kind="categorical", groups=groups, other=len(groups) - 1)
     exponent = _WEIGHT_BITS - math.frexp(max(sum(weight), 1e-300))[1]
     grid = [round(math.ldexp(value, exponent)) for value in weight]
@@ -148,7 +149,7 @@ def _correlations(program: Statistics, state: Measured) -> tuple[Document, dict[
     assert state.correlations.matrix is not None and state.correlations.both is not None, "the sums are finished"
     plan, minimum, matrix, both = (
         program.correlate(state),
-        program.settings.minimum_cohort,
+        program.manifest.privacy.minimum_cohort,
         state.correlations.matrix,
         state.correlations.both,
     )

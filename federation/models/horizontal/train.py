@@ -22,89 +22,25 @@ import numpy as np
 from numpy.typing import NDArray
 
 from federation.kernel.errors import ConfigurationError, DataError, PolicyRefusal
-from federation.kernel.manifest import BinningSettings, Manifest, PrivacySettings, ScorecardSettings, SelectSettings
+from federation.kernel.manifest import BankSettings, Manifest
 from federation.kernel.state import State
-from federation.models.binned import BinningRules
 from federation.models.bins import Bins
 from federation.models.encoding import Encoding, Missing, rounded
 from federation.models.horizontal.common_bins import CommonBins, FindBins
 from federation.models.horizontal.design_moments import CountLevels, LevelCounts, MeasureDesign, Moments, training_weight
-from federation.models.horizontal.newton import FitSettings, Intercept, Newton, NewtonFit
+from federation.models.horizontal.newton import Newton, NewtonFit
 from federation.models.horizontal.personal import Rows
 from federation.models.horizontal.plan import add_up
 from federation.models.horizontal.score_cells import Cells, CountCells
 from federation.models.horizontal.selection import Select, Selection, features, screen
+from federation.models.horizontal.variants import Variant, fit_settings, selecting_variant, variants
 from federation.models.sample import Sample
 from federation.models.table import Table
 from federation.models.woe import WoeTable
 
 Reals = NDArray[np.float64]
 P = TypeVar("P")
-Variant: TypeAlias = Literal["global", "per bank", "personal"]
 Phase: TypeAlias = Literal["levels", "bins", "design", "fit", "compare", "cells", "done"]
-
-
-class TrainSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """What of the manifest training needs. levels: of each categorical column, common to all banks; bins: edited by hand, the same at all
-    banks; personal_C: see `FitSettings`; single: nothing stands beside the run's model but what a bank finds alone.
-    """
-
-    model: Literal["logistic", "scorecard"] = "logistic"
-    C: float | None = 1.0
-    standardize: bool = True
-    missing: Missing = "mean"
-    tolerance: float = 1e-7
-    max_iterations: int = 50
-    signs: Literal["free", "woe"] = "free"
-    intercept: Intercept = "common"
-    personal_C: float | None = None  # noqa: N815  # C as scikit-learn writes it
-    levels: dict[str, tuple[str, ...]] = msgspec.field(default_factory=dict)
-    bins: dict[str, Bins] = msgspec.field(default_factory=dict)
-    select: SelectSettings = SelectSettings()
-    binning: BinningSettings = BinningSettings()
-    scorecard: ScorecardSettings = ScorecardSettings()
-    minimum_cohort: int = 10
-    seed: int = 0
-    single: bool = False
-
-    def __post_init__(self) -> None:
-        if self.select.iv_min is not None and self.model != "scorecard":
-            raise ConfigurationError("[select] iv_min", "needs bins, and this model has none", 'Leave it out, or use model = "scorecard".')
-
-    @classmethod
-    def of(cls, manifest: Manifest, levels: Mapping[str, tuple[str, ...]], bins: Mapping[str, Bins]) -> TrainSettings:
-        """From a manifest of banks, the levels that they have agreed on, and bins edited by hand."""
-        own, banks = manifest.settings, manifest.banks
-        return cls(
-            model=manifest.model, C=own.C, standardize=own.standardize, missing="mean" if own.missing == "bin" else own.missing,
-            tolerance=own.tolerance, max_iterations=own.max_iterations, signs=own.signs, intercept=banks.intercept, personal_C=banks.personal_C,
-            levels=dict(levels), bins=dict(bins), select=manifest.select, binning=manifest.binning, scorecard=manifest.scorecard,
-            minimum_cohort=manifest.privacy.minimum_cohort, seed=manifest.seed, single=manifest.privacy.epsilon is not None,
-        )  # fmt: skip
-
-    @property
-    def chosen(self) -> Variant:
-        """The variant that is the run's model."""
-        return self.selecting if self.personal_C is None else "personal"
-
-    @property
-    def selecting(self) -> Variant:
-        """The variant by which columns are selected: without own slopes, beside which the common ones would seem uncertain."""
-        return "per bank" if self.intercept == "per bank" else "global"
-
-    @property
-    def variants(self) -> tuple[Variant, ...]:
-        """All that are fitted, in this order: the one that selects, then the others."""
-        if self.single:
-            return (self.selecting,)
-        others: tuple[Variant, ...] = ("global", "per bank") if self.personal_C is None else ("global", "per bank", "personal")
-        return (self.selecting, *(name for name in others if name != self.selecting))
-
-    def fit(self, variant: str) -> FitSettings:
-        """How a variant is fitted."""
-        intercept: Intercept = "per bank" if variant == "per bank" else self.intercept if variant == "personal" else "common"
-        personal = self.personal_C if variant == "personal" else None
-        return FitSettings(tolerance=self.tolerance, max_iterations=self.max_iterations, intercept=intercept, personal_C=personal)
 
 
 class Model(State, frozen=True):
@@ -150,23 +86,29 @@ class Trained(State, frozen=True):
 
 @dataclass
 class Train:
-    """The plan of one bank. alone: for the local model, which ends with the fit."""
+    """The plan of one bank. levels: of each categorical column, common to all banks; bins: edited by hand, the same at all banks; alone: for the
+    local model, which ends with the fit.
+    """
 
     table: Table
     sample: Sample
-    settings: TrainSettings
+    manifest: Manifest
+    levels: Mapping[str, tuple[str, ...]]
+    bins: Mapping[str, Bins]
     alone: bool = False
     kind: type[Trained] = field(default=Trained, init=False)
 
     def __post_init__(self) -> None:
         if self.table.label is None:
             raise ConfigurationError("bank", "has no label", "Name the label column in [[party]] label.")
+        if self.manifest.select.iv_min is not None and self.manifest.model != "scorecard":
+            raise ConfigurationError("[select] iv_min", "needs bins, and this model has none", 'Leave it out, or use model = "scorecard".')
         self.weight = training_weight(self.table, self.sample)
         self._plans: dict[str, object] = {}
 
     def begin(self) -> Trained:
         """Before the first sum."""
-        if self.settings.model == "scorecard":
+        if self.manifest.model == "scorecard":
             return self._onwards(Trained("bins", bins=self._bins().begin()))
         return self._onwards(Trained("levels", levels=self._levels().begin()))
 
@@ -225,7 +167,7 @@ class Train:
         if state.phase == "fit":
             assert state.selection is not None, "columns were selected"
             plan = self._select(state).newton(state.selection)
-            state = self._with_model(state, self.settings.selecting, plan, state.selection.fit)
+            state = self._with_model(state, selecting_variant(self.manifest), plan, state.selection.fit)
             return msgspec.structs.replace(state, phase="done") if self.alone else self._compare(state)
         if state.phase == "compare":
             assert state.comparing is not None, "a variant is being compared"
@@ -235,7 +177,7 @@ class Train:
 
     def _compare(self, state: Trained) -> Trained:
         """To the next variant, or to the local model and the score cells."""
-        left = [name for name in self.settings.variants if name not in state.models]
+        left = [name for name in variants(self.manifest) if name not in state.models]
         if left:
             state = msgspec.structs.replace(state, phase="compare", comparing=left[0])
             return msgspec.structs.replace(state, fits=state.fits | {left[0]: self._newton(state, left[0]).begin()})
@@ -249,9 +191,9 @@ class Train:
 
     def _local(self) -> Model:
         """What this bank finds alone."""
-        settings = msgspec.structs.replace(self.settings, intercept="common", personal_C=None, single=False)
+        alone = msgspec.structs.replace(self.manifest, banks=BankSettings())
         try:
-            (state,) = add_up([Train(self.table, self.sample, settings, alone=True)])
+            (state,) = add_up([Train(self.table, self.sample, alone, self.levels, self.bins, alone=True)])
         except (DataError, PolicyRefusal) as error:
             return Model(Encoding(()), np.zeros(0), f"this bank alone: {error.what}")
         return state.models["global"]
@@ -259,24 +201,20 @@ class Train:
     # -- the plans of the phases, built again after a restart ---------------------------------------------------------------------------
 
     def _levels(self) -> CountLevels:
-        settings = self.settings
-        return self._once(
-            "levels", CountLevels,
-            lambda: CountLevels(self.table, self.sample, settings.levels, settings.missing, settings.minimum_cohort),
-        )  # fmt: skip
+        minimum, said = self.manifest.privacy.minimum_cohort, self.manifest.settings.missing
+        missing: Missing = "mean" if said == "bin" else said
+        return self._once("levels", CountLevels, lambda: CountLevels(self.table, self.sample, self.levels, missing, minimum))
 
     def _bins(self) -> FindBins:
-        settings = self.settings
-        rules = BinningRules(settings.binning, PrivacySettings(minimum_cohort=settings.minimum_cohort))
         return self._once(
-            "bins", FindBins, lambda: FindBins(self.table, self.sample, self.weight, settings.levels, rules, settings.bins)
+            "bins", FindBins, lambda: FindBins(self.table, self.sample, self.weight, self.levels, self.manifest, self.bins)
         )  # fmt: skip
 
     def _measure(self, state: Trained) -> MeasureDesign:
         encoded = state.levels or state.bins
         assert encoded is not None and encoded.encoding is not None, "columns are encoded"
-        encoding = encoded.encoding
-        return self._once("design", MeasureDesign, lambda: MeasureDesign(self.table, self.sample, encoding, self.settings.minimum_cohort))
+        encoding, minimum = encoded.encoding, self.manifest.privacy.minimum_cohort
+        return self._once("design", MeasureDesign, lambda: MeasureDesign(self.table, self.sample, encoding, minimum))
 
     def _select(self, state: Trained) -> Select:
         return self._once("fit", Select, lambda: self._new_select(state))
@@ -295,12 +233,13 @@ class Train:
 
     def _new_select(self, state: Trained) -> Select:
         assert state.moments is not None and state.moments.correlation is not None, "the design was measured"
-        moments, correlation, settings = state.moments, state.moments.correlation, self.settings
+        moments, correlation, select = state.moments, state.moments.correlation, self.manifest.select
         iv = {table.column: table.iv for table in state.tables}
-        kept, log = screen(features(moments.encoding), correlation, iv, settings.select)
+        kept, log = screen(features(moments.encoding), correlation, iv, select)
+        penalty, signs = self._rules(moments.encoding)
         return Select(
-            self._rows(state), moments.encoding.names, *self._rules(moments.encoding), tuple(kept), tuple(log), settings.select.p_max,
-            settings.fit(settings.selecting), float(np.log(moments.base / (1 - moments.base))),
+            self._rows(state), moments.encoding.names, penalty, signs, tuple(kept), tuple(log), select.p_max,
+            fit_settings(self.manifest, selecting_variant(self.manifest)), float(np.log(moments.base / (1 - moments.base))),
         )  # fmt: skip
 
     def _new_newton(self, state: Trained, name: str) -> Newton:
@@ -310,12 +249,12 @@ class Train:
         places, chosen = list(state.selection.places), select.newton(state.selection)
         start = np.concatenate([[select.start], state.selection.fit.theta[chosen.offset :]])
         names = tuple(select.names[place] for place in places)
-        return Newton(chosen.rows, names, select.penalty[places], self.settings.fit(name), select.signs[places], start)
+        return Newton(chosen.rows, names, select.penalty[places], fit_settings(self.manifest, name), select.signs[places], start)
 
     def _new_cells(self, state: Trained) -> CountCells:
         assert self.table.label is not None, "a bank has labels"
         scores = {name: model.scores(self.table) if len(model.coefficients) else None for name, model in state.models.items()}
-        return CountCells(scores, self.table.label, self.table.weights, self.sample, self.settings.minimum_cohort)
+        return CountCells(scores, self.table.label, self.table.weights, self.sample, self.manifest.privacy.minimum_cohort)
 
     def _rows(self, state: Trained) -> Rows:
         assert state.moments is not None and self.table.label is not None, "the design was measured"
@@ -323,12 +262,13 @@ class Train:
 
     def _rules(self, encoding: Encoding) -> tuple[Reals, NDArray[np.int8]]:
         """Ridge and sign of each design column, (d,) each."""
-        return encoding.ridge(self.settings.C, standardize=self.settings.standardize), encoding.signs(self.settings.signs)
+        settings = self.manifest.settings
+        return encoding.ridge(settings.C, standardize=settings.standardize), encoding.signs(settings.signs)
 
     def newton(self, state: Trained, name: str) -> Newton:
         """The plan of a variant that was fitted."""
         assert state.selection is not None, "columns were selected"
-        return self._select(state).newton(state.selection) if name == self.settings.selecting else self._newton(state, name)
+        return self._select(state).newton(state.selection) if name == selecting_variant(self.manifest) else self._newton(state, name)
 
     def encoding(self, state: Trained) -> Encoding:
         """The encoding of the selected columns, in the design's order."""

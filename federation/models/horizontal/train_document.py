@@ -18,8 +18,9 @@ from federation.models.horizontal.newton import NewtonFit, wald
 from federation.models.horizontal.score_cells import overall
 from federation.models.horizontal.selection import variance_inflation
 from federation.models.horizontal.train import Model, Train, Trained
+from federation.models.horizontal.variants import chosen_variant, variants
 from federation.models.outcome import scores_document
-from federation.models.scorecard import PointsTable, Scaling, points_table
+from federation.models.scorecard import PointsTable, points_table
 from federation.models.scores import on_score_grid
 
 Reals = NDArray[np.float64]
@@ -34,13 +35,14 @@ def share_document(program: Train, state: Trained, bank: str) -> dict[str, Any]:
     """
     moments, selection = state.moments, state.selection
     assert moments is not None and selection is not None, "training is finished"
-    few_bads = min(moments.bads, moments.rows - moments.bads) < program.settings.minimum_cohort
+    few_bads = min(moments.bads, moments.rows - moments.bads) < program.manifest.privacy.minimum_cohort
     return {
-        "model": program.settings.model, "variant": program.settings.chosen, "rows": moments.rows, "bads": None if few_bads else moments.bads,
-        "weight": moments.weight, "base": moments.base, "banks": list(state.banks), "sums": state.sums,
+        "model": program.manifest.model, "variant": chosen_variant(program.manifest), "rows": moments.rows,
+        "bads": None if few_bads else moments.bads, "weight": moments.weight, "base": moments.base,
+        "banks": list(state.banks), "sums": state.sums,
         "encoding": msgspec.to_builtins(program.encoding(state)),
         "tables": [table.document() for table in state.tables], "iv": {table.column: table.iv for table in state.tables},
-        "fits": {name: fit_document(program, state, name) for name in program.settings.variants},
+        "fits": {name: fit_document(program, state, name) for name in variants(program.manifest)},
         "selection": [msgspec.to_builtins(step) | {"reason": step.reason} for step in selection.log],
         "notes": [*(state.levels.notes if state.levels else ()), *moments.notes, *([] if selection.kept else [NOTHING_KEPT])],
         "overall": msgspec.to_builtins(figures_overall(program, state)),
@@ -104,29 +106,28 @@ def own_figures(program: Train, model: Model) -> tuple[dict[str, Any], dict[str,
     """Metrics with bootstrap intervals, and curves, of one model on this bank's rows by split."""
     table, splits = program.table, program.sample.split_names()
     assert table.label is not None, "a bank has labels"
-    return metrics.by_split(splits, table.label, model.scores(table), table.weights, program.settings.seed)
+    return metrics.by_split(splits, table.label, model.scores(table), table.weights, program.manifest.seed)
 
 
 def figures_overall(program: Train, state: Trained) -> dict[str, Any]:
     """AUC, KS and PSI of each model over all banks by split."""
     if state.cells is None:
         return {}
-    return dict(overall(state.cells, tuple(state.models), program.settings.seed, program.settings.minimum_cohort))
+    return dict(overall(state.cells, tuple(state.models), program.manifest.seed, program.manifest.privacy.minimum_cohort))
 
 
 def points(program: Train, state: Trained, bank: str) -> PointsTable | None:
     """The points of the run's model at this bank; None where columns have no bins."""
-    model = state.models[program.settings.chosen]
-    if program.settings.model != "scorecard":
+    model = state.models[chosen_variant(program.manifest)]
+    if program.manifest.model != "scorecard":
         return None
-    scaling = Scaling.of(program.settings.scorecard)
-    return points_table(bank, model.encoding, model.coefficients[1:], scaling, float(model.coefficients[0]))
+    return points_table(bank, model.encoding, model.coefficients[1:], program.manifest.scorecard, float(model.coefficients[0]))
 
 
-def scores(program: Train, state: Trained, bank: str, model_hash: bytes = b"") -> dict[str, Any]:
+def scores(program: Train, state: Trained, bank: str, model_hash: bytes) -> dict[str, Any]:
     """Columns of the bank's own file of scores, by the run's model, one entry for each row of its table."""
     table = program.table
-    score = on_score_grid(state.models[program.settings.chosen].scores(table))
+    score = on_score_grid(state.models[chosen_variant(program.manifest)].scores(table))
     card = points(program, state, bank)
     published = None if card is None else card.points(table.columns)
     return scores_document(table, program.sample.split_names(), score, published, model_hash)
@@ -134,7 +135,7 @@ def scores(program: Train, state: Trained, bank: str, model_hash: bytes = b"") -
 
 def share_lines(program: Train, state: Trained) -> list[str]:
     """What all banks have alike, as lines on the declared grid of ten digits: the model hash is over these."""
-    fit: NewtonFit = state.fits[program.settings.chosen]
+    fit: NewtonFit = state.fits[chosen_variant(program.manifest)]
     return program.encoding(state).lines(fit.theta)
 
 
