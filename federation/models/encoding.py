@@ -25,7 +25,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from federation.kernel.errors import ConfigurationError, DataError
-from federation.kernel.known import known
 from federation.models.bins import OTHER, Bins, frequent_levels
 from federation.models.table import Column
 
@@ -214,18 +213,6 @@ class Encoding(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
             start = place.stop
             out.append(_fitted(part, mean[place], scale[place]))
         return Encoding(tuple(out))
-
-    def to_json(self) -> bytes:
-        """As exported in the party's model share."""
-        return msgspec.json.encode(self)
-
-    @classmethod
-    def from_json(cls, raw: bytes) -> Encoding:
-        """From a model share. Raises ConfigurationError."""
-        try:
-            return msgspec.json.decode(raw, type=known(cls), strict=True)
-        except msgspec.MsgspecError as error:
-            raise ConfigurationError("encoding", f"cannot be read: {error}", "Export the model again.") from None
 
 
 def one_hot(column: Column, min_share: float, max_levels: int = 64) -> OneHot:
