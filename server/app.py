@@ -55,10 +55,6 @@ def clock() -> dt.datetime:
     return dt.datetime.now(dt.UTC)
 
 
-def _time() -> str:
-    return clock().strftime("%Y-%m-%dT%H:%M:%SZ")
-
-
 LARGEST_BATCH = 1 << 30
 
 

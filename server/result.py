@@ -238,29 +238,7 @@ def parse(document: dict[str, Any], where: str = "result.json") -> Result:
     try:
         return msgspec.convert(document, Result)
     except msgspec.ValidationError as error:
-        raise ConfigurationError(where, f"does not follow the schema: {error}", "Write it with server.result.write.") from None
-
-
-def document(result: Result) -> dict[str, Any]:
-    """Plain data of a result, with its schema version and without what is unset."""
-    plain: dict[str, Any] = msgspec.to_builtins(result)
-    return {"schema_version": result.schema_version, **plain}
-
-
-def write(result: Result, path: Path) -> None:
-    """Write whole or not at all; an existing file is replaced in one step."""
-    write_whole(path, msgspec.json.format(msgspec.json.encode(document(result)), indent=2) + b"\n")
-
-
-def read(path: Path) -> Result:
-    """Read what `write` wrote. ConfigurationError where the file is missing, is no JSON or follows another schema."""
-    try:
-        plain = msgspec.json.decode(path.read_bytes(), type=dict[str, Any])
-    except FileNotFoundError:
-        raise ConfigurationError(str(path), "does not exist", "Give the folder that creditfed simulate --out wrote.") from None
-    except msgspec.DecodeError:
-        raise ConfigurationError(str(path), "is not a JSON object", "Run the simulation again.") from None
-    return parse(plain, str(path))
+        raise ConfigurationError(where, f"does not follow the schema: {error}", "Run the simulation again.") from None
 
 
 def write_whole(path: Path, content: bytes) -> None:

@@ -180,9 +180,3 @@ class JournalFile:
     def close(self) -> None:
         """Let the file go; nothing is lost."""
         self._db.close()
-
-    def erase(self) -> None:
-        """Delete the journal and its side files."""
-        self._db.close()
-        for suffix in ("", "-wal", "-shm"):
-            Path(f"{self._path}{suffix}").unlink(missing_ok=True)

@@ -208,21 +208,5 @@ def quantise(column: Reals, vector_bits: int, where: str = _WHERE) -> tuple[Inte
     return _on_grid(column, exponent), exponent
 
 
-def quantise_vector(vector: Reals, vector_bits: int, where: str = _WHERE) -> tuple[Integers, int]:
-    """A secret vector of real numbers, (rows,), as integers of at most 2^vector_bits in magnitude, and the exponent of that grid.
-
-    The exponent follows from the largest number: whoever is told it learns that number's power of two. Raises DataError.
-    """
-    finite = int(np.isfinite(vector).sum())
-    if finite < len(vector):
-        raise DataError(where, f"{len(vector) - finite:,} of {len(vector):,} numbers are not finite (rule: finite)", "Nothing was sent.")
-    largest = float(np.abs(vector).max(initial=0.0))
-    if largest == 0:
-        return np.zeros(len(vector), np.int64), 0
-    mantissa, power = math.frexp(largest)
-    exponent = vector_bits - power + (mantissa == 0.5)  # a power of two reaches the bound itself
-    return _on_grid(vector, exponent), exponent
-
-
 def _on_grid(column: Reals, exponent: int) -> Integers:
     return np.rint(np.ldexp(column, exponent)).astype(np.int64)

@@ -29,9 +29,6 @@ class Journal(Protocol):
     def keep(self, label: str, value: bytes) -> None:
         """An effect of the current stage."""
 
-    def erase(self) -> None:
-        """Forget everything: the session is over."""
-
 
 class MemoryJournal:
     """A journal that lives as long as its owner does; a test 'kills' a participant by handing its journal to a new one. record: what it begins
@@ -57,7 +54,3 @@ class MemoryJournal:
         """An effect of the current stage."""
         if self._record is not None:
             self._record.effects[label] = value
-
-    def erase(self) -> None:
-        """Forget everything."""
-        self._record = None

@@ -25,7 +25,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from federation.kernel.errors import ConfigurationError, DataError
-from federation.kernel.known import known
 from federation.models.bins import OTHER, Bins, frequent_levels
 from federation.models.table import Column
 
@@ -246,18 +245,6 @@ class Encoding(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         """A share of a model as lines of text on the declared grid of ten digits, over which it is hashed. theta: all its coefficients."""
         columns = [f"{name} {s.centre:.9e} {s.scale:.9e} {s.absent:.9e}" for name, s in zip(self.names, self.standard, strict=True)]
         return [*columns, *(f"{value:.9e}" for value in theta.tolist())]
-
-    def to_json(self) -> bytes:
-        """As exported in the party's model share."""
-        return msgspec.json.encode(self)
-
-    @classmethod
-    def from_json(cls, raw: bytes) -> Encoding:
-        """From a model share. Raises ConfigurationError."""
-        try:
-            return msgspec.json.decode(raw, type=known(cls), strict=True)
-        except msgspec.MsgspecError as error:
-            raise ConfigurationError("encoding", f"cannot be read: {error}", "Export the model again.") from None
 
 
 def rounded(values: Reals) -> Reals:

@@ -26,7 +26,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from federation.kernel.errors import ConfigurationError, DataError
-from federation.kernel.known import known
 from federation.kernel.manifest import ScorecardSettings
 from federation.models.bins import Bins
 from federation.models.encoding import Encoding, Woe
@@ -129,18 +128,6 @@ class PointsTable(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
             )
             for row, places in enumerate(order.tolist())
         ]
-
-    def to_json(self) -> bytes:
-        """As exported in the party's model share."""
-        return msgspec.json.encode(self)
-
-    @classmethod
-    def from_json(cls, raw: bytes) -> PointsTable:
-        """From a model share. Raises ConfigurationError."""
-        try:
-            return msgspec.json.decode(raw, type=known(cls), strict=True)
-        except msgspec.MsgspecError as error:
-            raise ConfigurationError("scorecard", f"cannot be read: {error}", "Export the scorecard again.") from None
 
 
 def points_table(party: str, encoding: Encoding, theta: Reals, scale: ScorecardSettings, intercept: float | None = None) -> PointsTable:

@@ -2,7 +2,6 @@
 
     discrete Laplace    P(x) ~ exp(-|x| / scale)            epsilon = sensitivity / scale
     discrete Gaussian   P(x) ~ exp(-x^2 / (2 variance))     rho = sensitivity^2 / (2 variance) of concentrated privacy
-    flip                P(true) = 1 / (1 + exp(epsilon))    randomised response of one bit (Warner 1965)
 
 No number is rounded, so no digit of the noise tells of the value that it hides (Mironov 2012). Parameters are Fractions, above zero.
 """
@@ -67,16 +66,6 @@ def discrete_gaussian(variance: Fraction, uniform: Uniform) -> int:
         found = discrete_laplace(Fraction(t), uniform)
         if bernoulli_exp((abs(found) - variance / t) ** 2 / (2 * variance), uniform):
             return found
-
-
-def flip(epsilon: Fraction, uniform: Uniform) -> bool:
-    """True with chance exp(-epsilon) / (1 + exp(-epsilon)): heads ends with "no", tails ends with "yes" by exp(-epsilon), or begin again."""
-    _require(epsilon)
-    while True:
-        if uniform.below(2):
-            return False
-        if bernoulli_exp(epsilon, uniform):
-            return True
 
 
 def _require(parameter: Fraction) -> None:

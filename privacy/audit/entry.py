@@ -8,12 +8,11 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import Final, Literal, get_args
 
 import msgspec
 
-from federation.kernel import suite
 from federation.kernel.errors import LocalError
 
 Kind = Literal[
@@ -147,11 +146,3 @@ def from_line(raw: bytes) -> Line | None:
     except (msgspec.DecodeError, UnicodeDecodeError):
         return None
     return line if _CHAIN.fullmatch(line.chain) and _ENCODER.encode(line) + b"\n" == raw else None
-
-
-def stage_digest(messages: Iterable[bytes]) -> str:
-    """What `sent` and `received` carry: SHA-256 over the digests of the messages of one stage from one party to another, in order; hexadecimal.
-
-    Sender and receiver compute the same where both give the envelope's bytes as they travelled.
-    """
-    return suite.digest("audit stage", *(suite.plain_digest(message) for message in messages)).hex()

@@ -16,7 +16,6 @@ from federation.kernel import suite
 from federation.kernel.errors import ConfigurationError, DataError
 from federation.kernel.secret import Secret
 from privacy.audit.compare import Difference, account, compare, verify_together
-from privacy.audit.entry import stage_digest
 from privacy.store.audit_folder import find
 from tests.audit_scene import audit_file, copy, decoded, fill, lines_of, put_lines, rewrite
 
@@ -49,7 +48,7 @@ def market(root: Path, change: Change = as_told, greet: bool = True, end: bool =
     for name, peer in permutations(NAMES, 2) if greet else ():
         logs[name].saw(peer, PUBLICS[peer], logs[peer].notice(), "run-1")
     for stage, (sender, receiver) in product(("align", "fit 1"), permutations(NAMES, 2)):
-        digest = stage_digest([f"{stage} {sender} {receiver}".encode()])
+        digest = suite.plain_digest(f"{stage} {sender} {receiver}".encode()).hex()
         write(sender, "sent", stage=stage, peer=receiver, messages=1, digest=digest)
         write(receiver, "received", stage=stage, peer=sender, messages=1, digest=digest)
     write("bank", "vault", rows=100, columns=3)

@@ -14,7 +14,7 @@ from typer.testing import CliRunner
 
 from clients.bank_results import write_bank_results
 from clients.home import Home
-from clients.node_commands import node_app
+from clients.node_commands import app
 from federation.kernel import suite
 from federation.kernel.errors import AbortCode, ConfigurationError, PolicyRefusal
 from federation.kernel.manifest import Manifest, PrivacySettings, SampleSettings
@@ -263,7 +263,7 @@ def test_whoever_approves_is_shown_what_rules_stand(tmp_path: Path, monkeypatch:
     made = over_banks(house, task="statistics")
     with pytest.raises(PolicyRefusal):
         house.proposed(made)
-    text = CliRunner().invoke(node_app, ["show", "test", "--home", str(house.root)]).output
+    text = CliRunner().invoke(app, ["show", "test", "--home", str(house.root)]).output
     for words in ("no count of 1 to 9 firms", "the largest firm at most 75 %", "multiples of 5"):
         assert words in text, words
     assert "to within" not in text

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from federation.kernel.errors import LocalError
-from privacy.audit.entry import entry, from_line, stage_digest, to_line
+from privacy.audit.entry import entry, from_line, to_line
 
 CANARY = "91350100M000100Y43"
 TIME = "2026-01-31T12:00:00Z"
@@ -69,9 +69,3 @@ def test_one_entry_is_one_line_and_no_other() -> None:
         b"[" * 5000 + b"\n",
     ):
         assert other != line and from_line(other) is None
-
-
-def test_a_stages_digest_tells_order_number_and_content() -> None:
-    digests = {stage_digest(messages) for messages in ([], [b"a"], [b"a", b"b"], [b"b", b"a"], [b"ab"], [b"a", b"b", b""])}
-    assert len(digests) == 6 and all(len(digest) == 64 for digest in digests)
-    assert stage_digest(iter([b"a", b"b"])) == stage_digest([b"a", b"b"])

@@ -88,18 +88,7 @@ def test_what_training_never_saw_is_encoded_as_absent() -> None:
     assert pooled.design({"state": levels("state", ["ZZ", "NY", "CA"])}).tolist() == [[1.0], [1.0], [0.0]], "unless there is a level other"
 
 
-def test_json_gives_the_same_bits() -> None:
-    encoding = fitted(mixed())
-    again = Encoding.from_json(encoding.to_json())
-    assert again == encoding
-    assert again.design(COLUMNS).tobytes() == encoding.design(COLUMNS).tobytes()
-
-
-def test_json_that_is_no_encoding_is_refused() -> None:
-    good = fitted(mixed()).to_json()
-    for bad in (b"{", b"{}", good.replace(b'"numeric"', b'"pickle"', 1), good.replace(b"-0.5", b"null"), good.replace(b'"fill"', b'"fil"')):
-        with pytest.raises(ConfigurationError):
-            Encoding.from_json(bad)
+def test_weights_that_are_not_one_for_each_bin_or_a_scale_of_zero_are_refused() -> None:
     with pytest.raises(ConfigurationError):
         Woe("gmv", BINS, (0.0, 1.0))
     with pytest.raises(ConfigurationError):

@@ -14,7 +14,6 @@ from federation.encrypted_linear.packing import (
     column_blocks,
     l1_norm,
     quantise,
-    quantise_vector,
     split,
     vector_blocks,
 )
@@ -67,19 +66,6 @@ def test_the_grid_is_the_finest_that_one_answer_admits() -> None:
     assert l1_norm(integers) << 21 < HALF
     finer = np.rint(np.ldexp(column, exponent + 1)).astype(np.int64)
     assert l1_norm(finer) << 21 >= HALF
-
-
-@QUICK
-@given(st.lists(st.floats(-1e300, 1e300), min_size=1, max_size=20), st.integers(0, 56))
-def test_a_vector_stays_within_its_bits(values: list[float], bits: int) -> None:
-    integers, exponent = quantise_vector(np.array(values), bits)
-    assert int(np.abs(integers).max()) <= 1 << bits
-    assert int(np.abs(integers).max()) >= (1 << bits) // 2 or not integers.any()
-    assert isinstance(exponent, int)
-
-
-def test_a_power_of_two_reaches_the_bound_of_a_vector() -> None:
-    assert quantise_vector(np.array([1.0, -0.25]), 10)[0].tolist() == [1024, -256]
 
 
 @QUICK

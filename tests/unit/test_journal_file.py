@@ -92,11 +92,6 @@ def test_control_stored_unsealed_it_shows(tmp_path: Path, monkeypatch: pytest.Mo
     assert any(CANARY[:12] in file.read_bytes() for file in tmp_path.iterdir())
 
 
-def test_erased_leaves_no_file(path: Path) -> None:
-    JournalFile(path, KEY).erase()
-    assert list(path.parent.iterdir()) == []
-
-
 def test_another_key_opens_nothing_and_no_value_is_quoted(path: Path) -> None:
     with pytest.raises(DataError, match="does not decrypt") as caught:
         JournalFile(path, OTHER).load()

@@ -13,7 +13,7 @@ from federation.kernel.errors import ConfigurationError, DataError
 from federation.kernel.manifest import ScorecardSettings
 from federation.models.bins import OWN, Bins
 from federation.models.encoding import Encoding, Numeric, Woe
-from federation.models.scorecard import PointsTable, Reason, factor, offset, points_table, probability, unrounded
+from federation.models.scorecard import Reason, factor, offset, points_table, probability, unrounded
 from federation.models.table import Column
 
 SCALE = ScorecardSettings()
@@ -79,14 +79,6 @@ def test_reasons_are_the_largest_shortfalls_and_nothing_that_costs_nothing() -> 
     assert gone == (Reason("gmv", "missing", 26),)
     assert table.reasons(PARTNER_ROWS, most=1)[1] == worst[:1]
     assert [r.shortfall for r in table.reasons(PARTNER_ROWS, against="neutral")[1]] == [32, 12]
-
-
-def test_the_table_survives_json_and_a_damaged_one_is_refused() -> None:
-    table = points_table("platform", PARTNER, np.array([-1.0, -0.5]), SCALE)
-    assert PointsTable.from_json(table.to_json()) == table
-    for bad in (b"[]", table.to_json().replace(b'"base"', b'"bass"'), table.to_json().replace(b'"pdo":20.0', b'"pdo":0')):
-        with pytest.raises(ConfigurationError):
-            PointsTable.from_json(bad)
 
 
 def test_only_bins_have_points_and_a_missing_column_is_named() -> None:
