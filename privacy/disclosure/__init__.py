@@ -2,9 +2,8 @@
 
 Read in this order:
 
-    cells          counts of few firms: merged, or withheld with what would give them away
     dominance      sums that one or two firms make up
-    rounding       published tables on a grid that still add up
+    rounding       published numbers on a grid
     model_size     models with too many parameters for their rows
     release        what a node remembers of a release: keyed hashes of rows and firms
     differencing   a release that differs from an earlier one by a few firms
