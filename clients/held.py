@@ -92,7 +92,7 @@ class HeldConsents:
         run = self._needed(name)
         manifest = read_manifest(run.manifest)
         try:
-            signatures = msgspec.msgpack.decode(payload, type=dict[str, bytes])
+            signatures = msgspec.msgpack.decode(payload, type=known(dict[str, bytes]))
         except msgspec.MsgspecError:
             raise PeerError(COORDINATOR, "malformed bytes", "acknowledgements of consent statements") from None
         for platform, signature in signatures.items():

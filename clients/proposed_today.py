@@ -6,6 +6,7 @@ import msgspec
 
 from clients.home import Home
 from federation.kernel.errors import AbortCode, DataError, PolicyRefusal
+from federation.kernel.known import known
 from federation.kernel.manifest import Manifest
 
 OF_ONE, OF_ALL = 100, 1_000
@@ -23,7 +24,7 @@ def count(home: Home, manifest: Manifest, now: str) -> None:
     """Count one more, on disk when this returns. now: ISO 8601. Raises PolicyRefusal (code cap) for one too many."""
     path, name = home.root / "approvals" / "today", manifest.hash.hex()
     try:
-        today = msgspec.json.decode(path.read_bytes(), type=Today)
+        today = msgspec.json.decode(path.read_bytes(), type=known(Today))
     except FileNotFoundError:
         today = Today()
     except msgspec.MsgspecError:

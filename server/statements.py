@@ -10,6 +10,7 @@ import msgspec
 
 from federation.carriage.mailbox import Parcel
 from federation.kernel.errors import PeerError
+from federation.kernel.known import known
 from federation.kernel.manifest import Manifest
 from server.courier import Courier
 
@@ -25,7 +26,7 @@ def carry(courier: Courier, manifest: Manifest, told: Mapping[str, Parcel]) -> N
     """told: by agency, what it has to tell. Raises LostNode, Refused, and PeerError where an agency speaks to others than its platforms."""
     for agency, parcel in told.items():
         try:
-            statements = msgspec.msgpack.decode(parcel.payload, type=dict[str, bytes])
+            statements = msgspec.msgpack.decode(parcel.payload, type=known(dict[str, bytes]))
         except msgspec.MsgspecError:
             raise PeerError(agency, "malformed bytes", "consent statements") from None
         if not statements or any(manifest.through(name) != agency for name in statements):

@@ -54,8 +54,6 @@ NEEDED: Final[Mapping[str, frozenset[str]]] = {
     "approval": frozenset({"manifest", "party", "by", "snapshot"}),
     "vote": frozenset({"manifest", "party", "by", "verdict"}),
     "signature": frozenset({"manifest", "party", "snapshot", "signature"}),
-    "policy": frozenset({"allowed"}),
-    "budget": frozenset({"step"}),
     "session": frozenset({"manifest", "session"}),
     "sent": frozenset({"stage", "peer", "messages", "digest"}),
     "received": frozenset({"stage", "peer", "messages", "digest"}),
