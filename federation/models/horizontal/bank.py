@@ -35,25 +35,25 @@ def bank_of(manifest: Manifest, me: str, local: Local) -> Bank[Any]:
     if local.bins and len(manifest.members) > MOST_WITH_LEVELS:
         action = "Leave [[party]] bins out: so many banks do not tell each other that their bins are the same."
         raise ConfigurationError(me, f"bins were given by hand in a run of more than {MOST_WITH_LEVELS} banks", action)
-    noise = Noise.of(manifest)
     given = b"" if manifest.task == "statistics" else suite.digest("bins", msgspec.json.encode(local.bins, order="sorted"))
-    return Bank(manifest, me, local, task_of(manifest), given, noise)
+    return Bank(manifest, me, local, task_of(manifest), given, Noise.of(manifest))
 
 
-def _private_statistics(manifest: Manifest, local: Local, _agreed: Agreed, noise: Noise | None) -> PrivateStatistics:
+def _private_statistics(manifest: Manifest, local: Local, _agreed: Agreed) -> PrivateStatistics:
+    noise = Noise.of(manifest)
     assert noise is not None, "a run with noise"
     return PrivateStatistics(local.table, manifest, noise)
 
 
-def _binning(manifest: Manifest, local: Local, agreed: Agreed, noise: Noise | None) -> CountBins:
-    sample = draw_sample(local.table, manifest.sample)
+def _binning(manifest: Manifest, local: Local, agreed: Agreed) -> CountBins:
+    sample, noise = draw_sample(local.table, manifest.sample), Noise.of(manifest)
     if noise is None:
         return CountBins(local.table, sample, agreed, manifest, local.bins)
     return CountPrivateBins(local.table, sample, {}, manifest, local.bins, noise)
 
 
-def _train(manifest: Manifest, local: Local, agreed: Agreed, noise: Noise | None) -> Train:
-    sample = draw_sample(local.table, manifest.sample)
+def _train(manifest: Manifest, local: Local, agreed: Agreed) -> Train:
+    sample, noise = draw_sample(local.table, manifest.sample), Noise.of(manifest)
     if noise is None:
         return Train(local.table, sample, manifest, agreed, local.bins)
     return PrivateTrain(local.table, sample, manifest, agreed, local.bins, noise=noise)
@@ -78,7 +78,7 @@ def _figures(state: Trained) -> dict[str, float | str]:
 
 
 _STATISTICS = Task[Statistics, Measured](
-    plan=lambda manifest, local, agreed, _noise: Statistics(local.table, manifest, agreed), lines=statistics_document.share_lines,
+    plan=lambda manifest, local, agreed: Statistics(local.table, manifest, agreed), lines=statistics_document.share_lines,
     document=lambda plan, state, _me: {"statistics": statistics_document.document(plan, state)},
 )  # fmt: skip
 _PRIVATE_STATISTICS = Task[PrivateStatistics, PrivatelyMeasured](

@@ -169,7 +169,7 @@ class Bank(Generic[S]):
 
     def make(self, agreed: Agreed) -> Plan[S]:
         """The plan over all rows, once levels are agreed."""
-        plan: Plan[S] = self.task.plan(self.manifest, self.local, agreed, self.noise)
+        plan: Plan[S] = self.task.plan(self.manifest, self.local, agreed)
         return plan
 
     def plan(self, standing: Standing) -> Plan[S]:

@@ -9,7 +9,6 @@ from typing import Any, Generic, TypeAlias, TypeVar
 from federation.kernel.manifest import Manifest
 from federation.kernel.state import State
 from federation.models.bins import Bins
-from federation.models.horizontal.noise import Noise
 from federation.models.horizontal.plan import Plan
 from federation.models.training import Local
 
@@ -27,7 +26,7 @@ class Task(Generic[P, S]):
     scores, with the model's hash; figures: for this bank's own screen, between two sums.
     """
 
-    plan: Callable[[Manifest, Local, Agreed, Noise | None], P]
+    plan: Callable[[Manifest, Local, Agreed], P]
     lines: Callable[[P, S], list[str]]
     document: Callable[[P, S, str], Document] = lambda _plan, _state, _me: {}
     bins: Callable[[P, S], Mapping[str, Bins] | None] = lambda _plan, _state: None
