@@ -19,7 +19,7 @@ from federation.align.universe import Universe
 from federation.kernel.envelope import Envelope
 from federation.kernel.manifest import AlignSettings, Manifest, ModelSettings, PrivacySettings, SampleSettings
 from federation.kernel.participant import Participant
-from federation.models.logistic import Fit
+from federation.models.course import Fit
 from federation.models.outcome import share_document
 from federation.models.table import Column, Table
 from federation.models.training import Coordinator, FeatureParty, LabelParty, Local, Progress, program_of

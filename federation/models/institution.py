@@ -7,7 +7,7 @@ the party had never had it; what a fit then has to begin anew is in `withdrawal`
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import partial
 
@@ -25,13 +25,17 @@ from federation.kernel.program import Stage
 from federation.kernel.role import COORDINATOR, Role, Run
 from federation.kernel.state import State
 from federation.models.bins import Bins
+from federation.models.course import Fit, Mode, begin
 from federation.models.encoding import rounded
-from federation.models.logistic import Fit, Mode
+from federation.models.logistic import iterate
 from federation.models.prepare import Encoded, Prepared
+from federation.models.restarts import compare, settle, shake
 from federation.models.scorecard import PointsTable, points_table
 from federation.models.scores import Consortium
 from federation.models.shown import Shown
+from federation.models.sides import Side
 from federation.models.table import Table
+from federation.models.withdrawal import Withdrawn, restart, tell_withdrawn
 
 
 class ShareHash(Message, frozen=True, tag="training/share-hash"):
@@ -69,6 +73,10 @@ class Progress(State, frozen=True):
     changed: bool = False
     lost: int = 0
     shown: dict[str, Shown] = msgspec.field(default_factory=dict)
+
+
+FITTING: Mapping[Mode, Callable[[Side, Run, Fit], Role[Fit]]] = {"descend": iterate, "settle": settle, "shake": shake, "compare": compare}
+"""The stage of each mode."""
 
 
 @dataclass(frozen=True)
@@ -206,9 +214,29 @@ class Institution(ABC):
     def _encode(self, run: Run, state: Progress) -> Role[Progress]:
         """From aligned rows to an encoding of the columns."""
 
-    @abstractmethod
     def _fit(self, run: Run, state: Progress) -> Role[Progress]:
-        """One iteration."""
+        """One iteration, or one of the stages after a converged descent; before it, what withdrawn rows ask for."""
+        ready = self.prepared(state)
+        fit = state.fit or begin(ready.block, ready.labels)
+        if self.manifest.privacy.withdrawal == "continue":
+            place = run.within("withdrawal")
+            answers = ready.held.columns.answers if ready.held is not None and state.changed else 0
+            lost = yield from tell_withdrawn(place, self.manifest, Withdrawn(state.changed, answers))
+            state = self._asked_anew(state, lost)
+            if lost and state.fit is not None:
+                scores = bool({*lost} - {self.manifest.label_party})
+                fit = yield from restart(self.side(state), place, fit, scores=scores)
+            if fit.mode == "done":
+                return self.after_fit(state, fit)
+        return self.after_fit(state, (yield from FITTING[fit.mode](self.side(state), run, fit)))
+
+    @abstractmethod
+    def side(self, state: Progress) -> Side:
+        """This party in the fit."""
+
+    def _asked_anew(self, state: Progress, _lost: Mapping[str, Withdrawn]) -> Progress:
+        """The state after others have said how many sums they ask for from now on."""
+        return state
 
     @abstractmethod
     def _finish(self, run: Run, state: Progress) -> Role[Progress]:

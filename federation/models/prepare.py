@@ -12,9 +12,9 @@ from federation.encrypted_linear.packing import Columns
 from federation.encrypted_linear.products import Transforms
 from federation.kernel.manifest import Manifest
 from federation.kernel.state import State
+from federation.models.course import Labels, Limits
 from federation.models.design import Block, Held, require_full_rank, residual_bits
 from federation.models.encoding import Encoding
-from federation.models.logistic import Labels, Limits
 from federation.models.sample import Sample
 from federation.models.table import Table
 from federation.models.woe import WoeTable

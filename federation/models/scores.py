@@ -14,10 +14,14 @@ from numpy.typing import NDArray
 from federation.kernel.manifest import Manifest
 from federation.kernel.role import Role, Run
 from federation.masked_sum.fixed_point import FixedPoint
-from federation.masked_sum.partial_scores import receive_scores
+from federation.masked_sum.partial_scores import receive_scores, route_scores, send_scores
+from federation.models.design import Block
+
+Reals = NDArray[np.float64]
 
 SCORE_BITS = 40
 SCORE_CLIP = 2.0**15
+_NONE = np.zeros(0)
 
 
 @dataclass(frozen=True)
@@ -48,22 +52,29 @@ class Consortium:
         """The encoding of inner products and penalties, which are kept near one by public scales."""
         return FixedPoint(2.0**16, len(self.members))
 
+    def send(self, run: Run, scores: Reals, extra: Reals = _NONE) -> Role[None]:
+        """At a feature party: its scores over the universe, (u,), and scalars that are summed along, (k,), under masks."""
+        yield from send_scores(
+            run, self.label_party, scores, self.scores, self.feature_parties, extra, extra_encoding=self.scalars,
+            single_partner=self.single_partner,
+        )  # fmt: skip
 
-def partners_scores(
-    run: Run, parties: Consortium, positions: NDArray[np.int64], universe: int, extras: int = 0,
-    routed: NDArray[np.int64] | None = None,
-) -> Role[tuple[NDArray[np.float64], NDArray[np.float64]]]:  # fmt: skip
-    """At the label party: the sum of the feature parties' scores of its rows, (n,) in the order of `positions`, and the extras, (k,).
+    def route(self, run: Run, positions: NDArray[np.int64], universe: int, extras: int = 0) -> Role[None]:
+        """At the coordinator: adds them, and forwards what is at the label party's positions."""
+        yield from route_scores(run, self.label_party, self.feature_parties, positions, universe, extras)
 
-    What travels by position travels in ascending order, since the coordinator does not know the order of anyone's rows. routed: the positions
-    that it forwards, where they are more than these: the others' scores go no further.
-    """
-    forwarded = np.sort(positions) if routed is None else routed
-    ascending, extra = yield from receive_scores(
-        run, parties.feature_parties, forwarded, universe, parties.scores, extras,
-        extra_encoding=parties.scalars if extras else None, single_partner=parties.single_partner,
-    )  # fmt: skip
-    return ascending[np.searchsorted(forwarded, positions)], extra
+    def receive(self, run: Run, block: Block, extras: int = 0) -> Role[tuple[Reals, Reals]]:
+        """At the label party: the sum of the feature parties' scores of its rows, (n,) in the order of `block.positions`, and the extras, (k,).
+
+        What travels by position travels in ascending order, since the coordinator does not know the order of anyone's rows. `block.routed`:
+        the positions that it forwards, where they are more than these: the others' scores go no further.
+        """
+        forwarded = np.sort(block.positions) if block.routed is None else block.routed
+        ascending, extra = yield from receive_scores(
+            run, self.feature_parties, forwarded, block.universe, self.scores, extras, extra_encoding=self.scalars,
+            single_partner=self.single_partner,
+        )  # fmt: skip
+        return ascending[np.searchsorted(forwarded, block.positions)], extra
 
 
 def on_score_grid(scores: NDArray[np.float64]) -> NDArray[np.float64]:

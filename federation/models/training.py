@@ -7,7 +7,7 @@ what comes next.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import partial
 
@@ -21,16 +21,17 @@ from federation.kernel.errors import DataError
 from federation.kernel.manifest import Manifest
 from federation.kernel.program import Stage
 from federation.kernel.role import Role, Run
-from federation.masked_sum.partial_scores import route_scores, send_scores
+from federation.models.course import Next
 from federation.models.encode import encode_holder, encode_label
 from federation.models.institution import Institution, Local, Placed, Progress, ShareHash
-from federation.models.logistic import Fit, Next, begin, iterate_coordinator, iterate_holder, iterate_label, require_reveals
+from federation.models.logistic import iterate_coordinator
 from federation.models.prepare import Prepared, prepare_holder, prepare_label
-from federation.models.restarts import HolderSide, LabelSide, restart_coordinator
+from federation.models.restarts import restart_coordinator
 from federation.models.sample import Sample, check_sample, draw_sample
-from federation.models.scores import Consortium, on_score_grid, partners_scores
+from federation.models.scores import Consortium, on_score_grid
 from federation.models.shown import hear_shown, show
-from federation.models.withdrawal import Withdrawn, require_left, restart_holder, restart_label, tell_withdrawn
+from federation.models.sides import HolderSide, LabelSide, require_reveals
+from federation.models.withdrawal import Withdrawn, require_left
 from federation.models.withdrawal import restart_coordinator as restart_coordinator_without
 
 _PLACES = 1 << 29
@@ -72,36 +73,26 @@ class LabelParty(Institution):
         routed = None if state.gone is None else np.sort(state.positions[state.positions >= 0])
         return prepare_label(self.manifest, table, state.universe, positions, state.encoded, self.sample(state), routed)
 
-    def _fit(self, run: Run, state: Progress) -> Role[Progress]:
+    def side(self, state: Progress) -> LabelSide:
+        """With the labels, and what the partners ask for."""
         ready = self.prepared(state)
         assert state.encoded is not None and ready.labels is not None
-        fit = state.fit or begin(ready.block, ready.labels)
-        if self.manifest.privacy.withdrawal == "continue":
-            place = run.within("withdrawal")
-            lost = yield from tell_withdrawn(place, self.manifest, Withdrawn(state.changed))
-            answers = state.encoded.answers | {name: told.answers for name, told in lost.items() if name != self.me}
-            state = msgspec.structs.replace(state, encoded=msgspec.structs.replace(state.encoded, answers=answers))
-            if lost and state.fit is not None:
-                fit = yield from restart_label(place, self.parties, ready.block, ready.limits, fit, scores=bool({*lost} - {self.me}))
-            if fit.mode == "done":
-                return self.after_fit(state, fit)
+        return LabelSide(self.parties, ready.block, ready.limits, ready.labels, state.encoded.answers)
+
+    def _asked_anew(self, state: Progress, lost: Mapping[str, Withdrawn]) -> Progress:
         assert state.encoded is not None
-        side = LabelSide(self.parties, ready.block, ready.limits, ready.labels, state.encoded.answers)
-        if fit.mode == "descend":
-            fit = yield from iterate_label(run, self.parties, ready.block, ready.labels, ready.limits, fit, state.encoded.answers)
-        else:
-            fit = yield from restart(side, run, fit)
-        return self.after_fit(state, fit)
+        answers = state.encoded.answers | {name: told.answers for name, told in lost.items() if name != self.me}
+        return msgspec.structs.replace(state, encoded=msgspec.structs.replace(state.encoded, answers=answers))
 
     def _finish(self, run: Run, state: Progress) -> Role[Progress]:
         ready = self.prepared(state)
         block = ready.block
         assert state.fit is not None
-        partners, _ = yield from partners_scores(run.within("final"), self.parties, block.positions, state.universe, routed=block.routed)
+        partners, _ = yield from self.parties.receive(run.within("final"), block)
         final = on_score_grid(ready.exact @ state.fit.theta) + partners
         state = msgspec.structs.replace(state, final=final)
         if self.manifest.model == "scorecard":
-            others, _ = yield from partners_scores(run.within("points"), self.parties, block.positions, state.universe, routed=block.routed)
+            others, _ = yield from self.parties.receive(run.within("points"), block)
             table, positions = self.present(state)
             own = self.points(state).points(table.columns)[positions >= 0]
             state = msgspec.structs.replace(state, points=own + others.astype(np.int64))
@@ -130,42 +121,23 @@ class FeatureParty(Institution):
         table, positions = self.present(state)
         return prepare_holder(self.manifest, self.me, table, state.universe, positions, state.encoded)
 
-    def _fit(self, run: Run, state: Progress) -> Role[Progress]:
+    def side(self, state: Progress) -> HolderSide:
+        """With its columns."""
         ready = self.prepared(state)
         assert ready.held is not None
-        fit = state.fit or begin(ready.block)
-        if self.manifest.privacy.withdrawal == "continue":
-            place = run.within("withdrawal")
-            answers = ready.held.columns.answers if state.changed else 0
-            lost = yield from tell_withdrawn(place, self.manifest, Withdrawn(state.changed, answers))
-            if lost and state.fit is not None:
-                scores = bool({*lost} - {self.manifest.label_party})
-                fit = yield from restart_holder(place, self.parties, ready.block, ready.held, ready.limits, fit, scores=scores)
-            if fit.mode == "done":
-                return self.after_fit(state, fit)
-        if fit.mode == "descend":
-            fit = yield from iterate_holder(run, self.parties, ready.block, ready.held, ready.limits, fit)
-        else:
-            fit = yield from restart(HolderSide(self.parties, ready.block, ready.limits, ready.held), run, fit)
-        return self.after_fit(state, fit)
+        return HolderSide(self.parties, ready.block, ready.limits, ready.held)
 
     def _finish(self, run: Run, state: Progress) -> Role[Progress]:
         ready = self.prepared(state)
         assert state.fit is not None and ready.held is not None
         require_reveals(self.me, state.fit.reveals + 1, ready.limits)
         scores = ready.held.spread(on_score_grid(ready.exact @ state.fit.theta), float(on_score_grid(ready.block.absent @ state.fit.theta)))
-        yield from send_scores(
-            run.within("final"), self.parties.label_party, scores, self.parties.scores, self.parties.feature_parties,
-            single_partner=self.parties.single_partner,
-        )  # fmt: skip
+        yield from self.parties.send(run.within("final"), scores)
         if self.manifest.model == "scorecard":
             points = self.points(state)
             table, positions = self.present(state)
             own = points.points(table.columns)[positions >= 0].astype(np.float64)
-            yield from send_scores(
-                run.within("points"), self.parties.label_party, ready.held.spread(own, float(points.absent)), self.parties.scores,
-                self.parties.feature_parties, single_partner=self.parties.single_partner,
-            )  # fmt: skip
+            yield from self.parties.send(run.within("points"), ready.held.spread(own, float(points.absent)))
         assert state.encoded is not None
         yield from show(run, self.manifest, state.encoded, state.fit.theta)
         return (yield from self.exchange_hashes(run, state))
@@ -237,19 +209,10 @@ class Coordinator:
         assert state.positions is not None
         parties = self.parties
         for what in ("final", "points") if self.manifest.model == "scorecard" else ("final",):
-            yield from route_scores(run.within(what), parties.label_party, parties.feature_parties, state.positions, state.universe)
+            yield from parties.route(run.within(what), state.positions, state.universe)
         received = yield from run.step("share hash", expect=dict.fromkeys(run.members, ShareHash))
         hashes = [received.of(name, ShareHash).digest for name in run.members]
         return msgspec.structs.replace(state, phase="done", model_hash=suite.digest("model", *hashes))
-
-
-def restart(side: LabelSide | HolderSide, run: Run, fit: Fit) -> Role[Fit]:
-    """The stage after a converged descent, by its mode."""
-    if fit.mode == "settle":
-        return (yield from side.settle(run, fit))
-    if fit.mode == "shake":
-        return (yield from side.shake(run, fit))
-    return (yield from side.compare(run, fit))
 
 
 def program_of(manifest: Manifest, me: str, local: Local) -> LabelParty | FeatureParty:

@@ -17,18 +17,15 @@ Who learns what: privacy/contracts/logistic.toml.
 
 from __future__ import annotations
 
-import msgspec
-import numpy as np
-
 from federation.kernel.codec import Message
 from federation.kernel.errors import AbortCode, PeerError, PolicyRefusal
 from federation.kernel.manifest import Manifest
 from federation.kernel.role import COORDINATOR, Role, Run
-from federation.masked_sum.partial_scores import route_scores, send_scores
-from federation.models.design import Block, Held, Positions
-from federation.models.logistic import Fit, Limits, Next, overhear, require_reveals
-from federation.models.restarts import tell_next
-from federation.models.scores import Consortium, partners_scores
+from federation.models.course import Fit, Next, without_rows
+from federation.models.design import Positions
+from federation.models.logistic import overhear
+from federation.models.scores import Consortium
+from federation.models.sides import Side
 
 
 class Withdrawn(Message, frozen=True, tag="training/withdrawn"):
@@ -56,42 +53,13 @@ def tell_withdrawn(run: Run, manifest: Manifest, mine: Withdrawn) -> Role[dict[s
     return found
 
 
-def restarted(fit: Fit, limits: Limits, *, scores: bool) -> Fit:
-    """The fit at the same coefficients, without history and residuals. scores: whether they must be sent whole.
-
-    Where the cap on score vectors leaves no room for that, an iteration and the final scores, the fit is done and says why.
-    """
-    none = np.zeros((0, len(fit.theta)))
-    fit = msgspec.structs.replace(
-        fit, steps=none, changes=none, move=None, gradient=None, scale=1.0, sent=None, sums=None, reference=None, mode="descend", reason=""
-    )
-    if fit.reveals + scores + 2 <= limits.reveals:
-        return fit
-    what = f"the cap of {limits.reveals} score vectors (max_score_reveals) left no room to go on without rows that were withdrawn"
-    return msgspec.structs.replace(fit, mode="done", reason=what)
-
-
-def restart_label(run: Run, parties: Consortium, block: Block, limits: Limits, fit: Fit, *, scores: bool) -> Role[Fit]:
-    """The label party's part, in which it tells the coordinator what comes next."""
-    fit = restarted(fit, limits, scores=scores)
-    yield from tell_next(run, fit)
+def restart(side: Side, run: Run, fit: Fit, *, scores: bool) -> Role[Fit]:
+    """An institution's part. scores: whether they must be sent whole. Raises PolicyRefusal (code CAP)."""
+    fit = without_rows(fit, side.limits, scores=scores)
+    yield from side.tell_next(run, fit)
     if fit.mode == "done" or not scores:
         return fit
-    partners, _ = yield from partners_scores(run.within("again"), parties, block.positions, block.universe, routed=block.routed)
-    return msgspec.structs.replace(fit, score=block.x @ fit.theta + partners, reveals=fit.reveals + 1)
-
-
-def restart_holder(run: Run, parties: Consortium, block: Block, held: Held, limits: Limits, fit: Fit, *, scores: bool) -> Role[Fit]:
-    """A feature party's part. Raises PolicyRefusal (code CAP)."""
-    fit = restarted(fit, limits, scores=scores)
-    if fit.mode == "done" or not scores:
-        return fit
-    require_reveals(run.me, fit.reveals + 1, limits)
-    whole = held.spread(block.x @ fit.theta, float(block.absent @ fit.theta))
-    yield from send_scores(
-        run.within("again"), parties.label_party, whole, parties.scores, parties.feature_parties, single_partner=parties.single_partner
-    )
-    return msgspec.structs.replace(fit, reveals=fit.reveals + 1)
+    return (yield from side.whole(run.within("again"), fit))
 
 
 def restart_coordinator(run: Run, parties: Consortium, positions: Positions, universe: int, *, begun: bool) -> Role[Next | None]:
@@ -102,7 +70,7 @@ def restart_coordinator(run: Run, parties: Consortium, positions: Positions, uni
         return None
     following = yield from overhear(run, parties)
     if following.mode != "done" and found.intersection(parties.feature_parties):
-        yield from route_scores(run.within("again"), parties.label_party, parties.feature_parties, positions, universe)
+        yield from parties.route(run.within("again"), positions, universe)
     return following
 
 

@@ -19,8 +19,9 @@ from federation.encrypted_linear.packing import Columns
 from federation.encrypted_linear.parameters import PLAIN_BITS
 from federation.encrypted_linear.products import Transforms
 from federation.kernel.role import Role, Run
+from federation.models.course import Fit, begin
 from federation.models.design import Block, increment, residual_bits
-from federation.models.logistic import Fit, begin, descend, hear, holder_gradient, moved, offer_scores
+from federation.models.logistic import descend
 from federation.models.prepare import Prepared
 from federation.models.training import FeatureParty, LabelParty, Progress
 
@@ -123,15 +124,13 @@ class Crafting(FeatureParty):
 
     def _fit(self, run: Run, state: Progress) -> Role[Progress]:
         """As the honest one, whom nobody can tell it from, with coefficients that stay zero."""
-        ready = self.prepared(state)
-        assert ready.held is not None, "a feature party"
-        block, parties = ready.block, self.parties
-        fit, _ = yield from holder_gradient(run, parties, ready.held, block, state.fit or begin(block))
+        side = self.side(state)
+        fit, _ = yield from side.gradient(run, state.fit or begin(side.block))
         if fit.sums is not None:
             self.read.append(fit.sums)
-        fit, direction = yield from descend(run, parties, block, fit, np.zeros(len(fit.theta)))
-        fit = yield from offer_scores(run, parties, block, ready.held, ready.limits, fit, direction)
-        return self.after_fit(state, moved(fit, direction, (yield from hear(run, parties))))
+        fit, direction = yield from descend(run, side, fit, np.zeros(len(fit.theta)))
+        fit, _ = yield from side.along(run, fit, direction)
+        return self.after_fit(state, (yield from side.step(run, fit, direction, None)))
 
     def _prepare(self, state: Progress) -> Prepared:
         """The honest one, but for the columns of the encrypted sums."""

@@ -21,7 +21,7 @@ from federation.masked_sum.fixed_point import FixedPoint
 from federation.masked_sum.pairwise import MaskedInput
 from federation.masked_sum.partial_scores import MaskedScores
 from federation.models import logistic, training
-from federation.models.logistic import begin
+from federation.models.course import begin
 from federation.models.prepare import Prepared
 from federation.models.scores import Consortium
 from federation.models.training import FeatureParty, LabelParty, Local

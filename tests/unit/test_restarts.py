@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 from scipy.optimize import lsq_linear
 
+from federation.models.course import Fit, Limits, after_count, if_revealable, jumped
 from federation.models.design import Block
-from federation.models.logistic import Fit, Limits
-from federation.models.restarts import SHIFT, _after, _if_revealable, _jumped, _pivot, _pivoted, _shift
+from federation.models.restarts import SHIFT, _pivot, _pivoted, _shift
 from tests.pooled_case import Firms, PooledCase
 from tests.rooms import Room
 
@@ -63,15 +63,15 @@ def test_pivoting_ends_where_a_bounded_least_squares_does() -> None:
 
 @pytest.mark.parametrize(("reveals", "mode"), [(0, "descend"), (37, "descend"), (38, "done"), (39, "done")])
 def test_a_restart_that_the_cap_has_no_room_for_is_not_begun(reveals: int, mode: str) -> None:
-    after = _if_revealable(fit_of([0.0], reveals=reveals), LIMITS, "the signs of the coefficients")
+    after = if_revealable(fit_of([0.0], reveals=reveals), LIMITS, "the signs of the coefficients")
     assert after.mode == mode
     assert ("max_score_reveals" in after.reason) == (mode == "done")
 
 
 def test_settled_signs_go_on_to_the_second_start_only_without_a_ridge() -> None:
-    assert _after(fit_of([0.0]), LIMITS, 0).mode == "shake"
-    assert _after(fit_of([0.0]), with_ridge(LIMITS), 0).mode == "done"
-    assert _after(fit_of([0.0]), LIMITS, 2).mode == "descend"
+    assert after_count(fit_of([0.0]), LIMITS, 0).mode == "shake"
+    assert after_count(fit_of([0.0]), with_ridge(LIMITS), 0).mode == "done"
+    assert after_count(fit_of([0.0]), LIMITS, 2).mode == "descend"
 
 
 def with_ridge(limits: Limits) -> Limits:
@@ -80,7 +80,7 @@ def with_ridge(limits: Limits) -> Limits:
 
 def test_a_jump_moves_the_coefficients_and_teaches_the_history_nothing() -> None:
     before = fit_of([1.0, 2.0])
-    after = _jumped(before, np.array([0.25, -1.0]))
+    after = jumped(before, np.array([0.25, -1.0]))
     assert after.theta.tolist() == [1.25, 1.0]
     assert after.move is None
     assert np.array_equal(after.steps, before.steps)
