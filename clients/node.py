@@ -29,11 +29,11 @@ from clients.bank_results import write_bank_results
 from clients.gate import Gate
 from clients.home import Home
 from clients.open_run import OpenRun
+from clients.party_config import PartyConfig
 from clients.recorded import INDEX, Recorded, Results
 from clients.results import read_alignment, read_bins, write_results
-from clients.row_tree import manifests_salt
 from clients.stated import read_told
-from clients.vault import PartyConfig, committed, describe_table, open_table
+from clients.vault import Vault
 from federation.carriage.journal_file import JournalFile, Overtaken
 from federation.carriage.mailbox import Parcel
 from federation.kernel import suite
@@ -71,10 +71,8 @@ class Node:
         self.identity = self.home.key("identity")
         self.gate = Gate(self.home, self.config, self.identity, at_once=at_once)
         self.observer: Observer = lambda _party, _figures: None
-        self._tables: dict[tuple[Any, ...], Table] = {}
-        self._committed: dict[bytes, Table] = {}
+        self.vault = Vault(self.config, self.home.key("snapshot salt"))
         self._runs: dict[str, OpenRun] = {}
-        self._read: tuple[int, int, int] | None = None
         self.gate.retention.resume()
 
     @property
@@ -124,8 +122,7 @@ class Node:
         """Let go of all that is kept in memory, and of open files; the node can be made anew from its home."""
         for run in list(self._runs):
             self._forget(run)
-        self._tables.clear()
-        self._committed.clear()
+        self.vault.forget()
 
     def _forget(self, run: str) -> None:
         """What is in memory of a run; its journal stays."""
@@ -149,8 +146,7 @@ class Node:
 
     def describe(self) -> Description:
         """What this node offers: columns, never rows."""
-        facts = describe_table(self.config)
-        self.gate.told.described(facts.rows, len(facts.columns))
+        facts = self.vault.facts(self.gate.told.described)
         party = PartyDeclaration(
             name=self.name, role=self.config.role, identity=suite.signing_public(self.identity).hex(), label=self.config.label is not None,
             dated=facts.dated, columns=facts.columns, through=self.config.through, consents_at_agency=self.gate.consents.at_agency,
@@ -362,38 +358,12 @@ class Node:
 
     def table(self, manifest: Manifest) -> Table:
         """This party's rows as the manifest wants them and consents allow them, opened by the vault and kept."""
-        consents = self.gate.consents
-        key: tuple[Any, ...] = (
-            (manifest.hash,)
-            if consents.needed
-            else (manifest.sample.key, manifest.sample.periods, manifest.align.kind, manifest.privacy.max_rows)
-        )
-        if manifest.hash not in self._committed:
-            salt, before = manifests_salt(self.home.key("snapshot salt"), manifest.hash), self._tables.get(key)
-            if before is None:
-                self._tables[key] = open_table(self.config, manifest, salt, consents.choose(manifest))
-            self._committed[manifest.hash] = self._tables[key] if before is None else committed(before, salt)
-        return self._committed[manifest.hash]
+        return self.vault.rows(manifest, self.gate.consents.choose(manifest))
 
     def _asked_anew(self, manifest: Manifest) -> Table:
         """The rows of a run that is not open yet, by the source and the consents of today."""
-        if self.gate.consents.needed:
-            self._tables.pop((manifest.hash,), None)
-            self._committed.pop(manifest.hash, None)
-            self.gate.consents.again(manifest)
-        elif (read := self._source_stamp()) != self._read:  # who was erased at the source is in no further run
-            self._tables.clear()
-            self._committed.clear()
-            self._read = read
-        return self.table(manifest)
-
-    def _source_stamp(self) -> tuple[int, int, int] | None:
-        """Changes when the source does; None where it is not a file here."""
-        try:
-            found = self.config.source.stat()
-        except OSError:
-            return None
-        return found.st_ino, found.st_mtime_ns, found.st_size
+        self.gate.consents.again(manifest)
+        return self.vault.rows_anew(manifest, self.gate.consents.choose(manifest))
 
     def _note_failure(self, error: CreditfedError) -> None:
         facts: dict[str, Any] = {"exit_code": error.exit_code, "code": error.code.value, "kind": type(error).__name__, "text": str(error)}

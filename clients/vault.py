@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from clients.party_config import PartyConfig
-from clients.row_tree import RowTree
+from clients.row_tree import RowTree, manifests_salt
 from clients.sources.records import Records, load
 from federation.align import uscc
 from federation.kernel import suite
@@ -24,7 +24,7 @@ from federation.kernel.secret import Secret
 from federation.models.table import Column, Table
 from privacy.levels import DEFAULT_CLASSIFICATION, DEFAULT_LEVEL
 
-__all__ = ["Facts", "PartyConfig", "committed", "describe_table", "open_table"]
+Places = NDArray[np.intp]
 
 
 @dataclass(frozen=True)
@@ -58,6 +58,65 @@ Chooser = Callable[[Sequence[str]], NDArray[np.bool_]]
 """Takes the firms of the source's rows; returns which of these rows may be used, (n,)."""
 
 
+class Vault:
+    """One institution's, which remembers what it has opened. salt: the node's, from which each manifest's commitment has its own.
+
+    A source that has changed is opened anew where a run is not open yet; an open run keeps the rows that it began with.
+    """
+
+    def __init__(self, config: PartyConfig, salt: Secret) -> None:
+        self._config, self._salt = config, salt
+        self._stamp: tuple[int, int, int] | None = None
+        self._facts: Facts | None = None
+        self._tables: dict[tuple[Any, ...], Table] = {}
+        self._committed: dict[bytes, Table] = {}
+
+    def facts(self, opened: Callable[[int, int], None]) -> Facts:
+        """What the party says of its table. opened: told of rows and columns where the source had to be opened for it. Raises DataError."""
+        self._notice_changes()
+        if self._facts is None:
+            self._facts = describe_table(self._config)
+            opened(self._facts.rows, len(self._facts.columns))
+        return self._facts
+
+    def rows(self, manifest: Manifest, consented: Chooser | None = None) -> Table:
+        """The party's rows for a manifest, as `open_table` has them; the same again while this object lives."""
+        sample = manifest.sample
+        key = (manifest.hash,) if consented else (sample.key, sample.periods, manifest.align.kind, manifest.privacy.max_rows)
+        if manifest.hash not in self._committed:
+            salt, before = manifests_salt(self._salt, manifest.hash), self._tables.get(key)
+            if before is None:
+                self._tables[key] = open_table(self._config, manifest, salt, consented)
+            self._committed[manifest.hash] = self._tables[key] if before is None else committed(before, salt)
+        return self._committed[manifest.hash]
+
+    def rows_anew(self, manifest: Manifest, consented: Chooser | None = None) -> Table:
+        """The rows of a run that is not open yet, by the source and the consents of today: who was erased at the source is in no further run."""
+        if consented is None:
+            self._notice_changes()
+        else:
+            self._tables.pop((manifest.hash,), None)
+            self._committed.pop(manifest.hash, None)
+        return self.rows(manifest, consented)
+
+    def forget(self) -> None:
+        """Let go of all that is in memory."""
+        self._facts = None
+        self._tables.clear()
+        self._committed.clear()
+
+    def _notice_changes(self) -> None:
+        try:
+            found = self._config.source.stat()
+        except OSError:
+            stamp = None  # not a file here
+        else:
+            stamp = found.st_ino, found.st_mtime_ns, found.st_size
+        if stamp is None or stamp != self._stamp:
+            self.forget()
+            self._stamp = stamp
+
+
 def open_table(config: PartyConfig, manifest: Manifest, salt: Secret, consented: Chooser | None = None) -> Table:
     """The party's rows for a manifest: those and only those columns, keyed as its sample says. salt: of this manifest
     (`row_tree.manifests_salt`), hides what the commitment commits to; consented: which rows have consent, None where another legal basis holds
@@ -70,16 +129,14 @@ def open_table(config: PartyConfig, manifest: Manifest, salt: Secret, consented:
     if _declared(config, records.columns) != declared or records.id_kind != manifest.align.kind:
         action = "Nothing was sent. Draft the manifest again from the node's current description."
         raise DataError(config.name, "the source's columns or ids are no longer those that the manifest declares", action)
-    if consented is not None:
-        records = _only(records, np.flatnonzero(consented(records.firms)))
+    allowed = np.arange(len(records.firms)) if consented is None else np.flatnonzero(consented(records.firms))
     if manifest.sample.key == "firm":
-        rows, keys, notes = np.arange(len(records.firms)), records.firms, records.notes
-        uscc.refuse_duplicates(keys, f"{config.name}: column {config.id!r}")
+        rows, keys, notes = allowed, [records.firms[row] for row in allowed], records.notes
+        uscc.refuse_duplicates(keys, f"{config.name}: column {config.id!r}", allowed.tolist())
     else:
-        rows, keys, notes = _by_period(config, records, manifest)
+        rows, keys, notes = _by_period(config, records, allowed, manifest)
     order = np.argsort(np.array(keys), kind="stable")
-    table = _pick(records, [keys[i] for i in order], rows[order], notes)
-    return committed(table, salt)
+    return committed(_pick(records, [keys[i] for i in order], rows[order], notes), salt)
 
 
 def committed(table: Table, salt: Secret) -> Table:
@@ -87,40 +144,26 @@ def committed(table: Table, salt: Secret) -> Table:
     return replace(table, commitment=row_tree(table, salt).root)
 
 
-def _only(records: Records, rows: NDArray[np.intp]) -> Records:
-    """The records of some rows."""
-    columns = {name: Column(name, column.kind, column.values[rows]) for name, column in records.columns.items()}
-    return replace(
-        records, firms=[records.firms[row] for row in rows], columns=columns, label=_some(records.label, rows),
-        weight=_some(records.weight, rows), as_of=_some(records.as_of, rows),
-    )  # fmt: skip
-
-
-def _some(values: NDArray[Any] | None, rows: NDArray[np.intp]) -> NDArray[Any] | None:
-    return None if values is None else values[rows]
-
-
-def _by_period(config: PartyConfig, records: Records, manifest: Manifest) -> tuple[NDArray[np.int64], list[str], tuple[str, ...]]:
+def _by_period(config: PartyConfig, records: Records, allowed: Places, manifest: Manifest) -> tuple[Places, list[str], tuple[str, ...]]:
     """Row numbers and keys "id|YYYY-MM": a dated table's rows of the manifest's periods, an undated one's rows once for each period."""
-    periods = manifest.sample.periods
+    periods, firms = manifest.sample.periods, [records.firms[row] for row in allowed]
     if records.as_of is not None:
-        months = records.months
-        keys = [f"{firm}|{month}" for firm, month in zip(records.firms, months, strict=True)]
-        uscc.refuse_duplicates(keys, f"{config.name}: columns {config.id!r} and {config.as_of!r} (a firm's month)")
-        rows = np.flatnonzero(np.isin(months, periods))
-        if not len(rows):
+        months = records.months[allowed]
+        keys = [f"{firm}|{month}" for firm, month in zip(firms, months, strict=True)]
+        uscc.refuse_duplicates(keys, f"{config.name}: columns {config.id!r} and {config.as_of!r} (a firm's month)", allowed.tolist())
+        chosen = np.flatnonzero(np.isin(months, periods))
+        if not len(chosen):
             raise DataError(config.name, "no row lies in the manifest's periods", "Nothing was sent. Check the dates in [sample] as_of.")
-        return rows, [keys[row] for row in rows], records.notes
-    if len(records.firms) * len(periods) > manifest.privacy.max_rows:
-        what = f"{len(records.firms):,} undated rows for {len(periods)} periods are more than max_rows = {manifest.privacy.max_rows:,}"
+        return allowed[chosen], [keys[place] for place in chosen], records.notes
+    if len(firms) * len(periods) > manifest.privacy.max_rows:
+        what = f"{len(firms):,} undated rows for {len(periods)} periods are more than max_rows = {manifest.privacy.max_rows:,}"
         raise PolicyRefusal(config.name, what, "Give the rows a date column, or a shorter window.", AbortCode.CAP)
-    uscc.refuse_duplicates(records.firms, f"{config.name}: column {config.id!r}")
-    rows = np.repeat(np.arange(len(records.firms)), len(periods))
+    uscc.refuse_duplicates(firms, f"{config.name}: column {config.id!r}", allowed.tolist())
     note = f"{config.name} has one undated snapshot for all {len(periods)} periods: it may know what came later than the row's date"
-    return rows, [f"{firm}|{period}" for firm in records.firms for period in periods], (*records.notes, note)
+    return np.repeat(allowed, len(periods)), [f"{firm}|{period}" for firm in firms for period in periods], (*records.notes, note)
 
 
-def _pick(records: Records, keys: list[str], rows: NDArray[np.int64], notes: tuple[str, ...]) -> Table:
+def _pick(records: Records, keys: list[str], rows: Places, notes: tuple[str, ...]) -> Table:
     columns = {name: Column(name, column.kind, column.values[rows]) for name, column in records.columns.items()}
     return Table(
         keys=tuple(keys), firms=tuple(records.firms[row] for row in rows), columns=columns, commitment=b"",

@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from clients.vault import Facts, PartyConfig, describe_table, open_table
+from clients.party_config import PartyConfig
+from clients.vault import Facts, describe_table, open_table
 from federation.align.uscc import check_character
 from federation.kernel.manifest import AlignSettings, Manifest, PartyDeclaration, PrivacySettings, SampleSettings
 from federation.kernel.secret import Secret

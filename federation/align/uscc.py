@@ -79,12 +79,12 @@ def in_any_kind(ids: Sequence[str]) -> list[str]:
     return [code if good else _spelled(text, "any") for text, code, good in zip(ids, codes, _passes(codes).tolist(), strict=True)]
 
 
-def refuse_duplicates(keys: Sequence[str] | Sequence[bytes], where: str) -> None:
-    """Raises DataError, with counts and the first row numbers, where a key occurs more than once."""
+def refuse_duplicates(keys: Sequence[str] | Sequence[bytes], where: str, rows: Sequence[int] | None = None) -> None:
+    """Raises DataError, with counts and the first row numbers, where a key occurs more than once. rows: of the keys in their file, from 0."""
     if len(set(keys)) == len(keys):
         return
     first = dict(zip(reversed(keys), range(len(keys) - 1, -1, -1), strict=True))  # the last to be written is the first row
-    again = [row for row, key in enumerate(keys) if first[key] != row]
+    again = [place if rows is None else int(rows[place]) for place, key in enumerate(keys) if first[key] != place]
     raise DataError(
         where,
         f"{len(again):,} of {len(keys):,} rows repeat the identifier of an earlier row (rule: one row for each); rows {_first(again)}",

@@ -55,7 +55,7 @@ def test_control_with_every_signature_and_a_vote_the_run_is_answered(house: Hous
 
 def test_without_a_vote_no_row_is_opened_and_no_signature_given(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
     made = house.drafted()
-    monkeypatch.setattr("clients.node.open_table", lambda *_: pytest.fail("the vault was opened"))
+    monkeypatch.setattr("clients.vault.open_table", lambda *_: pytest.fail("the vault was opened"))
     assert code(house, made) is AbortCode.APPROVAL
     house.vote(made.hash, "alice", "refuse")
     assert code(house, made) is AbortCode.APPROVAL

@@ -169,7 +169,7 @@ def test_a_run_that_is_open_and_may_not_go_on_gets_no_second_signature_and_no_ro
     else:
         house.vote(made.hash, "bob", "refuse")
     house.restart()
-    monkeypatch.setattr("clients.node.open_table", lambda *_: pytest.fail("the vault was opened"))
+    monkeypatch.setattr("clients.vault.open_table", lambda *_: pytest.fail("the vault was opened"))
     assert refused(house, made) is (AbortCode.EXPIRED if how == "expired" else AbortCode.APPROVAL)
 
 

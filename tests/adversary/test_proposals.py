@@ -53,7 +53,7 @@ def test_a_run_that_is_approved_is_proposed_so_often_a_day_and_no_more(house: Ho
         house.proposed(made)
     with monkeypatch.context() as shut:
         for reader in ("open_table", "describe_table"):
-            shut.setattr(f"clients.node.{reader}", lambda *_: pytest.fail("the vault was opened"))
+            shut.setattr(f"clients.vault.{reader}", lambda *_: pytest.fail("the vault was opened"))
         house.restart()  # it is counted on disk
         assert refused(house, made) is AbortCode.CAP
     house.proposed(other)
@@ -108,6 +108,6 @@ def test_signatures_of_two_runs_do_not_tell_whether_the_rows_are_the_same(house:
 
 
 def test_control_under_one_salt_for_all_runs_they_do(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("clients.node.manifests_salt", lambda salt, _hash: salt)
+    monkeypatch.setattr("clients.vault.manifests_salt", lambda salt, _hash: salt)
     first, second = snapshots(house)
     assert first == second

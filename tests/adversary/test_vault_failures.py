@@ -345,7 +345,7 @@ def lets_out(node: Node, parcel: Parcel) -> Parcel:
 def test_control_an_adapter_that_lets_the_text_out_is_caught(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     made = scene(tmp_path, "across")
     monkeypatch.setattr(clients.app, "answered", lets_out)
-    with mock.patch("clients.node.open_table", side_effect=error(0, made.quoted)):
+    with mock.patch("clients.vault.open_table", side_effect=error(0, made.quoted)):
         told = run(made, tmp_path / "out", None)
     for where in ("failure.json", "audit", "what was logged", "the screen", f"what reached {COORDINATOR}"):
         found = {kind.partition(": ")[2] for place, kinds in told.leaks.items() if where in place for kind in kinds}

@@ -155,4 +155,4 @@ def test_a_node_that_was_closed_holds_nothing_and_can_be_made_anew(folder: Path,
     _, workers = run(folder, tmp_path / "out", lambda _home, _number: 0)
     for node in workers.nodes.values():
         node.close()
-        assert not node._runs and not node._tables
+        assert not node._runs and not node.vault._tables

@@ -17,7 +17,7 @@ from flwr.common.serde import message_from_proto, message_to_proto
 from flwr.serverapp import Grid, ServerApp
 
 import clients.app
-import clients.node
+import clients.vault
 import server.app
 from federation.carriage.mailbox import LARGEST, MESSAGE_TYPE, QUERY, Parcel, pack, unpack
 from federation.kernel.errors import AbortCode, CreditfedError, PeerError
@@ -168,7 +168,7 @@ def test_an_exception_in_the_client_app_reaches_the_server_as_a_code(
         raise error
 
     home = a_home(world, tmp_path)
-    monkeypatch.setattr(clients.node, "describe_table", fail)
+    monkeypatch.setattr(clients.vault, "describe_table", fail)
     assert ask(clients.app.app, home, Parcel("describe", "run", b"")) == Parcel("refused", "run", code.value.encode())
 
 

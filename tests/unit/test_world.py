@@ -17,7 +17,8 @@ from sklearn.model_selection import cross_val_predict  # type: ignore[import-unt
 from sklearn.pipeline import make_pipeline  # type: ignore[import-untyped, unused-ignore]
 from sklearn.preprocessing import OneHotEncoder, StandardScaler  # type: ignore[import-untyped, unused-ignore]
 
-from clients.vault import PartyConfig, describe_table
+from clients.party_config import PartyConfig
+from clients.vault import describe_table
 from federation.align.uscc import check_character, normalise
 from federation.kernel.errors import ConfigurationError
 from server.run_file import load
