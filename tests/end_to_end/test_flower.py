@@ -17,6 +17,7 @@ from flwr.common.serde import message_from_proto, message_to_proto
 from flwr.serverapp import Grid, ServerApp
 
 import clients.app
+import clients.node
 import clients.vault
 import server.app
 from federation.carriage.mailbox import LARGEST, MESSAGE_TYPE, QUERY, Parcel, pack, unpack

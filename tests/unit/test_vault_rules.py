@@ -14,11 +14,12 @@ import pyarrow as pa
 import pyarrow.csv as pa_csv
 import pytest
 
+import clients.vault
 from clients.sources import rules
-from clients.vault import describe_table
+from clients.vault import Vault, describe_table, open_table
 from federation.align.uscc import check_character
 from federation.kernel.errors import ConfigurationError, DataError
-from tests.vault_scene import config, frame, opened, partner, saved
+from tests.vault_scene import SALT, config, frame, manifest, opened, partner, saved
 
 CANARIES = ("CANARY", "7654321.125", "91999999")
 
@@ -182,3 +183,30 @@ def test_node_toml_is_read_strictly(tmp_path: Path) -> None:
     with pytest.raises(ConfigurationError):
         config(tmp_path / "x", levels={"a": 9})
     assert config(tmp_path / "x", source="data.csv").source == tmp_path / "data.csv"
+
+
+def test_a_duplicates_row_is_the_files_own_also_where_consents_leave_rows_out(tmp_path: Path) -> None:
+    dated = frame().assign(as_of="2024-03-31")
+    settings = config(saved(tmp_path, pd.concat([dated, dated.iloc[[7]].assign(as_of="2024-04-30")])), as_of="as_of")
+    drafted, said = manifest(settings, describe_table(settings)), []
+    for first in (0, 5):
+        with pytest.raises(DataError) as caught:
+            open_table(settings, drafted, SALT, lambda firms, first=first: np.arange(len(firms)) >= first)  # type: ignore[misc]
+        said.append(str(caught.value).partition("; rows ")[2])
+    assert said[0] == said[1] and said[0].startswith("61\n")
+
+
+def test_a_vault_reads_its_source_again_only_when_that_has_changed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    read, load = [], clients.vault.load
+    monkeypatch.setattr(clients.vault, "load", lambda config: read.append(1) or load(config))  # type: ignore[func-returns-value]
+    path = saved(tmp_path, frame())
+    settings = config(path)
+    vault, told = Vault(settings, SALT), []
+    for _ in range(3):
+        facts = vault.facts(lambda rows, columns: told.append((rows, columns)))
+        made = manifest(settings, facts)
+        assert vault.rows_anew(made).rows == vault.rows(made).rows == 60
+    assert (len(read), told) == (2, [(60, 3)])
+    saved(tmp_path, frame(50))
+    assert vault.rows(made).rows == 60, "a run that is open keeps its rows"
+    assert vault.rows_anew(made).rows == 50 and vault.facts(lambda *_: None).rows == 50 and len(read) == 4
