@@ -21,9 +21,10 @@ from numpy.typing import NDArray
 from federation.kernel import state as states
 from federation.kernel import suite
 from federation.kernel.batch import Abort, Batch, silence
-from federation.kernel.codec import SMALL, decode, encode
-from federation.kernel.envelope import Channel, Envelope, Letter
-from federation.kernel.errors import CreditfedError, DataError, LocalError, LostParty, PeerAborted, PeerError
+from federation.kernel.codec import decode, encode
+from federation.kernel.envelope import Channel, Envelope
+from federation.kernel.errors import CreditfedError, DataError, LocalError, PeerAborted, PeerError
+from federation.kernel.inbox import Inbox, require_quorum
 from federation.kernel.journal import Journal, Record
 from federation.kernel.loss import Loss
 from federation.kernel.manifest import Manifest
@@ -49,10 +50,6 @@ from federation.kernel.withdrawal import RESULTS, Forgetting, Withdrawal, Withdr
 
 S = TypeVar("S", bound=states.State)
 _OPEN, _LOTS, _GROUP, _PROGRAM = "open", "lots", "group", "program"
-_MOST_SEALED = 64
-_MOST_EARLY = 256
-_MOST_EARLY_BYTES = 1 << 30
-"""What one sender may be ahead of what is awaited of it: far beyond any protocol here, and an end to what a hostile one can pile up."""
 
 
 def _ignore(*_: object) -> None:
@@ -198,8 +195,7 @@ class Participant(Generic[S]):
         self._keys = Keys(self._entropy(suite.KEY_BYTES), notice=self._notice)
         self._state = self._program.begin()
         self._view = suite.digest("view")
-        self._early: dict[str, list[Letter]] = {}
-        self._sealed: list[Envelope] = []
+        self._inbox = Inbox()
         self._channel: Channel = opening_channel(self.manifest, self.me, self._identity)
         self._phase = _OPEN
         self._image = self._snapshot()
@@ -219,9 +215,7 @@ class Participant(Generic[S]):
         if image.keys.hellos and image.keys.hellos[self.me].commitment != self._commitment:
             raise DataError(self.me, "the data are not those that this run began with", "Restore them, or start a new run.")
         self._state = states.load(image.state, self._program.kind)
-        self._early, self._sealed = {}, []
-        for sender, step, kind, body in image.early:
-            self._early.setdefault(sender, []).append(Letter(sender, step, kind, body))
+        self._inbox = Inbox(image.early)
         opening = self._phase == _OPEN
         self._channel = (
             opening_channel(self.manifest, self.me, self._identity) if opening else session_channel(self.manifest, self.me, self._keys)
@@ -253,10 +247,9 @@ class Participant(Generic[S]):
             )
 
     def _snapshot(self) -> bytes:
-        early = tuple((x.sender, x.step, x.kind, x.body) for letters in self._early.values() for x in letters)
         channel = self._channel
         return Snapshot(
-            self._phase, self._keys, states.dump(self._state), channel.sent, channel.received, self._view, early,
+            self._phase, self._keys, states.dump(self._state), channel.sent, channel.received, self._view, self._inbox.letters(),
             missing=tuple(sorted(self._missing)), tally=self._tally.counts(), withdrawals=self._withdrawals,
         ).encoded()  # fmt: skip
 
@@ -312,8 +305,7 @@ class Participant(Generic[S]):
             self._phase = _LOTS if len(self.manifest.members) > MANY else _GROUP
             self._channel = session_channel(self.manifest, self.me, self._keys)
             self._heard(value, self._channel.session)
-            sealed, self._sealed = self._sealed, []
-            for envelope in sealed:
+            for envelope in self._inbox.unseal():
                 self._accept(envelope)
         elif self._phase == _LOTS:
             self._keys = msgspec.structs.replace(self._keys, lots=value)
@@ -384,9 +376,7 @@ class Participant(Generic[S]):
 
     def _accept(self, envelope: Envelope) -> None:
         if self._phase == _OPEN and envelope.session != self._channel.session:
-            if len(self._sealed) >= _MOST_SEALED or len(envelope.body) > SMALL:
-                raise PeerError(COORDINATOR, "many or large envelopes of a session that is not open", "the parties' hellos")
-            self._sealed.append(envelope)  # a peer that has every hello already speaks in the session
+            self._inbox.seal(envelope)
             return
         if envelope.sender in self._missing:
             return  # it was given up: what comes too late changes nothing any more
@@ -394,10 +384,7 @@ class Participant(Generic[S]):
         self._tally.note("received", envelope)
         if letter.kind == Abort.kind():
             raise PeerAborted(letter.sender, decode(letter.body, Abort, letter.sender).reason)
-        early = self._early.setdefault(letter.sender, [])
-        early.append(letter)
-        if len(early) > _MOST_EARLY or sum(len(kept.body) for kept in early) > _MOST_EARLY_BYTES:
-            raise PeerError(letter.sender, f"{len(early)} messages that nobody waits for", "messages in their turn")
+        self._inbox.put(letter)
 
     def _pump(self, outgoing: list[Envelope]) -> None:
         """Feed the role as long as what it waits for has arrived."""
@@ -409,34 +396,12 @@ class Participant(Generic[S]):
             if self._waiting is None:
                 return
             run, step = self._waiting
-            awaited = [sender for sender in step.expect if not self._early.get(sender)]
+            awaited = self._inbox.awaited(step)
             if any(sender not in self._missing for sender in awaited):
                 return
-            self._require_quorum(step, awaited)
-            place = run.address
-            received = Received()
-            for sender, kind in step.expect.items():
-                if sender in awaited:
-                    continue
-                letter = self._early[sender].pop(0)
-                if letter.kind != kind.kind() or letter.step != place:
-                    raise PeerError(sender, f"{letter.kind!r} at {letter.step!r}", f"{kind.kind()!r} at {place!r}")
-                received[sender] = decode(letter.body, kind, sender, step.limit)
-                if kind.broadcast:
-                    self._view = suite.digest(self._view, letter.kind, letter.step, letter.body)
+            require_quorum(step, awaited, self.manifest.banks.drop_outs)
+            received, self._view = self._inbox.take(step, run.address, self._view)
             self._advance(received, outgoing)
-
-    def _require_quorum(self, step: Step, lost: list[str]) -> None:
-        """Raises LostParty where a step cannot go on without those who are lost."""
-        answered, needed = len(step.expect) - len(lost), len(step.expect) if step.quorum is None else step.quorum
-        if answered < needed:
-            rule = "here everyone must" if step.quorum is None else f"{answered} did, and {needed} must (rule: threshold)"
-            if self.manifest.banks.drop_outs == "stop":
-                rule = 'the run ends where a bank is lost (rule: [privacy] drop_outs = "stop")'
-            raise LostParty(
-                ", ".join(sorted(lost)), f"did not answer in time; {rule}",
-                "Nothing was opened. Start a new run when these parties are back.",
-            )  # fmt: skip
 
     def _advance(self, received: Received | None, outgoing: list[Envelope]) -> None:
         while self._role is not None:

@@ -60,7 +60,7 @@ def test_letters_that_nobody_waits_for_are_bounded(monkeypatch: pytest.MonkeyPat
 
     assert flooded(100, 10).failure is None  # control: ahead, but not by that much; it fails only where they do not fit
     assert isinstance(flooded(300, 10).failure, PeerError)
-    monkeypatch.setattr("federation.kernel.participant._MOST_EARLY_BYTES", 100_000)
+    monkeypatch.setattr("federation.kernel.inbox._MOST_EARLY_BYTES", 100_000)
     assert isinstance(flooded(5, 50_000).failure, PeerError)
 
 
