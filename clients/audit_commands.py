@@ -12,6 +12,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from clients import consortium
+from clients.home_option import HERE, HomeOption
 from federation.kernel import suite
 from federation.kernel.errors import ConfigurationError, DataError
 from federation.kernel.role import COORDINATOR
@@ -129,7 +130,7 @@ def export_account(
 def pack(
     run: Annotated[str, typer.Argument(metavar="RUN", help="The run's name, as `audit show` has it.")],
     out: Annotated[Path, typer.Option("--out", metavar="FOLDER", help="Gets pack.json and pack.html.")],
-    home: Annotated[Path, typer.Option("--home", metavar="DIR", help="The node's folder.")] = Path(),
+    home: HomeOption = HERE,
     *,
     replay: Annotated[
         bool, typer.Option("--replay", help="Make the results again from the journal and the rows, and compare them with the log's digest.")

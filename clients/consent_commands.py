@@ -14,7 +14,7 @@ import typer
 
 from clients.clock import utc_now
 from clients.consent import audited
-from clients.home import Home
+from clients.home_option import HERE, HomeOption, there
 from federation.kernel.errors import ConfigurationError
 from privacy.consent.days import moment, to_date
 from privacy.consent.rights import erase_text, explain_text
@@ -25,15 +25,14 @@ consent_app = typer.Typer(
     no_args_is_help=True, rich_markup_mode="markdown", help="Who consented to what, who withdrew, and what a person may ask (PIPL)."
 )
 
-HomeFolder = Annotated[Path, typer.Option("--home", metavar="DIR", help="The node's folder, with node.toml and keys/.")]
 IdFile = Annotated[Path | None, typer.Option("--ids", metavar="FILE", help="A text file, one identifier a line.", show_default=False)]
 IdStdin = Annotated[bool, typer.Option("--id-stdin", help="Read identifiers from standard input, one a line.")]
 
 
 @consent_app.command("import")
 def import_consents(
-    home: HomeFolder,
     file: Annotated[Path | None, typer.Argument(metavar="[FILE]", help="CSV, UTF-8, with a header.", show_default=False)] = None,
+    home: HomeOption = HERE,
     sql: Annotated[
         str | None,
         typer.Option("--sql", metavar="URL", envvar="CREDITFED_CONSENT_SQL", help="A database instead of a file.", show_default=False),
@@ -53,6 +52,8 @@ def import_consents(
             done = import_csv(ledger, file, utc_now(), _progress)
         else:
             done = import_sql(ledger, sql or "", query or "", utc_now(), _progress)
+    if not done.rows:
+        typer.echo("There is no row below the header: nothing was imported.")
     typer.echo(f"{done.rows:,} rows: {done.added:,} consents added, {done.known:,} known before.")
     if done.withdrawn:
         typer.echo(f"Of those added {done.withdrawn:,} are withdrawn already: their subject withdrew on or after their first day.")
@@ -60,7 +61,7 @@ def import_consents(
 
 @consent_app.command()
 def withdraw(
-    home: HomeFolder,
+    home: HomeOption = HERE,
     ids: IdFile = None,
     id_stdin: IdStdin = False,  # noqa: FBT002
     evidence: Annotated[
@@ -81,11 +82,17 @@ def withdraw(
         return
     listed = _identifiers(ids, id_stdin)
     with _ledger(home) as ledger:
-        typer.echo(f"All consents of {ledger.withdraw(listed, utc_now()):,} subjects withdrawn.")
+        known = ledger.withdraw(listed, utc_now())
+    typer.echo(f"All consents of {known:,} subjects withdrawn.")
+    if unknown := len(set(listed)) - known:
+        typer.echo(
+            f"{unknown:,} of the identifiers have no consent here: compare them with the request. What is imported for them later and"
+        )
+        typer.echo("began before today does not count.")
 
 
 @consent_app.command()
-def show(home: HomeFolder) -> None:
+def show(home: HomeOption = HERE) -> None:
     """Count consents by purpose, and list open requests for deletion: no subject is shown."""
     from rich.console import Console
     from rich.table import Table
@@ -103,17 +110,17 @@ def show(home: HomeFolder) -> None:
 
 
 @consent_app.command()
-def explain(home: HomeFolder, ids: IdFile = None, id_stdin: IdStdin = False) -> None:  # noqa: FBT002
+def explain(home: HomeOption = HERE, ids: IdFile = None, id_stdin: IdStdin = False) -> None:  # noqa: FBT002
     """Write to one person what is held of their consent and what their record was used for (PIPL art. 24, 44, 45)."""
     name = _one(ids, id_stdin)
-    config = Home(home).config()
+    config = there(home).config()
     with _ledger(home) as ledger:
         typer.echo(explain_text(ledger.explain(name), str(config.get("name", "this institution")), moment(utc_now())), nl=False)
 
 
 @consent_app.command()
 def erase(
-    home: HomeFolder,
+    home: HomeOption = HERE,
     ids: IdFile = None,
     id_stdin: IdStdin = False,  # noqa: FBT002
     done: Annotated[
@@ -123,17 +130,20 @@ def erase(
     """Record one person's request for deletion (PIPL art. 47), which also withdraws; prints what must be deleted, and by when."""
     if done is not None:
         with _ledger(home) as ledger:
-            ledger.erased(done, utc_now())
-        typer.echo(f"Request for deletion no. {done}: done.")
+            first = ledger.erased(done, utc_now())
+        typer.echo(f"Request for deletion no. {done}: done{'' if first else ' before'}.")
         return
     name = _one(ids, id_stdin)
     with _ledger(home) as ledger:
+        known = ledger.has(name)
         typer.echo(erase_text(*ledger.request_erasure(name, utc_now())), nl=False)
+    if not known:
+        typer.echo("This ledger has no consent and no use of this identifier: compare it with the request.")
 
 
 @contextmanager
 def _ledger(home: Path) -> Iterator[ConsentLedger]:
-    with closing(audited(Home(home))) as ledger:
+    with closing(audited(there(home))) as ledger:
         yield ledger
 
 
@@ -153,7 +163,9 @@ def _one(ids: Path | None, id_stdin: bool) -> str:  # noqa: FBT001
 def _lines(path: Path) -> list[str]:
     try:
         return [line.strip() for line in path.read_text(encoding="utf-8-sig").splitlines() if line.strip()]
-    except (OSError, UnicodeDecodeError):
+    except OSError as error:
+        raise ConfigurationError(str(path), f"it cannot be read ({error.strerror})", "Give a text file, one a line.") from None
+    except UnicodeDecodeError:
         raise ConfigurationError(path.name, "it cannot be read as UTF-8 text", "Give a text file, one a line.") from None
 
 

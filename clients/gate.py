@@ -38,6 +38,7 @@ from privacy.budget.limits import Cost, Counts
 from privacy.budget.loss import Loss
 from privacy.disclosure.release import Release
 from privacy.disclosure.release import Study as ReleaseStudy
+from privacy.policy.ask import Ask, said
 from privacy.policy.decide import Policies
 from privacy.policy.defaults import schema_text
 from privacy.policy.explain import require
@@ -220,7 +221,7 @@ class Gate:
         for about in (manifest.hash, about_name(manifest.run)):
             if against := standing(votes, about, me, approvers).against:
                 what = f"run {manifest.run} was refused or revoked by {', '.join(against)}"
-                action = "Ask them; a new run needs a new approval, and another name."
+                action = "Ask them; a new run, which a changed run file gives another name, needs a new approval."
                 raise PolicyRefusal(me, what, action, AbortCode.APPROVAL)
         study = self._study(manifest)
         if study is not None and standing(votes, study.hash, me, approvers).against:
@@ -267,7 +268,9 @@ class Gate:
         some = f", and has {len(found)}" if found else ""
         what = f"run {manifest.run} waits for the approval of {needed} owner{'s' if needed > 1 else ''}{some}"
         beyond = f" (it is outside the study {manifest.study}: {'; '.join(why)})" if why else ""
-        action = f"Look at it and vote: creditfed node approve {manifest.run} --home {self._home.root}. Then start the run again."
+        missing = next((name for name in self.approvals.owners() if name not in found), "NAME")
+        vote = f"creditfed node approve {manifest.run} --as {missing} --home {self._home.root}"
+        action = f"Look at it and vote: {vote}. Then start the run again."
         raise PolicyRefusal(me, what + beyond, action, AbortCode.APPROVAL)
 
     def _vote_at_once(self, manifest: Manifest) -> tuple[tuple[str, ...], Roles]:
@@ -283,9 +286,9 @@ class Gate:
             self.approvals.record_vote(cast(self._config.name, name, manifest.hash, "approve", self._clock(), self.approvals.key_of(name)))
         return tuple(names), frozenset({"owner"})
 
-    def _ask(self, manifest: Manifest, ask: object) -> None:
-        decision = require(self.policies, ask)  # type: ignore[arg-type]
-        self.log.append("policy", manifest.run, asked=type(ask).__name__, allowed=True, rules=", ".join(decision.rules)[:200])
+    def _ask(self, manifest: Manifest, ask: Ask) -> None:
+        decision = require(self.policies, ask)
+        self.log.append("policy", manifest.run, asked=said(ask)[:200], allowed=True, rules=", ".join(decision.rules)[:200])
 
     def _require_cohort(self, manifest: Manifest, table: Table) -> None:
         least = manifest.privacy.minimum_cohort
@@ -318,7 +321,7 @@ class Gate:
     @property
     def dataset(self) -> str:
         """The name under which the budget keeps this institution's source."""
-        return self._config.dataset or self._config.source.stem
+        return self._config.budget_dataset
 
     def _note_budget(self, kind: str, **facts: str | float | bool) -> None:
         key = str(facts.pop("run", ""))

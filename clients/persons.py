@@ -112,8 +112,8 @@ class Persons:
         people = self._approvals.approvers()
         person = people.get(who)
         if person is None or person.revoked:
-            known = ", ".join(name for name, other in people.items() if not other.revoked)
-            raise ConfigurationError(f"--as {who}", "is nobody who may vote here", f"There are: {known or 'none'}.")
+            known = ", ".join(f"{name} ({other.role})" for name, other in people.items() if not other.revoked)
+            raise ConfigurationError(f"--as {who}", "is nobody who may vote here", f"There are: {known or 'none'}. Name one with --as.")
         again = act != "revoke approval" and has_approved(self._approvals.votes(), about, self._me, people, person.key)
         require(load_policies(self._home.root / "policy"), PersonAsk(role=person.role, act=act, same_person=again))
         secret = self._approvals.key_of(who, key)

@@ -29,7 +29,7 @@ from federation.kernel.errors import AbortCode, ConfigurationError, CreditfedErr
 from federation.kernel.manifest import AGENCY
 from server.keys import file_key
 from server.run_file import RunFile, load
-from simulations.founding import found_homes, simulated
+from simulations.founding import AT_ONCE, found_homes, simulated
 from simulations.gather import gather
 from simulations.gather_banks import gather_banks
 from simulations.progress import Followed, Screen
@@ -107,6 +107,9 @@ def prepare_homes(settings: RunFile, out: Path, run: str, journal: str) -> dict[
     """
     homes = {name: out / "parties" / name for name in settings.nodes}
     resuming = (out / "coordinator" / "drafts" / f"{run}.json").exists() and not (journal == "memory" and _any_opened(homes))
+    if not resuming and any(_people_voted(home) for home in homes.values()):
+        what = "people voted on a run in this folder, and a new one would forget their votes, revocations and logs"
+        raise ConfigurationError(str(out), what, "Give another --out, or move the folder away.")
     try:
         out.mkdir(parents=True, exist_ok=True)
         if not resuming:
@@ -131,6 +134,11 @@ def prepare_homes(settings: RunFile, out: Path, run: str, journal: str) -> dict[
 def _any_opened(homes: dict[str, Path]) -> bool:
     """Whether a node has opened a run, which with journals in memory ended with its process."""
     return any(event.event == "opened" for home in homes.values() for event in Approvals(Home(home)).events())
+
+
+def _people_voted(home: Path) -> bool:
+    """Whether a node that does not approve at once has votes."""
+    return not (home / AT_ONCE).exists() and bool(Approvals(Home(home)).votes())
 
 
 def erase_journals(out: Path) -> None:
