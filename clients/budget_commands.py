@@ -28,7 +28,7 @@ def _opened(home: Path) -> BudgetFile:
     return BudgetFile(ledger_path(there(home).root))
 
 
-@budget_app.command()
+@budget_app.command(epilog="Example: creditfed node budget show --home node")
 def show(home: HomeOption = HERE) -> None:
     """What each dataset and purpose has spent, what open runs have reserved, and what is left. Losses grow more slowly than their sum, so
     more may fit than is shown as left.
@@ -83,7 +83,7 @@ def _limit(value: int | None) -> str:
     return f"{'no limit':>12}" if value is None else f"{value:>12,}"
 
 
-@budget_app.command("set")
+@budget_app.command("set", epilog="Example: creditfed node budget set loans decide --by wang --releases 200 --home node")
 def set_limits(
     dataset: Annotated[str, typer.Argument(help="The dataset's id, as node.toml has it.")],
     purpose: Annotated[str, typer.Argument(help="A purpose, a wider one (its narrower ones together), or `any` (all together).")],
@@ -118,7 +118,7 @@ def set_limits(
     typer.echo(f"Limits of {dataset} for {purpose} are set.")
 
 
-@budget_app.command("give-back")
+@budget_app.command("give-back", epilog="Example: creditfed node budget give-back run-1a2b --reason 'host replaced' --home node")
 def give_back(
     run: Annotated[str, typer.Argument(help="The run's session, as `show` lists it.")],
     reason: Annotated[str, typer.Option(help="How it is known that the run is dead; the ledger keeps it.")],

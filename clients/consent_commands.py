@@ -29,7 +29,7 @@ IdFile = Annotated[Path | None, typer.Option("--ids", metavar="FILE", help="A te
 IdStdin = Annotated[bool, typer.Option("--id-stdin", help="Read identifiers from standard input, one a line.")]
 
 
-@consent_app.command("import")
+@consent_app.command("import", epilog="Example: creditfed node consent import consents.csv --home node")
 def import_consents(
     file: Annotated[Path | None, typer.Argument(metavar="[FILE]", help="CSV, UTF-8, with a header.", show_default=False)] = None,
     home: HomeOption = HERE,
@@ -59,7 +59,7 @@ def import_consents(
         typer.echo(f"Of those added {done.withdrawn:,} are withdrawn already: their subject withdrew on or after their first day.")
 
 
-@consent_app.command()
+@consent_app.command(epilog="Example: creditfed node consent withdraw --ids withdrawn.txt --home node")
 def withdraw(
     home: HomeOption = HERE,
     ids: IdFile = None,
@@ -91,7 +91,7 @@ def withdraw(
         typer.echo("began before today does not count.")
 
 
-@consent_app.command()
+@consent_app.command(epilog="Example: creditfed node consent show --home node")
 def show(home: HomeOption = HERE) -> None:
     """Count consents by purpose, and list open requests for deletion: no subject is shown."""
     from rich.console import Console
@@ -109,7 +109,7 @@ def show(home: HomeOption = HERE) -> None:
     typer.echo(f"Revision {revision:,}. Requests for deletion: {len(open_ones)} open, {len(requests) - len(open_ones)} done.")
 
 
-@consent_app.command()
+@consent_app.command(epilog="Example: creditfed node consent explain --ids one.txt --home node")
 def explain(home: HomeOption = HERE, ids: IdFile = None, id_stdin: IdStdin = False) -> None:  # noqa: FBT002
     """Write to one person what is held of their consent and what their record was used for (PIPL art. 24, 44, 45)."""
     name = _one(ids, id_stdin)
@@ -118,7 +118,7 @@ def explain(home: HomeOption = HERE, ids: IdFile = None, id_stdin: IdStdin = Fal
         typer.echo(explain_text(ledger.explain(name), str(config.get("name", "this institution")), moment(utc_now())), nl=False)
 
 
-@consent_app.command()
+@consent_app.command(epilog="Example: creditfed node consent erase --ids one.txt --home node")
 def erase(
     home: HomeOption = HERE,
     ids: IdFile = None,

@@ -41,7 +41,7 @@ AsOption = Annotated[
 KeyOption = Annotated[Path | None, typer.Option("--key", metavar="FILE", help="Your own key; approvers/NAME.key where not given.")]
 
 
-@app.command()
+@app.command(epilog="Example: creditfed node init --name tax-a --role tax --source tax.parquet --owner alice --home node")
 def init(
     name: Annotated[str, typer.Option("--name", help="Your institution's name in the consortium: a-z, 0-9 and -.")],
     role: Annotated[str, typer.Option("--role", help="bank, platform, tax or agency.")],
@@ -82,7 +82,7 @@ def init(
     typer.echo("Next: give key and fingerprint to the other members, and write consortium.toml with theirs (docs/guides/institution.md).")
 
 
-@app.command()
+@app.command(epilog="Example: creditfed node members --home node")
 def members(home: HomeOption = HERE) -> None:
     """The members that this node knows, with the fingerprints to compare."""
     from rich.console import Console
@@ -99,7 +99,7 @@ def members(home: HomeOption = HERE) -> None:
     Console().print(table)
 
 
-@app.command()
+@app.command(epilog="Example: creditfed node pending --home node")
 def pending(home: HomeOption = HERE) -> None:
     """Runs and studies that were proposed to this node, and where each stands."""
     from rich.console import Console
@@ -134,7 +134,7 @@ def pending(home: HomeOption = HERE) -> None:
     Console().print(table if table.row_count else "Nothing was proposed to this node yet.")
 
 
-@app.command()
+@app.command(epilog="Example: creditfed node approve run-1a2b --as alice --home node")
 def approve(
     run: Annotated[str, typer.Argument(metavar="RUN", help="The run's name, or `study:NAME`.")],
     who: AsOption = "",
@@ -156,13 +156,13 @@ def approve(
     typer.echo(f"{who} approves {run}. {_still_needed(node, run, shown)}")
 
 
-@app.command()
+@app.command(epilog="Example: creditfed node show run-1a2b --home node")
 def show(run: Annotated[str, typer.Argument(metavar="RUN", help="The run's name, or `study:NAME`.")], home: HomeOption = HERE) -> None:
     """A run in plain words: what, with which columns, for what, who learns what, at what cost, until when."""
     _show(there(home), run)
 
 
-@app.command()
+@app.command(epilog="Example: creditfed node revoke run-1a2b --as alice --home node")
 def revoke(
     run: Annotated[str, typer.Argument(metavar="RUN", help="The run's name, or `study:NAME`.")],
     who: AsOption = "",
@@ -176,7 +176,7 @@ def revoke(
     typer.echo(f"{who} revokes {run}. This node answers nothing of it any more.")
 
 
-@app.command()
+@app.command(epilog="Example: creditfed node study winter.toml --home node")
 def study(
     file: Annotated[Path, typer.Argument(metavar="STUDY.toml", help="name, parties, columns, purpose, caps and expiry; see the guide.")],
     home: HomeOption = HERE,
@@ -207,7 +207,7 @@ def study(
     typer.echo(f"The study {found.name} waits for its approval: creditfed node approve study:{found.name} --as {owner} --home {home}")
 
 
-@app.command()
+@app.command(epilog="Example: creditfed node approvers --add bob --as alice --home node")
 def approvers(
     home: HomeOption = HERE,
     add: Annotated[str | None, typer.Option("--add", metavar="NAME", help="A new person; a key is made.")] = None,

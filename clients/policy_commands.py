@@ -36,7 +36,7 @@ RulesHome = Annotated[
 ]
 
 
-@policy_app.command("test")
+@policy_app.command("test", epilog="Example: creditfed node policy test cases.toml --home node")
 def run_cases(
     cases: Annotated[
         Path | None,
@@ -67,7 +67,7 @@ def run_cases(
         raise typer.Exit(MISMATCH)
 
 
-@policy_app.command("show")
+@policy_app.command("show", epilog="Example: creditfed node policy show --home node")
 def show(home: RulesHome = None, policies: Folder = None) -> None:
     """List the rules in words: what each permits or forbids, and where it is written."""
     from rich.console import Console
@@ -81,7 +81,7 @@ def show(home: RulesHome = None, policies: Folder = None) -> None:
     typer.echo(f"{len(rules)} rules. What no rule permits is refused, and a rule that forbids wins over any that permits.")
 
 
-@policy_app.command("check")
+@policy_app.command("check", epilog="Example: creditfed node policy check node/policy")
 def check(folder: Annotated[Path, typer.Argument(metavar="DIR", help="A folder of .cedar files.")]) -> None:
     """Parse the rules of a folder and check them against the schema, as the node does when it starts."""
     rules = load_policies(folder).rules

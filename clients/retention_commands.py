@@ -13,7 +13,7 @@ from federation.kernel.errors import ConfigurationError
 retention_app = typer.Typer(no_args_is_help=True, help="How long what runs leave is kept, by kind and level, and deleting what is due.")
 
 
-@retention_app.command()
+@retention_app.command(epilog="Example: creditfed node retention show --home node")
 def show(home: HomeOption = HERE) -> None:
     """What runs that have ended or expired left here, and the day on which each goes."""
     from rich.console import Console
@@ -28,7 +28,7 @@ def show(home: HomeOption = HERE) -> None:
     Console().print(table if table.row_count else "No run that has ended or expired left anything here.")
 
 
-@retention_app.command()
+@retention_app.command(epilog="Example: creditfed node retention apply --home node")
 def apply(
     home: HomeOption = HERE,
     now: Annotated[

@@ -70,7 +70,7 @@ world_app = typer.Typer(no_args_is_help=True, help="An economy of firms with kno
 app.add_typer(world_app, name="world")
 
 
-@app.command()
+@app.command(epilog="Example: creditfed simulate world/scorecard.toml --out run --pooled")
 def simulate(
     run_file: Annotated[
         Path,
@@ -112,7 +112,7 @@ def simulate(
     run(run_file, out, backend=backend, journal=journal, pooled=pooled, ray_address=ray_address)
 
 
-@world_app.command("generate")
+@world_app.command("generate", epilog="Example: creditfed world generate --firms 20000 --out world")
 def generate(
     out: Annotated[Path, typer.Option("--out", metavar="DIR", help="Where the tables and the run files go.")],
     firms: Annotated[int, typer.Option(min=200, help="How many firms.")] = 20_000,
@@ -145,7 +145,7 @@ def generate(
     typer.echo(f"{firms:,} firms{among} in {out}. Next: creditfed simulate {out / first} --out run")
 
 
-@app.command()
+@app.command(epilog="Example: creditfed report run")
 def report(folder: Annotated[Path, typer.Argument(metavar="DIR", help="A folder that `simulate` wrote.")]) -> None:
     """Write DIR/report.html again from DIR/result.json."""
     from simulations.simulate import write_report
