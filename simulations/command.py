@@ -37,7 +37,7 @@ class _Root(TyperGroup):
     def resolve_command(self, ctx: click.Context, args: list[str]) -> tuple[str | None, click.Command | None, list[str]]:
         """What is called, and not only listed."""
         self._called = args[0] if args else ""
-        return super().resolve_command(ctx, args)
+        return click.Group.resolve_command(self, ctx, args)  # Typer's own would add click's suggestion a second time
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         """The command itself where it is called, its line for the list otherwise."""

@@ -87,7 +87,9 @@ def simulate(
 def _journal(backend: str, journal: str | None, ray_address: str | None) -> str:
     """Where journals are kept. Raises ConfigurationError for what does not go together."""
     if backend not in BACKENDS or journal not in (*JOURNALS, None):
-        raise ConfigurationError("command line", f"--backend {backend} --journal {journal}", f"Backends: {BACKENDS}; journals: {JOURNALS}.")
+        given = f"--backend {backend}" + ("" if journal is None else f" --journal {journal}")
+        what = f"there is no such choice as {given}"
+        raise ConfigurationError("command line", what, f"Back ends are {', '.join(BACKENDS)}; journals {', '.join(JOURNALS)}.")
     if backend == "ray" and journal == "memory":
         what = "--backend ray --journal memory: a client's messages may come to several processes, which must find its journal"
         raise ConfigurationError("command line", what, "Leave --journal out: with ray it is always on disk.")
@@ -221,7 +223,13 @@ def write_report(out: Path) -> Path:
     if not source.exists():
         raise ConfigurationError(str(out), "there is no result.json", "Name a folder that `creditfed simulate` finished.")
     curves = out / "curves.json"
-    html = render(json.loads(source.read_text()), json.loads(curves.read_text()) if curves.exists() else None)
+    try:
+        result, drawn = json.loads(source.read_bytes()), json.loads(curves.read_bytes()) if curves.exists() else None
+    except ValueError:
+        raise ConfigurationError(str(out), "result.json or curves.json is not JSON", "Run the simulation again.") from None
+    if not isinstance(result, dict) or not result.get("run"):
+        raise ConfigurationError(str(source), "is not the result of a run", "Name a folder that `creditfed simulate` finished.")
+    html = render(result, drawn)
     partial = out / "report.html.partial"
     partial.write_text(html)
     return partial.replace(out / "report.html")

@@ -14,6 +14,7 @@ from clients.approvals import Approvals
 from clients.home import Home
 from clients.node_commands import app
 from federation.kernel.errors import ConfigurationError, CreditfedError
+from simulations.simulate import write_report
 from tests.house import ENDS, House
 
 STUDY = {"name": '"winter"', "parties": '["bank-a"]', "columns": '["turnover"]', "purpose": '"decide"', "expires": '"2099-03-31T00:00:00Z"'}
@@ -114,6 +115,14 @@ def test_a_path_that_cannot_be_used_is_named_without_a_traceback(tmp_path: Path)
     (tmp_path / "t.csv").write_text("id,x\na,1\n")
     answer = edge("node", "init", "--name", "a", "--role", "tax", "--source", "t.csv", "--home", "file/node", cwd=tmp_path)
     assert answer.returncode == 2 and "file" in answer.stderr and "Traceback" not in answer.stderr and "command.py" not in answer.stderr
+
+
+@pytest.mark.parametrize("content", ["{", "{}", "[1]", '{"schema_version": 1}'])
+def test_a_broken_result_gives_no_report(tmp_path: Path, content: str) -> None:
+    (tmp_path / "result.json").write_text(content)
+    with pytest.raises(ConfigurationError):
+        write_report(tmp_path)
+    assert not (tmp_path / "report.html").exists()
 
 
 def test_control_an_error_that_is_no_path_is_still_told_as_a_bug(
