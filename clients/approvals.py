@@ -58,6 +58,17 @@ class RunEvent(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 _PERSON = r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}"
 
 
+def _is_person(name: str) -> bool:
+    return re.fullmatch(_PERSON, name) is not None and name != NOT_A_PERSON
+
+
+def require_person(name: str) -> None:
+    """What a person may be called, whose key's file has the name, too. Raises ConfigurationError."""
+    if not _is_person(name):
+        what = f"a person's name is not made of letters, digits, '.', '_' and '-', or is {NOT_A_PERSON!r}"
+        raise ConfigurationError("approvers.toml", what, "Choose another name, such as alice.wang.")
+
+
 def _is_key(text: str) -> bool:
     return re.fullmatch(r"[0-9a-f]{64}", text) is not None and suite.is_signing_public(bytes.fromhex(text))
 
@@ -92,10 +103,14 @@ class Approvals:
         if len(set(names)) < len(names):
             raise ConfigurationError(str(path), "two approvers have one name", "Give every [[approver]] a name of its own.")
         for place, approver in enumerate(found, 1):
-            if not re.fullmatch(_PERSON, approver.name) or approver.name == NOT_A_PERSON or not _is_key(approver.key):
+            if not _is_person(approver.name) or not _is_key(approver.key):
                 what = f"approver {place} has a name that is none, or a key that is not 64 hexadecimal digits of an Ed25519 key"
                 raise ConfigurationError(str(path), what, f"Names are letters, digits, '.', '_' and '-', and not {NOT_A_PERSON!r}.")
         return {approver.name: approver for approver in found}
+
+    def owners(self) -> tuple[str, ...]:
+        """Who may approve runs now."""
+        return tuple(name for name, person in self.approvers().items() if person.role == "owner" and not person.revoked)
 
     def add_approver(self, name: str, role: PersonRole) -> Approver:
         """Make a person's key and let its public half vote. Raises ConfigurationError for a name that is taken."""
@@ -105,8 +120,8 @@ class Approvals:
 
     def made(self, name: str, role: PersonRole) -> Approver:
         """A person with a key, kept in approvers/ and made when it is not there, who may not vote yet. Raises ConfigurationError."""
-        require_run_name(name)
-        if name in self.approvers() or name == NOT_A_PERSON:
+        require_person(name)
+        if name in self.approvers():
             raise ConfigurationError("approvers.toml", "an approver of this name is there already", "Choose another name.")
         path = self.home.root / "approvers" / f"{name}.key"
         if not path.exists():

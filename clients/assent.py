@@ -46,9 +46,9 @@ class Assent:
         some = f", and has {len(found)}" if found else ""
         what = f"run {manifest.run} waits for the approval of {needed} owner{'s' if needed > 1 else ''}{some}"
         beyond = f" (it is outside the study {manifest.study}: {'; '.join(why)})" if why else ""
-        raise self._refusal(
-            what + beyond, f"Look at it and vote: creditfed node approve {manifest.run} --home {self._home.root}. Then start the run again."
-        )  # fmt: skip
+        missing = next((name for name in self.approvals.owners() if name not in found), "NAME")
+        vote = f"creditfed node approve {manifest.run} --as {missing} --home {self._home.root}"
+        raise self._refusal(what + beyond, f"Look at it and vote: {vote}. Then start the run again.")
 
     def require_current(self, manifest: Manifest) -> None:
         """The run has not expired and was not revoked. Raises PolicyRefusal."""
@@ -58,7 +58,7 @@ class Assent:
         for about in (manifest.hash, about_name(manifest.run)):
             if against := self._standing(about).against:
                 what = f"run {manifest.run} was refused or revoked by {', '.join(against)}"
-                raise self._refusal(what, "Ask them; a new run needs a new approval, and another name.")
+                raise self._refusal(what, "Ask them; a new run, which a changed run file gives another name, needs a new approval.")
         study = self.study(manifest)
         if study is not None and self._standing(study.hash).against:
             what = f"the study {study.name} was refused or revoked"

@@ -12,6 +12,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from clients import consortium
+from clients.home_option import HERE, HomeOption
 from federation.kernel import suite
 from federation.kernel.errors import ConfigurationError, DataError
 from federation.kernel.role import COORDINATOR
@@ -35,7 +36,7 @@ Pinned = Annotated[
 RunName = Annotated[str | None, typer.Option(metavar="RUN", help="This run only.", show_default=False)]
 
 
-@app.command("verify")
+@app.command("verify", epilog="Example: creditfed audit verify bank/audit --consortium consortium.toml")
 def verify_log(
     path: LogPath,
     key: Annotated[
@@ -61,7 +62,7 @@ def verify_log(
     _require_sound([report], ())
 
 
-@app.command("show")
+@app.command("show", epilog="Example: creditfed audit show bank/audit --run run-1a2b")
 def show_entries(path: LogPath, run: RunName = None) -> None:
     """The entries of a log, as they stand: `verify` says whether they are what was written."""
     table = Table("entry", "time", "kind", "run", "facts")
@@ -73,7 +74,7 @@ def show_entries(path: LogPath, run: RunName = None) -> None:
     Console().print(table)
 
 
-@app.command("compare")
+@app.command("compare", epilog="Example: creditfed audit compare bank platform tax --consortium consortium.toml")
 def compare_logs(paths: LogPaths, run: RunName = None, pinned: Pinned = None) -> None:
     """Whether the parties' accounts agree: each log against the heads that others saw of it, then manifest, session, signatures, messages.
 
@@ -96,7 +97,7 @@ def compare_logs(paths: LogPaths, run: RunName = None, pinned: Pinned = None) ->
     _require_sound(reports, [difference for _, difference in differences])
 
 
-@app.command("export")
+@app.command("export", epilog="Example: creditfed audit export bank platform tax --out account.md")
 def export_account(
     paths: LogPaths,
     out: Annotated[Path, typer.Option("--out", metavar="FILE", help="account.md to read, or account.json.")],
@@ -125,12 +126,12 @@ def export_account(
     _require_sound(reports, ())
 
 
-@app.command()
+@app.command(epilog="Example: creditfed audit pack run-1a2b --home node --out pack")
 def pack(
     run: Annotated[str, typer.Argument(metavar="RUN", help="The run's name, as `audit show` has it.")],
     out: Annotated[Path, typer.Option("--out", metavar="FOLDER", help="Gets pack.json and pack.html.")],
     who: Annotated[str, typer.Option("--as", metavar="NAME", help="Who looks: a validator of `creditfed node approvers`.")],
-    home: Annotated[Path, typer.Option("--home", metavar="DIR", help="The node's folder.")] = Path(),
+    home: HomeOption = HERE,
     key: Annotated[
         Path | None, typer.Option("--key", metavar="FILE", help="Your own key; approvers/NAME.key where not given.", show_default=False)
     ] = None,

@@ -7,16 +7,16 @@ from typing import Annotated
 
 import typer
 
-from clients.home import Home
+from clients.home_option import HERE, HomeOption, there
+from clients.party_config import PartyConfig
 from clients.persons import Persons
-from federation.kernel.errors import ConfigurationError
+from federation.kernel.errors import ConfigurationError, LocalError
+from federation.kernel.manifest import AGENCY
 from privacy.budget.ledger import Ledger
 from privacy.budget.limits import ANY, COUNTED, Cost, Limits
 from privacy.store.budget_file import BudgetFile
 
 budget_app = typer.Typer(no_args_is_help=True, help="What runs may cost the firms in a dataset: epsilon, releases, columns, rows, answers.")
-
-HomeOption = Annotated[Path, typer.Option("--home", metavar="DIR", help="The node's home folder.")]
 
 
 def ledger_path(home: Path) -> Path:
@@ -25,13 +25,11 @@ def ledger_path(home: Path) -> Path:
 
 
 def _opened(home: Path) -> BudgetFile:
-    if not home.is_dir():
-        raise ConfigurationError(str(home), "there is no node here", "Give the node's folder with --home.")
-    return BudgetFile(ledger_path(home))
+    return BudgetFile(ledger_path(there(home).root))
 
 
-@budget_app.command()
-def show(home: HomeOption) -> None:
+@budget_app.command(epilog="Example: creditfed node budget show --home node")
+def show(home: HomeOption = HERE) -> None:
     """What each dataset and purpose has spent, what open runs have reserved, and what is left. Losses grow more slowly than their sum, so
     more may fit than is shown as left.
     """
@@ -44,6 +42,18 @@ def show(home: HomeOption) -> None:
             typer.echo(f"  {line}")
     for reservation in ledger.open_runs:
         typer.echo(f"Open: run {reservation.run} on {reservation.dataset} for {reservation.purpose}")
+
+
+def _require_dataset(home: Path, dataset: str) -> None:
+    """Limits of another data set than the node's own would never apply. Raises ConfigurationError."""
+    node = there(home)
+    config = PartyConfig.from_dict(node.config(), node.root)
+    if config.role == AGENCY:
+        raise ConfigurationError("budget", "an agency has no data set", "Set a budget at an institution's node.")
+    if dataset != config.budget_dataset:
+        raise ConfigurationError(
+            "budget", f"this node has no data set {dataset!r}", f"It has {config.budget_dataset!r} (dataset in node.toml)."
+        )
 
 
 def _lines(ledger: Ledger, dataset: str, purpose: str, limits: Limits) -> list[str]:
@@ -73,12 +83,12 @@ def _limit(value: int | None) -> str:
     return f"{'no limit':>12}" if value is None else f"{value:>12,}"
 
 
-@budget_app.command("set")
+@budget_app.command("set", epilog="Example: creditfed node budget set loans decide --by wang --releases 200 --home node")
 def set_limits(
     dataset: Annotated[str, typer.Argument(help="The dataset's id, as node.toml has it.")],
     purpose: Annotated[str, typer.Argument(help="A purpose, a wider one (its narrower ones together), or `any` (all together).")],
-    home: HomeOption,
     by: Annotated[str, typer.Option(metavar="NAME", help="The risk officer: a name from approvers.toml, whose key signs.")],
+    home: HomeOption = HERE,
     key: Annotated[Path | None, typer.Option(metavar="FILE", help="Your own key; approvers/NAME.key where not given.")] = None,
     epsilon: Annotated[float | None, typer.Option(min=0, help="The most that releases with noise may cost together.")] = None,
     delta: Annotated[float | None, typer.Option(min=0, help="At this delta: well below one over the number of firms.")] = None,
@@ -100,23 +110,29 @@ def set_limits(
         raise ConfigurationError("budget", "--lift names no limit, or one that is set too", f"Lift epsilon, {', '.join(COUNTED)}.")
     if epsilon is not None and delta is None:
         raise ConfigurationError("budget", "an epsilon without a delta says nothing", "Add --delta; 0 allows pure losses only.")
+    _require_dataset(home, dataset)
     file = _opened(home)
     before = file.current().limits.get((dataset, purpose), Limits())
     values = {name: getattr(before, name) for name in given} | named | dict.fromkeys(lifted)
-    Persons(Home(home)).set_limits(file, dataset, purpose, Limits(**values), by, key)
+    Persons(there(home)).set_limits(file, dataset, purpose, Limits(**values), by, key)
     typer.echo(f"Limits of {dataset} for {purpose} are set.")
 
 
-@budget_app.command("give-back")
+@budget_app.command("give-back", epilog="Example: creditfed node budget give-back run-1a2b --reason 'host replaced' --home node")
 def give_back(
     run: Annotated[str, typer.Argument(help="The run's session, as `show` lists it.")],
-    home: HomeOption,
     reason: Annotated[str, typer.Option(help="How it is known that the run is dead; the ledger keeps it.")],
+    home: HomeOption = HERE,
 ) -> None:
     """Free what a dead run reserved and did not spend. What it spent stays counted, and it can never release anything more."""
     file = _opened(home)
     if not any(reservation.run == run for reservation in file.current().open_runs):
-        file.current().reservation(run)
+        try:
+            file.current().reservation(run)
+        except LocalError:
+            raise ConfigurationError(
+                f"run {run}", "it has reserved nothing here", "`creditfed node budget show` lists open runs."
+            ) from None
         typer.echo(f"Run {run} was closed before: nothing is held for it.")
         return
     file.give_back(run, reason)

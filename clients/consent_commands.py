@@ -16,7 +16,7 @@ import typer
 from clients.clock import utc_now
 from clients.consent import audited
 from clients.consent_key import give_key, take_key
-from clients.home import Home
+from clients.home_option import HERE, HomeOption, there
 from federation.kernel.errors import ConfigurationError
 from privacy.consent.days import moment, to_date
 from privacy.consent.rights import erase_text, explain_text
@@ -27,7 +27,6 @@ consent_app = typer.Typer(
     no_args_is_help=True, rich_markup_mode="markdown", help="Who consented to what, who withdrew, and what a person may ask (PIPL)."
 )
 
-HomeFolder = Annotated[Path, typer.Option("--home", metavar="DIR", help="The node's folder, with node.toml and keys/.")]
 Platform = Annotated[
     str, typer.Option("--platform", metavar="NAME", help="At an agency: the platform whose consents these are.", show_default=False)
 ]
@@ -35,10 +34,10 @@ IdFile = Annotated[Path | None, typer.Option("--ids", metavar="FILE", help="A te
 IdStdin = Annotated[bool, typer.Option("--id-stdin", help="Read identifiers from standard input, one a line.")]
 
 
-@consent_app.command("import")
+@consent_app.command("import", epilog="Example: creditfed node consent import consents.csv --home node")
 def import_consents(
-    home: HomeFolder,
     file: Annotated[Path | None, typer.Argument(metavar="[FILE]", help="CSV, UTF-8, with a header.", show_default=False)] = None,
+    home: HomeOption = HERE,
     sql: Annotated[
         str | None,
         typer.Option("--sql", metavar="URL", envvar="CREDITFED_CONSENT_SQL", help="A database instead of a file.", show_default=False),
@@ -59,14 +58,16 @@ def import_consents(
             done = import_csv(ledger, file, utc_now(), _progress)
         else:
             done = import_sql(ledger, sql or "", query or "", utc_now(), _progress)
+    if not done.rows:
+        typer.echo("There is no row below the header: nothing was imported.")
     typer.echo(f"{done.rows:,} rows: {done.added:,} consents added, {done.known:,} known before.")
     if done.withdrawn:
         typer.echo(f"Of those added {done.withdrawn:,} are withdrawn already: their subject withdrew on or after their first day.")
 
 
-@consent_app.command()
+@consent_app.command(epilog="Example: creditfed node consent withdraw --ids withdrawn.txt --home node")
 def withdraw(
-    home: HomeFolder,
+    home: HomeOption = HERE,
     ids: IdFile = None,
     id_stdin: IdStdin = False,  # noqa: FBT002
     evidence: Annotated[
@@ -88,11 +89,17 @@ def withdraw(
         return
     listed = _identifiers(ids, id_stdin)
     with _ledger(home, platform) as ledger:
-        typer.echo(f"All consents of {ledger.withdraw(listed, utc_now()):,} subjects withdrawn.")
+        known = ledger.withdraw(listed, utc_now())
+    typer.echo(f"All consents of {known:,} subjects withdrawn.")
+    if unknown := len(set(listed)) - known:
+        typer.echo(
+            f"{unknown:,} of the identifiers have no consent here: compare them with the request. What is imported for them later and"
+        )
+        typer.echo("began before today does not count.")
 
 
-@consent_app.command()
-def show(home: HomeFolder, platform: Platform = "") -> None:
+@consent_app.command(epilog="Example: creditfed node consent show --home node")
+def show(home: HomeOption = HERE, platform: Platform = "") -> None:
     """Count consents by purpose, and list open requests for deletion: no subject is shown."""
     from rich.console import Console
     from rich.table import Table
@@ -109,21 +116,21 @@ def show(home: HomeFolder, platform: Platform = "") -> None:
     typer.echo(f"Revision {revision:,}. Requests for deletion: {len(open_ones)} open, {len(requests) - len(open_ones)} done.")
 
 
-@consent_app.command()
-def explain(home: HomeFolder, ids: IdFile = None, id_stdin: IdStdin = False, platform: Platform = "") -> None:  # noqa: FBT002
+@consent_app.command(epilog="Example: creditfed node consent explain --ids one.txt --home node")
+def explain(home: HomeOption = HERE, ids: IdFile = None, id_stdin: IdStdin = False, platform: Platform = "") -> None:  # noqa: FBT002
     """Write to one person what is held of their consent and what their record was, or at an agency may have been, used for (PIPL art. 24, 44,
     45).
     """
     name = _one(ids, id_stdin)
-    config = Home(home).config()
+    config = there(home).config()
     with _ledger(home, platform) as ledger:
         known, institution = ledger.explain(name), str(config.get("name", "this institution"))
     typer.echo(explain_text(known, institution, moment(utc_now()), platform), nl=False)
 
 
-@consent_app.command()
+@consent_app.command(epilog="Example: creditfed node consent erase --ids one.txt --home node")
 def erase(
-    home: HomeFolder,
+    home: HomeOption = HERE,
     ids: IdFile = None,
     id_stdin: IdStdin = False,  # noqa: FBT002
     done: Annotated[
@@ -134,19 +141,22 @@ def erase(
     """Record one person's request for deletion (PIPL art. 47), which also withdraws; prints what must be deleted, and by when."""
     if done is not None:
         with _ledger(home, platform) as ledger:
-            ledger.erased(done, utc_now())
-        typer.echo(f"Request for deletion no. {done}: done.")
+            first = ledger.erased(done, utc_now())
+        typer.echo(f"Request for deletion no. {done}: done{'' if first else ' before'}.")
         return
     name = _one(ids, id_stdin)
     with _ledger(home, platform) as ledger:
+        known = ledger.has(name)
         typer.echo(erase_text(*ledger.request_erasure(name, utc_now())), nl=False)
+    if not known:
+        typer.echo("This ledger has no consent and no use of this identifier: compare it with the request.")
     if platform:
         typer.echo(f"Pass it on to {platform}, which has the record if anybody has: what is listed is to be deleted there.")
 
 
-@consent_app.command()
+@consent_app.command(epilog="Example: creditfed node consent key --platform platform-a --out key.toml --home agency")
 def key(
-    home: HomeFolder,
+    home: HomeOption = HERE,
     platform: Platform = "",
     out: Annotated[
         Path | None, typer.Option("--out", metavar="FILE", help="At the agency: write the key here.", show_default=False)
@@ -162,17 +172,17 @@ def key(
     if (file is None) == (out is None) or (out is None) != (platform == ""):
         raise ConfigurationError("consent key", "it takes --platform with --out, or --from", "The agency makes it, the platform takes it.")
     if out is not None:
-        give_key(Home(home), platform, out)
+        give_key(there(home), platform, out)
         typer.echo(
             f"The key for {platform} is in {out}. Whoever reads it can open statements: hand it to {platform} alone, then delete it."
         )
     elif file is not None:
-        typer.echo(f"Taken: the key that {take_key(Home(home), file)} shares with this institution. Delete {file}.")
+        typer.echo(f"Taken: the key that {take_key(there(home), file)} shares with this institution. Delete {file}.")
 
 
 @contextmanager
 def _ledger(home: Path, platform: str = "") -> Iterator[ConsentLedger]:
-    with closing(audited(Home(home), platform)) as ledger:
+    with closing(audited(there(home), platform)) as ledger:
         yield ledger
 
 
@@ -192,7 +202,9 @@ def _one(ids: Path | None, id_stdin: bool) -> str:  # noqa: FBT001
 def _lines(path: Path) -> list[str]:
     try:
         return [line.strip() for line in path.read_text(encoding="utf-8-sig").splitlines() if line.strip()]
-    except (OSError, UnicodeDecodeError):
+    except OSError as error:
+        raise ConfigurationError(str(path), f"it cannot be read ({error.strerror})", "Give a text file, one a line.") from None
+    except UnicodeDecodeError:
         raise ConfigurationError(path.name, "it cannot be read as UTF-8 text", "Give a text file, one a line.") from None
 
 

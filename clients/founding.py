@@ -7,6 +7,7 @@ A simulation founds its nodes by the same code, with keys that are thrown away w
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,12 +15,13 @@ from typing import Any
 
 import tomli_w
 
-from clients.approvals import Approvals
+from clients.approvals import Approvals, require_person
 from clients.home import Home
 from clients.party_config import PartyConfig
 from federation.kernel import suite
 from federation.kernel.errors import ConfigurationError
 from federation.kernel.manifest import AGENCY
+from federation.kernel.manifest_rules import require_party_name
 from privacy.approval.words import fingerprint
 from privacy.disclosure.rules import DEFAULTS
 from privacy.store.audit_file import AuditFile
@@ -50,10 +52,15 @@ def found(root: Path, section: Mapping[str, Any], clock: Callable[[], str], owne
     if (root / "node.toml").exists():
         raise ConfigurationError(str(root), "there is a node already", "Choose another folder; a node's keys are made once.")
     config = PartyConfig.from_dict(section, root)
+    _require_names(config.name, owners)
     root.mkdir(parents=True, exist_ok=True, mode=0o700)
     for name in KEYS:
         home.key(name)
-    write_defaults(root / "policy")
+    if not (root / "policy").exists():
+        half = root / "policy.partial"  # what a founding that was cut short has left
+        shutil.rmtree(half, ignore_errors=True)
+        write_defaults(half)
+        half.rename(root / "policy")
     approvals = Approvals(home)
     for owner in owners:
         if owner not in approvals.approvers():
@@ -66,3 +73,12 @@ def found(root: Path, section: Mapping[str, Any], clock: Callable[[], str], owne
     comments = "" if config.role == AGENCY or "disclosure" in section else DEFAULTS
     home.keep(root / "node.toml", (tomli_w.dumps(dict(section)) + comments).encode())  # last: a home with this file is whole
     return Founded(home, key)
+
+
+def _require_names(name: str, owners: tuple[str, ...]) -> None:
+    """Before anything is made. Raises ConfigurationError."""
+    require_party_name(name)
+    for owner in owners:
+        require_person(owner)
+    if len(set(owners)) < len(owners):
+        raise ConfigurationError("owners", "one name stands twice", "Name every owner once: each has a key of their own.")

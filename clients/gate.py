@@ -34,6 +34,7 @@ from privacy.approval.words import longest_text
 from privacy.audit.witness import Witness
 from privacy.budget.limits import Cost, Counts
 from privacy.disclosure.release import Release, Study
+from privacy.policy.ask import Ask
 from privacy.policy.decide import Policies
 from privacy.policy.defaults import schema_text
 from privacy.policy.explain import require
@@ -173,8 +174,8 @@ class Gate:
             what = f"the manifest has a text of more than {LONGEST_TEXT} characters, or more than {MOST_CONTRACTS} contracts"
             raise PolicyRefusal(me, what, "Nobody could read it before approving. Draft it with shorter names.", AbortCode.APPROVAL)
 
-    def _ask(self, manifest: Manifest, ask: object) -> None:
-        self.told.allowed(manifest, ask, require(self.policies, ask))  # type: ignore[arg-type]
+    def _ask(self, manifest: Manifest, ask: Ask) -> None:
+        self.told.allowed(manifest, ask, require(self.policies, ask))
 
     def _require_cohort(self, manifest: Manifest, table: Table) -> None:
         least = manifest.privacy.minimum_cohort
@@ -205,7 +206,7 @@ class Gate:
     @property
     def dataset(self) -> str:
         """The name under which the budget keeps this institution's source."""
-        return self._config.dataset or self._config.source.stem
+        return self._config.budget_dataset
 
     def _note_budget(self, kind: str, **facts: str | float | bool) -> None:
         key = str(facts.pop("run", ""))

@@ -37,7 +37,11 @@ class Home:
         try:
             return tomllib.loads(path.read_text())
         except FileNotFoundError:
-            raise ConfigurationError(str(path), "the node has no configuration", "Create the node first.") from None
+            what, action = (
+                "there is no node here: it has no node.toml",
+                "Give the node's folder with --home DIR, or found one: creditfed node init.",
+            )
+            raise ConfigurationError(str(self.root), what, action) from None
         except tomllib.TOMLDecodeError as error:
             raise ConfigurationError(str(path), f"not valid TOML: {error}", "Correct the file.") from None
 

@@ -9,6 +9,7 @@ import typer
 
 from clients.budget_commands import budget_app
 from clients.consent_commands import consent_app
+from clients.home_option import HERE, HomeOption, there
 from clients.policy_commands import policy_app
 from clients.retention_commands import retention_app
 
@@ -31,18 +32,21 @@ app.add_typer(policy_app, name="policy")
 app.add_typer(budget_app, name="budget")
 app.add_typer(consent_app, name="consent")
 app.add_typer(retention_app, name="retention")
-HomeOption = Annotated[Path, typer.Option("--home", metavar="DIR", help="The node's folder.")]
-AsOption = Annotated[str, typer.Option("--as", metavar="NAME", help="Who signs: a name from approvers.toml.")]
+AsOption = Annotated[
+    str,
+    typer.Option(
+        "--as", metavar="NAME", help="Who signs: a name from approvers.toml; the owner where there is only one.", show_default=False
+    ),
+]
 KeyOption = Annotated[Path | None, typer.Option("--key", metavar="FILE", help="Your own key; approvers/NAME.key where not given.")]
-Here = Path()
 
 
-@app.command()
+@app.command(epilog="Example: creditfed node init --name tax-a --role tax --source tax.parquet --owner alice --home node")
 def init(
     name: Annotated[str, typer.Option("--name", help="Your institution's name in the consortium: a-z, 0-9 and -.")],
     role: Annotated[str, typer.Option("--role", help="bank, platform, tax or agency.")],
     source: Annotated[Path | None, typer.Option("--source", help="Your table: CSV or Parquet. An agency has none.")] = None,
-    home: HomeOption = Here,
+    home: HomeOption = HERE,
     label: Annotated[str | None, typer.Option("--label", help="A bank's column of outcomes, 1 for bad.")] = None,
     owner: Annotated[list[str] | None, typer.Option("--owner", help="Who approves runs; repeat for each person.")] = None,
     four_eyes: Annotated[bool, typer.Option("--four-eyes", help="Two owners must approve.")] = False,  # noqa: FBT002  # a flag
@@ -62,18 +66,24 @@ def init(
     if four_eyes and len(owners) < 2:
         raise ConfigurationError("--four-eyes", "needs two owners", "Name both: --owner alice --owner bob.")
     section: dict[str, Any] = {"name": name, "role": role, "approvals_needed": 2 if four_eyes else 1}
-    section |= ({} if source is None else {"source": str(source.absolute())}) | ({} if label is None else {"label": label})
+    if source is not None:
+        if not source.is_file():
+            raise ConfigurationError("--source", f"there is no file {source}", "Name your table, CSV or Parquet.")
+        section |= {"source": str(source.absolute()), "dataset": source.stem}
+    section |= {} if label is None else {"label": label}
     founded = found(home, section, utc_now, owners)
     typer.echo(f"{name} is founded in {home}.\n\n  key          {founded.key}\n  fingerprint  {founded.fingerprint}\n")
     typer.echo(
         "Owners: "
         + ", ".join(f"{who} (key: {home / 'approvers' / (who + '.key')}; move it to where only they can read it)" for who in owners)
     )
+    if source is not None:
+        typer.echo(f"Its table is the data set {source.stem!r}: creditfed node budget set {source.stem} any --home {home} ...")
     typer.echo("Next: give key and fingerprint to the other members, and write consortium.toml with theirs (docs/guides/institution.md).")
 
 
-@app.command()
-def members(home: HomeOption = Here) -> None:
+@app.command(epilog="Example: creditfed node members --home node")
+def members(home: HomeOption = HERE) -> None:
     """The members that this node knows, with the fingerprints to compare."""
     from rich.console import Console
     from rich.table import Table
@@ -81,7 +91,7 @@ def members(home: HomeOption = Here) -> None:
     from clients.consortium import read
     from privacy.approval.words import fingerprint
 
-    pinned = read(home)
+    pinned = read(there(home).root)
     table = Table("member", "role", "fingerprint", "")
     table.add_row("coordinator", "", fingerprint(pinned.coordinator), "revoked" if pinned.coordinator_revoked else "")
     for member in pinned.members:
@@ -89,19 +99,19 @@ def members(home: HomeOption = Here) -> None:
     Console().print(table)
 
 
-@app.command()
-def pending(home: HomeOption = Here) -> None:
+@app.command(epilog="Example: creditfed node pending --home node")
+def pending(home: HomeOption = HERE) -> None:
     """Runs and studies that were proposed to this node, and where each stands."""
     from rich.console import Console
     from rich.markup import escape
     from rich.table import Table
 
     from clients.approvals import Approvals
-    from clients.home import Home
     from privacy.approval.vote import about_name, standing
     from privacy.approval.words import legible
 
-    approvals, me = Approvals(Home(home)), str(Home(home).config()["name"])
+    node = there(home)
+    approvals, me = Approvals(node), str(node.config()["name"])
     votes, people, events = approvals.votes(), approvals.approvers(), approvals.events()
     table = Table("run", "purpose", "task", "expires", "approved by", "against", "state")
     for manifest in approvals.proposals():
@@ -124,51 +134,52 @@ def pending(home: HomeOption = Here) -> None:
     Console().print(table if table.row_count else "Nothing was proposed to this node yet.")
 
 
-@app.command()
+@app.command(epilog="Example: creditfed node approve run-1a2b --as alice --home node")
 def approve(
     run: Annotated[str, typer.Argument(metavar="RUN", help="The run's name, or `study:NAME`.")],
-    who: AsOption = "owner-1",
-    home: HomeOption = Here,
+    who: AsOption = "",
+    home: HomeOption = HERE,
     key: KeyOption = None,
     yes: Annotated[bool, typer.Option("--yes", help="Do not ask again after showing it.")] = False,  # noqa: FBT002  # a flag
 ) -> None:
     """Show a run in plain words, and as a difference from the last approved one; then sign the approval with your own key."""
-    from clients.home import Home
-
-    there = Home(home)
-    shown = _show(there, run)
+    node = there(home)
+    who = _signer(node, who)
+    shown = _show(node, run)
     if not yes:
-        typer.confirm("Approve?", abort=True)
-    _vote(there, run, who, "approve", key, shown)
-    typer.echo(f"{who} approves {run}. Start the run again where it waits.")
+        try:
+            typer.confirm("Approve?", abort=True)
+        except typer.Abort:
+            typer.echo("Nothing was signed.")
+            raise
+    _vote(node, run, who, "approve", key, shown)
+    typer.echo(f"{who} approves {run}. {_still_needed(node, run, shown)}")
 
 
-@app.command()
-def show(run: Annotated[str, typer.Argument(metavar="RUN", help="The run's name, or `study:NAME`.")], home: HomeOption = Here) -> None:
+@app.command(epilog="Example: creditfed node show run-1a2b --home node")
+def show(run: Annotated[str, typer.Argument(metavar="RUN", help="The run's name, or `study:NAME`.")], home: HomeOption = HERE) -> None:
     """A run in plain words: what, with which columns, for what, who learns what, at what cost, until when."""
-    from clients.home import Home
-
-    _show(Home(home), run)
+    _show(there(home), run)
 
 
-@app.command()
+@app.command(epilog="Example: creditfed node revoke run-1a2b --as alice --home node")
 def revoke(
     run: Annotated[str, typer.Argument(metavar="RUN", help="The run's name, or `study:NAME`.")],
-    who: AsOption = "owner-1",
-    home: HomeOption = Here,
+    who: AsOption = "",
+    home: HomeOption = HERE,
     key: KeyOption = None,
 ) -> None:
     """Refuse a run, or take an approval back: the node answers nothing more of it, also if it is under way."""
-    from clients.home import Home
-
-    _vote(Home(home), run, who, "revoke", key, _hash(Home(home), run))
+    node = there(home)
+    who = _signer(node, who)
+    _vote(node, run, who, "revoke", key, _hash(node, run))
     typer.echo(f"{who} revokes {run}. This node answers nothing of it any more.")
 
 
-@app.command()
+@app.command(epilog="Example: creditfed node study winter.toml --home node")
 def study(
     file: Annotated[Path, typer.Argument(metavar="STUDY.toml", help="name, parties, columns, purpose, caps and expiry; see the guide.")],
-    home: HomeOption = Here,
+    home: HomeOption = HERE,
 ) -> None:
     """Put a study to the vote: one approval for many runs. Then `creditfed node approve study:NAME`."""
     import tomllib
@@ -176,7 +187,7 @@ def study(
     import msgspec
 
     from clients.approvals import Approvals
-    from clients.home import Home
+    from clients.clock import utc_now
     from federation.kernel.errors import ConfigurationError
     from federation.kernel.known import known
     from privacy.approval.study import Study
@@ -189,17 +200,20 @@ def study(
         raise ConfigurationError(
             str(file), str(error).replace("`", ""), "Correct the file (docs/guides/institution.md, studies)."
         ) from None
-    Approvals(Home(home)).add_study(found)
-    typer.echo(f"The study {found.name} waits for its approval: creditfed node approve study:{found.name}")
+    found.require(utc_now())
+    approvals = Approvals(there(home))
+    approvals.add_study(found)
+    owner = next(iter(approvals.owners()), "NAME")
+    typer.echo(f"The study {found.name} waits for its approval: creditfed node approve study:{found.name} --as {owner} --home {home}")
 
 
-@app.command()
+@app.command(epilog="Example: creditfed node approvers --add bob --as alice --home node")
 def approvers(
-    home: HomeOption = Here,
+    home: HomeOption = HERE,
     add: Annotated[str | None, typer.Option("--add", metavar="NAME", help="A new person; a key is made.")] = None,
     role: Annotated[str, typer.Option("--role", help="owner, risk officer, or validator (no vote).")] = "owner",
     revoke_key: Annotated[str | None, typer.Option("--revoke", metavar="NAME", help="No vote of this person counts any more.")] = None,
-    who: AsOption = "owner-1",
+    who: AsOption = "",
     key: KeyOption = None,
 ) -> None:
     """Who may vote here, and who may see validation packs: list; add and revoke with the signatures of as many owners as approve a run."""
@@ -209,13 +223,13 @@ def approvers(
     from rich.table import Table
 
     from clients.approvals import Approvals
-    from clients.home import Home
     from clients.persons import Persons
     from federation.kernel.errors import ConfigurationError
     from privacy.approval.words import fingerprint
     from privacy.levels import PersonRole
 
-    approvals, persons, missing = Approvals(Home(home)), Persons(Home(home)), 0
+    node = there(home)
+    approvals, persons, missing = Approvals(node), Persons(node), 0
     if add is not None:
         if role not in ("owner", "risk officer", "validator"):
             what = "is not a role of whom this node must know by key"
@@ -229,6 +243,33 @@ def approvers(
     for person in approvals.approvers().values():
         table.add_row(person.name, person.role, fingerprint(person.key), "revoked" if person.revoked else "")
     Console().print(table)
+
+
+def _signer(home: Home, who: str) -> str:
+    """Who signs: the one named, or the only owner. Raises ConfigurationError where there are several."""
+    from clients.approvals import Approvals
+    from federation.kernel.errors import ConfigurationError
+
+    owners = Approvals(home).owners()
+    if not who and len(owners) > 1:
+        raise ConfigurationError("--as", f"this node has several owners: {', '.join(owners)}", "Name the one who signs: --as NAME.")
+    return who or next(iter(owners), "")
+
+
+def _still_needed(home: Home, run: str, about: bytes) -> str:
+    """What a run or a study lacks after a vote, in words."""
+    from clients.approvals import Approvals
+    from clients.party_config import PartyConfig
+    from privacy.approval.vote import standing
+
+    approvals, config = Approvals(home), PartyConfig.from_dict(home.config(), home.root)
+    people, needed = approvals.approvers(), config.approvals_needed
+    signed = standing(approvals.votes(), about, config.name, people).approved
+    if len(signed) >= needed:
+        return "Its runs need no vote of their own." if run.startswith("study:") else "Start the run again where it waits."
+    others = [name for name in approvals.owners() if people[name].key not in {people[one].key for one in signed}]
+    command = f"creditfed node approve {run} --as {others[0] if others else 'NAME'} --home {home.root}"
+    return f"That is {len(signed)} of {needed} approvals; still needed: {' or '.join(others) or 'another owner'}. {command}"
 
 
 def _show(home: Home, run: str) -> bytes:

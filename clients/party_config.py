@@ -58,6 +58,11 @@ class PartyConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_on
     disclosure: DisclosureRules = DisclosureRules()
     through: str = ""
 
+    @property
+    def budget_dataset(self) -> str:
+        """The name under which the budget keeps the source."""
+        return self.dataset or self.source.stem
+
     @classmethod
     def from_dict(cls, raw: Mapping[str, Any], root: Path) -> Self:
         """From node.toml; paths are taken from `root`. Raises ConfigurationError."""

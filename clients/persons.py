@@ -36,8 +36,8 @@ def acting(approvals: Approvals, who: str, key: Path | None) -> tuple[Approver, 
     people = approvals.approvers()
     person = people.get(who)
     if person is None or person.revoked:
-        known = ", ".join(name for name, other in people.items() if not other.revoked)
-        raise ConfigurationError(f"--as {who}", "is nobody who is known here", f"There are: {known or 'none'} (creditfed node approvers).")
+        known = ", ".join(f"{name} ({other.role})" for name, other in people.items() if not other.revoked)
+        raise ConfigurationError(f"--as {who}", "is nobody who is known here", f"There are: {known or 'none'}. Name one with --as.")
     secret = approvals.key_of(who, key)
     if suite.signing_public(secret).hex() != person.key:
         raise ConfigurationError("--key", f"is not the key of {who}", "Give that person's own key file.")

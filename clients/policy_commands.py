@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from clients.home_option import there
 from federation.kernel.errors import ConfigurationError
 from privacy.policy.cases import Case, Outcome, check_cases, parse_cases
 from privacy.policy.decide import Policies
@@ -22,11 +23,20 @@ policy_app = typer.Typer(
 )
 
 Folder = Annotated[
-    Path | None, typer.Option("--policies", metavar="DIR", help="The institution's folder of rules. Without it: the default rules.")
+    Path | None, typer.Option("--policies", metavar="DIR", help="A folder of rules that no node has yet.", show_default=False)
+]
+RulesHome = Annotated[
+    Path | None,
+    typer.Option(
+        "--home",
+        metavar="DIR",
+        help="The node's folder: its own rules. Without --home and --policies: the default rules.",
+        show_default=False,
+    ),
 ]
 
 
-@policy_app.command("test")
+@policy_app.command("test", epilog="Example: creditfed node policy test cases.toml --home node")
 def run_cases(
     cases: Annotated[
         Path | None,
@@ -34,6 +44,7 @@ def run_cases(
             metavar="CASES", help="Questions with expected answers, TOML or JSON. Without it: those that document the default rules."
         ),
     ] = None,
+    home: RulesHome = None,
     policies: Folder = None,
     quiet: Annotated[bool, typer.Option("--quiet", help="Only the cases that are decided otherwise than expected.")] = False,  # noqa: FBT002
 ) -> None:
@@ -42,7 +53,7 @@ def run_cases(
     A refusal names the rules, what they looked at, and what would change it. **Exit code** 3 where a case is decided otherwise than expected,
     by answer or by rule; 2 where rules or cases cannot be read.
     """
-    rules = _policies(policies)
+    rules = _policies(home, policies)
     outcomes = check_cases(rules, _cases(cases))
     _print_table([outcome for outcome in outcomes if not (quiet and outcome.as_expected)])
     for outcome in outcomes:
@@ -56,13 +67,13 @@ def run_cases(
         raise typer.Exit(MISMATCH)
 
 
-@policy_app.command("show")
-def show(policies: Folder = None) -> None:
+@policy_app.command("show", epilog="Example: creditfed node policy show --home node")
+def show(home: RulesHome = None, policies: Folder = None) -> None:
     """List the rules in words: what each permits or forbids, and where it is written."""
     from rich.console import Console
     from rich.table import Column, Table
 
-    rules = _policies(policies).rules
+    rules = _policies(home, policies).rules
     table = Table(Column("rule", no_wrap=True), "", "why", "where")
     for rule in rules:
         table.add_row(rule.id, rule.tree.effect, rule.why, rule.place)
@@ -70,7 +81,7 @@ def show(policies: Folder = None) -> None:
     typer.echo(f"{len(rules)} rules. What no rule permits is refused, and a rule that forbids wins over any that permits.")
 
 
-@policy_app.command("check")
+@policy_app.command("check", epilog="Example: creditfed node policy check node/policy")
 def check(folder: Annotated[Path, typer.Argument(metavar="DIR", help="A folder of .cedar files.")]) -> None:
     """Parse the rules of a folder and check them against the schema, as the node does when it starts."""
     rules = load_policies(folder).rules
@@ -82,7 +93,13 @@ def check(folder: Annotated[Path, typer.Argument(metavar="DIR", help="A folder o
     )
 
 
-def _policies(folder: Path | None) -> Policies:
+def _policies(home: Path | None, folder: Path | None) -> Policies:
+    if home is not None and folder is not None:
+        raise ConfigurationError(
+            "--policies", "a node's rules and another folder's are two questions", "Leave out one of --home and --policies."
+        )
+    if home is not None:
+        return load_policies(there(home).root / "policy")
     return default_policies() if folder is None else load_policies(folder)
 
 
@@ -91,7 +108,7 @@ def _cases(path: Path | None) -> tuple[Case, ...]:
         return parse_cases("the shipped cases", default_cases(), "toml")
     try:
         text = path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError):
+    except UnicodeDecodeError:
         raise ConfigurationError(str(path), "cannot be read as UTF-8 text", "Give a TOML or JSON file of cases.") from None
     return parse_cases(path.name, text, "json" if path.suffix == ".json" else "toml")
 

@@ -63,6 +63,10 @@ class Retention:
         """All that runs have left here and when it goes, soonest first; of runs that have ended or expired."""
         return schedule(self._items(), self._own)
 
+    def due(self, today: str = "") -> tuple[Due, ...]:
+        """What is due today, and nothing of it deleted. today: as of `apply`."""
+        return overdue(self.planned(), dt.date.fromisoformat((today or self._clock())[:10]))
+
     def resume(self) -> None:
         """When a node starts: finish what a killed process had begun."""
         self._finish()
@@ -70,7 +74,7 @@ class Retention:
     def apply(self, today: str = "") -> tuple[Due, ...]:
         """Delete what is due today, and finish what a killed process had begun; returns what was due. today: ISO 8601, not the clock's."""
         self._finish()
-        due = overdue(self.planned(), dt.date.fromisoformat((today or self._clock())[:10]))
+        due = self.due(today)
         for each in due:
             self._begin(each, today)
             self._finish()

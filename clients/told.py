@@ -12,6 +12,7 @@ from federation.kernel.errors import ConfigurationError, CreditfedError, DataErr
 from federation.kernel.manifest import Manifest
 from federation.models.table import Table
 from privacy.approval.words import legible
+from privacy.policy.ask import Ask, said
 from privacy.policy.decide import Decision
 from privacy.store.audit_file import AuditFile
 
@@ -65,9 +66,9 @@ class Told:
             beyond = {"of_this_hour": number} if number > Hourly.EACH else {}  # a worker of several counts its own: logs must not differ
             self._log().append("vault", "", opened="to describe its columns", rows=rows, columns=columns, **beyond)
 
-    def allowed(self, manifest: Manifest, ask: object, decision: Decision) -> None:
+    def allowed(self, manifest: Manifest, ask: Ask, decision: Decision) -> None:
         """The policies allow what was asked."""
-        self._log().append("policy", manifest.run, asked=type(ask).__name__, allowed=True, rules=", ".join(decision.rules)[:200])
+        self._log().append("policy", manifest.run, asked=said(ask)[:200], allowed=True, rules=", ".join(decision.rules)[:200])
 
     def opened_rows(self, manifest: Manifest, table: Table) -> None:
         """The vault has opened the rows of a run."""

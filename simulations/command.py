@@ -7,7 +7,7 @@ import sys
 import traceback
 from importlib import import_module
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, NoReturn
 
 os.environ.setdefault("FLWR_TELEMETRY_ENABLED", "0")
 os.environ.setdefault("FLWR_DISABLE_UPDATE_CHECK", "1")
@@ -22,6 +22,8 @@ _LATER = {
     "node": ("clients.node_commands", "An institution's node: found it, approve runs, policies, consents, budget."),
 }
 
+_OF_PATHS = "Name a path that is there and that you may use."
+
 
 class _Root(TyperGroup):
     """The root, which loads `node` and `audit` (policies, databases, keys) only when they are called: `--help` must answer at once."""
@@ -35,7 +37,7 @@ class _Root(TyperGroup):
     def resolve_command(self, ctx: click.Context, args: list[str]) -> tuple[str | None, click.Command | None, list[str]]:
         """What is called, and not only listed."""
         self._called = args[0] if args else ""
-        return super().resolve_command(ctx, args)
+        return click.Group.resolve_command(self, ctx, args)  # Typer's own would add click's suggestion a second time
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         """The command itself where it is called, its line for the list otherwise."""
@@ -68,7 +70,7 @@ world_app = typer.Typer(no_args_is_help=True, help="An economy of firms with kno
 app.add_typer(world_app, name="world")
 
 
-@app.command()
+@app.command(epilog="Example: creditfed simulate world/scorecard.toml --out run --pooled")
 def simulate(
     run_file: Annotated[
         Path,
@@ -110,7 +112,7 @@ def simulate(
     run(run_file, out, backend=backend, journal=journal, pooled=pooled, ray_address=ray_address)
 
 
-@world_app.command("generate")
+@world_app.command("generate", epilog="Example: creditfed world generate --firms 20000 --out world")
 def generate(
     out: Annotated[Path, typer.Option("--out", metavar="DIR", help="Where the tables and the run files go.")],
     firms: Annotated[int, typer.Option(min=200, help="How many firms.")] = 20_000,
@@ -119,7 +121,8 @@ def generate(
         int, typer.Option(min=0, help="Also divide the bank's firms among so many banks (3 or more), for a run over many banks.")
     ] = 0,
 ) -> None:
-    """Draw firms by industry and region, with bank, platform and tax tables and a scorecard.toml and logistic.toml that run.
+    """Draw firms by industry and region, with bank, platform and tax tables and a logistic.toml and, of some 4,000 firms or more, a
+    scorecard.toml that run.
 
     With --banks 5 also bank-1 to bank-5, which have the same columns and different firms, and banks_statistics.toml, banks_binning.toml,
     banks_logistic.toml and banks_scorecard.toml over all of them.
@@ -134,12 +137,15 @@ def generate(
     write(world, out)
     if banks:
         write_banks(divided, world.seed, out)
-    first = "banks_scorecard.toml" if banks else "scorecard.toml"
+    scorecard = (out / "scorecard.toml").exists()
+    first = "banks_scorecard.toml" if banks else "scorecard.toml" if scorecard else "logistic.toml"
     among = f", {banks} banks among them," if banks else ""
+    if not scorecard:
+        typer.echo("So few firms have too few bads for a scorecard across parties: there is no scorecard.toml. Draw 4,000 or more for one.")
     typer.echo(f"{firms:,} firms{among} in {out}. Next: creditfed simulate {out / first} --out run")
 
 
-@app.command()
+@app.command(epilog="Example: creditfed report run")
 def report(folder: Annotated[Path, typer.Argument(metavar="DIR", help="A folder that `simulate` wrote.")]) -> None:
     """Write DIR/report.html again from DIR/result.json."""
     from simulations.simulate import write_report
@@ -149,13 +155,19 @@ def report(folder: Annotated[Path, typer.Argument(metavar="DIR", help="A folder 
 
 def main() -> None:
     """The console script: one clear message for each known error, and the exit code of DESIGN section 10."""
-    from federation.kernel.errors import CreditfedError
+    from federation.kernel.errors import ConfigurationError, CreditfedError
 
     try:
         app(standalone_mode=False)
     except CreditfedError as error:
         sys.stderr.write(f"{error}\n")
         sys.exit(error.exit_code)
+    except (FileNotFoundError, FileExistsError, IsADirectoryError, NotADirectoryError, PermissionError) as error:
+        if error.filename is None:
+            _internal(error)
+        refused = ConfigurationError(os.fsdecode(error.filename), f"it cannot be read or written ({error.strerror})", _OF_PATHS)
+        sys.stderr.write(f"{refused}\n")
+        sys.exit(refused.exit_code)
     except typer.Exit as end:
         sys.exit(end.exit_code)
     except typer.Abort:
@@ -166,9 +178,14 @@ def main() -> None:
         if isinstance(error, click.ClickException):
             error.show()
             sys.exit(error.exit_code)
-        sys.stderr.write("".join(traceback.format_tb(error.__traceback__)))  # places in the program: the error's own text may quote data
-        sys.stderr.write(f"creditfed: an internal error ({type(error).__name__})\n  This is a bug: report it with the lines above.\n")
-        sys.exit(1)
+        _internal(error)
+
+
+def _internal(error: Exception) -> NoReturn:
+    """A bug: its places in the program alone, since the error's own text may quote data."""
+    sys.stderr.write("".join(traceback.format_tb(error.__traceback__)))
+    sys.stderr.write(f"creditfed: an internal error ({type(error).__name__})\n  This is a bug: report it with the lines above.\n")
+    sys.exit(1)
 
 
 if __name__ == "__main__":

@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+from federation.encrypted_linear.parameters import ANSWER_PRIMES, ANSWERS_PER_KEY, DATA_PRIMES, DEGREE, KEY_PRIMES
 from server.run_file import RunFile
 
-ROWS_PER_BLOCK = 8192
-MEGABYTES_PER_BLOCK = 0.2
-ITERATIONS = 25
+ITERATIONS = {"logistic": 30, "scorecard": 23}
+"""Of a fit across parties; a scorecard's begins a second time."""
+LEVELS_ACROSS = 2.5
+"""Columns of a logistic design for each column of a partner, levels counted one by one."""
+BYTES_PER_ANSWER = (len(ANSWER_PRIMES) * (DEGREE + 1) + 1) * 8
+BYTES_PER_KEY = len(KEY_PRIMES) * DEGREE * 8
+BYTES_PER_BLOCK = len(DATA_PRIMES) * DEGREE * 8
+"""`federation.encrypted_linear.protocol`: an answer, a public key's half, a block of a ciphertext's."""
 
 SECONDS_PER_BANK_AND_SUM = 0.018
 SECONDS_PER_BANK = 0.13
@@ -27,17 +33,19 @@ CELLS = 3_200
 
 def estimate(rows: dict[str, int], columns: dict[str, int], settings: RunFile) -> tuple[float, float]:
     """Seconds on one machine and megabytes between all parties. rows, columns: by party."""
-    universe = max(rows.values())
-    total = sum(rows.values())
-    blocks = -(-universe // ROWS_PER_BLOCK)
+    universe, total = max(rows.values()), sum(rows.values())
+    blocks = -(-universe // DEGREE)
     partners = [name for name, count in columns.items() if not settings.party(name).label]
-    wanted = sum(columns[name] for name in partners)
-    align_seconds = total * (len(rows) + 1) / 40_000
-    step_seconds = 0.05 + 0.006 * blocks * (len(partners) + wanted / 10) + 0.004 * wanted
-    megabytes = total * 32 * (len(rows) + 1) / 1e6 + ITERATIONS * (
-        blocks * len(partners) * MEGABYTES_PER_BLOCK + wanted * 0.13 + universe * 16 * len(partners) / 1e6
-    )
-    return align_seconds + ITERATIONS * step_seconds + 2, megabytes
+    design = 1.0 if settings.run.model == "scorecard" else LEVELS_ACROSS
+    answers = sum(columns[name] for name in partners) * design
+    iterations = 0 if settings.run.task != "train" else ITERATIONS[settings.run.model]
+    keys = sum(-(-columns[name] * design // ANSWERS_PER_KEY) for name in partners)
+    once = answers * BYTES_PER_ANSWER + keys * BYTES_PER_KEY + keys * blocks * BYTES_PER_BLOCK + universe * 16 * len(partners)
+    bins = settings.binning.max_bins if settings.run.model == "scorecard" else 1
+    prepared = bins * sum(columns[name] for name in partners) * BYTES_PER_ANSWER * 2  # sizes and bads, or means and products
+    megabytes = (total * 32 * (len(rows) + 1) + prepared + iterations * once) / 1e6
+    seconds = 2 + total * (len(rows) + 1) / 15_000 + iterations * (0.15 + 0.01 * answers + 0.003 * blocks * answers)
+    return seconds, megabytes
 
 
 def bank_sums(settings: RunFile) -> int:

@@ -41,6 +41,7 @@ class Screen:
         self._task = self._bar.add_task("starting", total=1.0, figures="")
         self._fit_started: float | None = None
         self._lengths: list[float] = []
+        self._done = 0.0
         self.history: list[dict[str, float | int]] = []
 
     def __enter__(self) -> Self:
@@ -54,14 +55,21 @@ class Screen:
         """The coordinator's stage and how many exchanges there were."""
         phase = stage.split(" ", maxsplit=1)[0]
         share = {"open": 0.02, "group": 0.04, "align": 0.1, "place": 0.1, "encode": 0.3, "levels": 0.05, "finish": 0.97}.get(phase)
+        if phase == "fit" and self._fit_started is None:
+            self._show(f"prepare the fit (exchange {exchanges})", 0.32)
         if share is not None:
-            self._bar.update(self._task, description=f"{phase} (exchange {exchanges})", completed=share, figures="")
+            self._show(f"{phase} (exchange {exchanges})", share)
+
+    def _show(self, description: str, share: float, figures: str = "") -> None:
+        """The bar never goes back."""
+        self._done = max(self._done, share)
+        self._bar.update(self._task, description=description, completed=self._done, figures=figures)
 
     def party(self, name: str, figures: dict[str, float | str]) -> None:
         """An institution's figures."""
         if figures.get("phase") == "align" and figures.get("total"):
             share = float(figures["done"]) / float(figures["total"])
-            self._bar.update(self._task, description="align", completed=0.05 + 0.2 * share, figures=f"{name} {share:.0%}")
+            self._show("align", 0.05 + 0.2 * share, f"{name} {share:.0%}")
         if figures.get("phase") == "sum":
             self._summed(figures)
         if figures.get("phase") == "fit" and "loss" in figures:
@@ -73,9 +81,10 @@ class Screen:
         self._lengths.append(float(figures["step"]))
         self.history.append({"iteration": int(figures["iteration"]), "loss": float(figures["loss"]), "step": float(figures["step"])})
         left = self._left(now)
-        text = f"loss {float(figures['loss']):.6f}  |step| {float(figures['step']):.1e}" + (f"  about {left:.0f} s left" if left else "")
-        done = min(0.95, 0.4 + 0.05 * len(self._lengths))
-        self._bar.update(self._task, description=f"fit, iteration {int(figures['iteration'])}", completed=done, figures=text)
+        text = f"loss {float(figures['loss']):.6f}" + (f"  about {left:.0f} s left" if left else "")
+        gone = now - self._fit_started
+        done = 0.35 + 0.6 * (gone / (gone + left) if left is not None and gone + left else len(self._lengths) / 50)
+        self._show(f"fit, iteration {int(figures['iteration'])}", min(0.95, done), text)
 
     def _summed(self, figures: dict[str, float | str]) -> None:
         """A masked sum over many banks begins: what for, at how many banks, and how long it may take still."""

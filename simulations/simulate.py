@@ -29,7 +29,7 @@ from federation.kernel.errors import AbortCode, ConfigurationError, CreditfedErr
 from federation.kernel.manifest import AGENCY
 from server.keys import file_key
 from server.run_file import RunFile, load
-from simulations.founding import found_homes, simulated
+from simulations.founding import AT_ONCE, found_homes, simulated
 from simulations.gather import gather
 from simulations.gather_banks import gather_banks
 from simulations.progress import Followed, Screen
@@ -87,7 +87,9 @@ def simulate(
 def _journal(backend: str, journal: str | None, ray_address: str | None) -> str:
     """Where journals are kept. Raises ConfigurationError for what does not go together."""
     if backend not in BACKENDS or journal not in (*JOURNALS, None):
-        raise ConfigurationError("command line", f"--backend {backend} --journal {journal}", f"Backends: {BACKENDS}; journals: {JOURNALS}.")
+        given = f"--backend {backend}" + ("" if journal is None else f" --journal {journal}")
+        what = f"there is no such choice as {given}"
+        raise ConfigurationError("command line", what, f"Back ends are {', '.join(BACKENDS)}; journals {', '.join(JOURNALS)}.")
     if backend == "ray" and journal == "memory":
         what = "--backend ray --journal memory: a client's messages may come to several processes, which must find its journal"
         raise ConfigurationError("command line", what, "Leave --journal out: with ray it is always on disk.")
@@ -107,6 +109,9 @@ def prepare_homes(settings: RunFile, out: Path, run: str, journal: str) -> dict[
     """
     homes = {name: out / "parties" / name for name in settings.nodes}
     resuming = (out / "coordinator" / "drafts" / f"{run}.json").exists() and not (journal == "memory" and _any_opened(homes))
+    if not resuming and any(_people_voted(home) for home in homes.values()):
+        what = "people voted on a run in this folder, and a new one would forget their votes, revocations and logs"
+        raise ConfigurationError(str(out), what, "Give another --out, or move the folder away.")
     try:
         out.mkdir(parents=True, exist_ok=True)
         if not resuming:
@@ -131,6 +136,11 @@ def prepare_homes(settings: RunFile, out: Path, run: str, journal: str) -> dict[
 def _any_opened(homes: dict[str, Path]) -> bool:
     """Whether a node has opened a run, which with journals in memory ended with its process."""
     return any(event.event == "opened" for home in homes.values() for event in Approvals(Home(home)).events())
+
+
+def _people_voted(home: Path) -> bool:
+    """Whether a node that does not approve at once has votes."""
+    return not (home / AT_ONCE).exists() and bool(Approvals(Home(home)).votes())
 
 
 def erase_journals(out: Path) -> None:
@@ -213,7 +223,13 @@ def write_report(out: Path) -> Path:
     if not source.exists():
         raise ConfigurationError(str(out), "there is no result.json", "Name a folder that `creditfed simulate` finished.")
     curves = out / "curves.json"
-    html = render(json.loads(source.read_text()), json.loads(curves.read_text()) if curves.exists() else None)
+    try:
+        result, drawn = json.loads(source.read_bytes()), json.loads(curves.read_bytes()) if curves.exists() else None
+    except ValueError:
+        raise ConfigurationError(str(out), "result.json or curves.json is not JSON", "Run the simulation again.") from None
+    if not isinstance(result, dict) or not result.get("run"):
+        raise ConfigurationError(str(source), "is not the result of a run", "Name a folder that `creditfed simulate` finished.")
+    html = render(result, drawn)
     partial = out / "report.html.partial"
     partial.write_text(html)
     return partial.replace(out / "report.html")

@@ -25,6 +25,8 @@ from scipy.stats import norm
 
 from federation.align.uscc import ALPHABET
 from federation.kernel.errors import ConfigurationError
+from federation.kernel.manifest import BinningSettings, PrivacySettings
+from federation.models.binned import Cap
 
 Reals = NDArray[np.float64]
 
@@ -37,7 +39,8 @@ REGIONS = {"310000": -0.15, "320000": -0.1, "330000": -0.2, "370000": 0.05, "410
 REGION_SHARES = (0.1, 0.16, 0.16, 0.13, 0.1, 0.2, 0.1, 0.05)
 YEARS = {2022: 0.2, 2023: 0.0, 2024: -0.1}
 """Years of the loans and the macro shift of the log odds of bad."""
-FEWEST_FIRMS = 200
+FEWEST_FIRMS, FEWEST_BINS = 200, 2
+HOLDOUT, OUT_OF_TIME = 0.3, f"{max(YEARS)}-07-01"
 
 
 @dataclass(frozen=True)
@@ -99,16 +102,33 @@ def generate(firms: int = 20_000, seed: int = 7, coverage: float = 0.75, bad_rat
 
 
 def write(world: World, out: Path) -> None:
-    """Write bank, platform, tax (Parquet), platform.csv, truth.parquet, and two run files that train on them."""
+    """Write bank, platform, tax (Parquet), platform.csv, truth.parquet, and run files that train on them: logistic.toml, and scorecard.toml
+    with as many bins as the bads allow, where they allow two.
+    """
+    most = most_bins(world)
     try:
         out.mkdir(parents=True, exist_ok=True)
         for name in ("bank", "platform", "tax", "truth"):
             getattr(world, name).to_parquet(out / f"{name}.parquet", index=False)
         world.platform.to_csv(out / "platform.csv", index=False)
-        for model in ("scorecard", "logistic"):
-            (out / f"{model}.toml").write_text(written(run_document(model, world.seed)))
+        (out / "logistic.toml").write_text(written(run_document("logistic", world.seed)))
+        (out / "scorecard.toml").unlink(missing_ok=True)
+        if most >= FEWEST_BINS:
+            document = run_document("scorecard", world.seed)
+            binning = {} if most >= BinningSettings().max_bins else {"binning": {"max_bins": most}}
+            (out / "scorecard.toml").write_text(written(document | binning))
     except OSError as error:
         raise ConfigurationError(str(out), f"it cannot be written ({error.strerror})", "Choose a folder you may write to.") from None
+
+
+def most_bins(world: World) -> int:
+    """For how many bins of each column a partner may ask: of all its columns together, a tenth of the bads in training (`binned.Cap`)."""
+    training = int(
+        world.bank["label"][world.bank["as_of"] < np.datetime64(OUT_OF_TIME)].sum() * (1 - HOLDOUT) * 0.85
+    )  # the split is by lot
+    counts = Cap.of(training, training, PrivacySettings()).counts
+    features = [table.drop(columns="id") for table in (world.platform, world.tax)]
+    return min((counts - int(table.isna().any().sum())) // table.shape[1] for table in features)  # what is missing has a bin, too
 
 
 def run_document(model: str, seed: int) -> dict[str, Any]:
@@ -118,8 +138,8 @@ def run_document(model: str, seed: int) -> dict[str, Any]:
         {"name": "platform", "role": "platform", "source": "platform.parquet", "id": "id"},
         {"name": "tax", "role": "tax", "source": "tax.parquet", "id": "id"},
     ]
-    run = {"task": "train", "model": model, "purpose": "decide", "seed": seed, "holdout": 0.3}
-    document: dict[str, Any] = {"run": run, "sample": {"as_of": "as_of", "out_of_time_from": f"{max(YEARS)}-07-01"}}
+    run = {"task": "train", "model": model, "purpose": "decide", "seed": seed, "holdout": HOLDOUT}
+    document: dict[str, Any] = {"run": run, "sample": {"as_of": "as_of", "out_of_time_from": OUT_OF_TIME}}
     return document | {"party": parties}
 
 

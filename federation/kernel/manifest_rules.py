@@ -51,9 +51,10 @@ def require_run_name(name: str) -> None:
 
 
 def require_party_name(name: str) -> None:
-    """A party's name is also part of files' names. Raises ConfigurationError."""
-    if not _PARTY.fullmatch(name):
-        raise ConfigurationError("manifest", "a party's name is not made of a-z, 0-9 and -, up to 32 characters", "Rename the party.")
+    """What an institution or agency may be called in a run; the coordinator has its own name. Raises ConfigurationError."""
+    if not _PARTY.fullmatch(name) or name == COORDINATOR:
+        what = "is reserved" if name == COORDINATOR else "is not made of a-z, 0-9 and -, starting with a letter, up to 32 characters"
+        raise ConfigurationError("party name", what, "Choose another name, such as bank-a.")
 
 
 def check_manifest(manifest: Manifest) -> None:
@@ -71,7 +72,7 @@ def check_manifest(manifest: Manifest) -> None:
         )  # fmt: skip
     if manifest.suite != suite.NAME:
         raise ConfigurationError("manifest", "it names another cipher suite", f"This version speaks {suite.NAME}.")
-    if not _is_moment(manifest.expires) or not _STUDY.fullmatch(manifest.study):
+    if not is_moment(manifest.expires) or not _STUDY.fullmatch(manifest.study):
         what = "its expiry is not a time such as 2027-01-31T00:00:00Z, or its study's name is not made of letters, digits, '.', '_' and '-'"
         raise ConfigurationError("manifest", what, "Correct [run] study, or draft the manifest again.")
     _check_noise(manifest)
@@ -79,7 +80,7 @@ def check_manifest(manifest: Manifest) -> None:
     (_check_banks if manifest.horizontal else _check_partners)(manifest)
 
 
-def _is_moment(text: str) -> bool:
+def is_moment(text: str) -> bool:
     """Whether a text is a time of a day that there is, as nodes' clocks write it, so that the two compare as texts do."""
     found = _TIME.fullmatch(text)
     if found is None:

@@ -11,7 +11,10 @@ from typing import Annotated
 import msgspec
 
 from federation.kernel import suite
+from federation.kernel.errors import ConfigurationError
 from federation.kernel.manifest import Manifest
+from federation.kernel.manifest_rules import is_moment
+from privacy.purposes import RUN_PURPOSES
 
 Natural = Annotated[int, msgspec.Meta(ge=0, le=2**53)]
 
@@ -40,6 +43,23 @@ class Study(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tru
     epsilon: Annotated[float, msgspec.Meta(ge=0)] = 0.0
     delta: Annotated[float, msgspec.Meta(ge=0)] = 1e-6
     expires: Annotated[str, msgspec.Meta(pattern=r"^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ$")]
+
+    def require(self, now: str) -> None:
+        """That a run could be inside: what it names is there to be named, and it has not expired. now: ISO 8601, UTC.
+
+        Raises ConfigurationError.
+        """
+        for key, given, allowed in (
+            ("purpose", (self.purpose,), RUN_PURPOSES), ("tasks", self.tasks, _TASKS), ("models", self.models, _MODELS),
+            ("visibility", self.visibility, _VISIBILITIES), ("disclosures", self.disclosures, _DISCLOSURES),
+        ):  # fmt: skip
+            if wrong := [name for name in given if name not in allowed]:
+                raise ConfigurationError(f"study: {key}", f"{wrong[0]!r} is none", f"Use {', '.join(allowed)}.")
+        for key in ("parties", "columns", "tasks"):
+            if not getattr(self, key):
+                raise ConfigurationError(f"study: {key}", "none is named, so that no run could be of the study", "Name one at least.")
+        if not is_moment(self.expires) or self.expires <= now:
+            raise ConfigurationError("study: expires", "is no moment that is still to come", 'Write it like "2027-03-31T00:00:00Z".')
 
     @property
     def hash(self) -> bytes:
@@ -72,6 +92,8 @@ def cost(manifest: Manifest) -> Used:
     return Used(1, privacy.max_score_reveals * trains_across, answers, privacy.epsilon or 0.0, privacy.delta or 0.0)
 
 
+_TASKS, _MODELS, _VISIBILITIES = ("binning", "train", "statistics"), ("logistic", "scorecard"), ("hidden", "book", "intersection")
+_DISCLOSURES = ("partner_disclosure", "max_released_counts", "single_partner_disclosure", "two_member_disclosure", "label_disclosure")
 _SWITCHES = ("single_partner_disclosure", "two_member_disclosure", "label_disclosure")
 
 

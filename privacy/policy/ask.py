@@ -216,3 +216,16 @@ def context_fields(kind: type[_Ask]) -> tuple[str, ...]:
     """Names of the fields that rules see as `context.NAME`."""
     elsewhere = {kind.principal_field, kind.resource_field, *kind.unseen}
     return tuple(field.name for field in fields(kind) if field.name not in elsewhere)
+
+
+def said(ask: Ask) -> str:
+    """What is asked, for a log: which column, run, release or act; no figure of the data."""
+    match ask:
+        case ColumnAsk():
+            return f"column {ask.column}"
+        case RunAsk():
+            return f"run: {ask.task}, {ask.model}"
+        case ReleaseAsk():
+            return f"release: {ask.kind} to {ask.recipient}"
+        case PersonAsk():
+            return f"{ask.act} by a {ask.role}"

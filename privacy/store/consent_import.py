@@ -60,9 +60,17 @@ def _rows_of(path: Path) -> Iterator[Iterable[Mapping[str, object] | None]]:
             header = [name.strip() for name in next(lines, [])]
             check_header(header, path.name)
             yield (dict(zip(header, line, strict=True)) if len(line) == len(header) else None for line in lines)
-    except (OSError, UnicodeDecodeError, csv.Error) as problem:
-        what = f"it cannot be read as a UTF-8 CSV file ({type(problem).__name__})"
-        raise ConfigurationError(path.name, what, "Nothing was imported.") from None
+    except UnicodeDecodeError:
+        raise ConfigurationError(
+            path.name, "it is not UTF-8", "Nothing was imported. Save it as UTF-8; a GB 18030 file is not one."
+        ) from None
+    except csv.Error:
+        raise ConfigurationError(
+            path.name, "its quotes are not those of a CSV file", "Nothing was imported. Correct it at the source."
+        ) from None
+    except OSError as problem:
+        what = f"it cannot be read ({problem.strerror})"
+        raise ConfigurationError(str(path), what, "Nothing was imported. Give a CSV file that you may read.") from None
 
 
 def _checked(where: str, rows: Iterable[Mapping[str, object] | None]) -> Iterator[Row]:

@@ -112,13 +112,13 @@ class ConsentLedger:
         return done
 
     def withdraw(self, ids: Sequence[str], when: str) -> int:
-        """Withdraw every consent of these subjects, for good; returns how many subjects. Of one that is not known it is recorded too: a consent
-        that is imported later and began before does not count. Raises DataError where an id is none: then nothing is withdrawn.
+        """Withdraw every consent of these subjects, for good; returns how many of them have one here. Of the others it is recorded too: a
+        consent that is imported later and began before does not count. Raises DataError where an id is none: then nothing is withdrawn.
         """
         subjects = self._known(ids)
         with self._db.changing() as connection:
             self._withdraw(connection, [{"subject": subject, "evidence": None} for subject in subjects], moment(when))
-        return len(subjects)
+            return sum(connection.scalar(sa.select(sa.exists().where(grants.c.subject == subject))) is True for subject in subjects)
 
     def withdraw_evidence(self, references: Sequence[str], when: str) -> int:
         """Withdraw every consent under these references to evidence, for good; returns how many references have one now."""
@@ -204,6 +204,11 @@ class ConsentLedger:
         with self._db.reading() as connection:
             return used.read_explanation(connection, self._names, subject)
 
+    def has(self, subject_id: str) -> bool:
+        """Whether a consent or a use of one subject is known. Raises DataError for no id."""
+        found = self.explain(subject_id)
+        return bool(found.grants or found.uses)
+
     def request_erasure(self, subject_id: str, now: str) -> tuple[EraseRequest, tuple[Deletion, ...]]:
         """A subject asks for deletion (PIPL art. 47): all its consents are withdrawn; returns what must be gone, and by when."""
         (subject,), at = self._known([subject_id]), moment(now)
@@ -214,15 +219,17 @@ class ConsentLedger:
             self._on_change("erase request", request=request.number)
             return request, deletions(used.read_uses(connection, subject), request.due)
 
-    def erased(self, request: int, now: str) -> None:
-        """The deletion that was asked for is done. Raises DataError for a request that there is not."""
+    def erased(self, request: int, now: str) -> bool:
+        """The deletion that was asked for is done; returns False where it was before. Raises DataError for a request that there is not."""
         with self._db.changing() as connection:
             if connection.scalar(sa.select(sa.exists().where(erase_requests.c.number == request))) is not True:
                 raise DataError(self._db.where, "there is no such request for deletion", "See `creditfed node consent show`.")
-            if connection.scalar(sa.select(sa.exists().where(erasures.c.request == request))) is not True:
-                self._revise(connection, moment(now), "erased")
-                connection.execute(erasures.insert(), {"request": request, "at": moment(now)})
-                self._on_change("erased", request=request)
+            if connection.scalar(sa.select(sa.exists().where(erasures.c.request == request))) is True:
+                return False
+            self._revise(connection, moment(now), "erased")
+            connection.execute(erasures.insert(), {"request": request, "at": moment(now)})
+            self._on_change("erased", request=request)
+            return True
 
     def requests(self) -> tuple[EraseRequest, ...]:
         """All requests for deletion, oldest first."""

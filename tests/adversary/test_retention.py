@@ -76,6 +76,14 @@ def test_nothing_goes_before_its_time_and_each_kind_goes_on_its_day(house: House
     assert house.node.gate.retention.planned() == ()
 
 
+def test_another_day_than_today_deletes_nothing_until_it_is_said_again(house: House) -> None:
+    before = left(house)
+    words = ["apply", "--home", str(house.root), "--now", "2099-01-01"]
+    shown = CliRunner().invoke(retention_app, words).output
+    assert "would be deleted: journal" in shown and "Nothing was deleted" in shown and left(house) == before
+    assert "deleted: journal" in CliRunner().invoke(retention_app, [*words, "--yes"]).output and left(house) == []
+
+
 def test_control_without_deletion_the_canaries_are_all_there(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
     before = left(house)
     monkeypatch.setattr(Retention, "_finish", lambda _: None)

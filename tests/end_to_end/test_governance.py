@@ -42,6 +42,11 @@ def test_a_run_waits_for_the_people_who_are_to_approve_it_and_then_goes_on(world
     simulated(path, out)
     (approval,) = [e for e in logged(out, "tax") if e.kind == "approval"][-1:]
     assert approval.facts["by"] == "alice, bob"
+    votes = (home / "approvals" / "votes.jsonl").read_bytes()
+    for other in (path, world.run_file("other", **QUICK, run={"seed": 99})):
+        over = creditfed("simulate", other, "--out", out)
+        assert over.code == 2 and "would forget their votes" in over.err
+    assert (home / "approvals" / "votes.jsonl").read_bytes() == votes
 
 
 def test_a_revoked_run_ends_with_its_reason_and_code(world: World, tmp_path: Path) -> None:

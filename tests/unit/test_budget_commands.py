@@ -9,7 +9,7 @@ from clients.approvals import Approvals
 from clients.budget_commands import budget_app, ledger_path
 from clients.founding import found
 from clients.home import Home
-from federation.kernel.errors import ConfigurationError, LocalError
+from federation.kernel.errors import ConfigurationError
 from federation.kernel.loss import DiscreteGaussian, Stated
 from privacy.budget.limits import Cost, Counts, Limits
 from privacy.store.budget_file import BudgetFile
@@ -27,7 +27,7 @@ def run(home, *words: str):
 @pytest.fixture
 def home(tmp_path):
     """A node with an owner and two risk officers, Ann and Bob."""
-    found(tmp_path, {"name": "bank", "role": "bank", "source": "bank.csv"}, lambda: "2026-05-01T12:00:00Z", ("alice",))
+    found(tmp_path, {"name": "bank", "role": "bank", "source": "bank.csv", "dataset": "loans"}, lambda: "2026-05-01T12:00:00Z", ("alice",))
     for officer in ("Ann", "Bob"):
         Approvals(Home(tmp_path)).add_approver(officer, "risk officer")
     return tmp_path
@@ -64,6 +64,7 @@ def test_what_is_not_named_stays_and_a_limit_is_lifted_only_by_name(home):
         ("set", "loans", "decide", "--by", "Ann"),
         ("set", "loans", "decide", "--by", "Ann", "--epsilon", "1"),
         ("set", "loans", "nothing", "--by", "Ann", "--rows", "1"),
+        ("set", "laons", "decide", "--by", "Ann", "--rows", "1"),
         ("set", "loans", "decide", "--by", "Ann", "--lift", "everything"),
         ("set", "loans", "decide", "--by", "Ann", "--rows", "1", "--lift", "rows"),
         ("set", "loans", "decide", "--by", "Ann", "--epsilon", "1", "--delta", "0.5"),
@@ -88,7 +89,7 @@ def test_an_operator_frees_what_a_dead_run_had_not_spent(home):
     assert "is free again" in run(home, "give-back", "r1", "--reason", "host replaced").output
     assert file.left("loans", "decide").rows == 950
     assert "closed before" in run(home, "give-back", "r1", "--reason", "host replaced").output
-    with pytest.raises(LocalError, match="reserved nothing"):
+    with pytest.raises(ConfigurationError, match="reserved nothing"):
         run(home, "give-back", "r2", "--reason", "host replaced")
 
 

@@ -107,3 +107,25 @@ def test_the_ledger_is_where_the_configuration_says(home):
     (home / "node.toml").write_text('name = "platform-a"\nconsent = 3\n')
     with pytest.raises(ConfigurationError, match="not the URL"):
         run("show", "--home", home)
+
+
+def test_an_identifier_that_nobody_here_has_is_not_told_as_done(home):
+    run("import", home.parent / "consents.csv", "--home", home)
+    said = run("withdraw", "--id-stdin", "--home", home, stdin=f"{IDS[0]}\nfirm-canary-9\n")
+    assert "All consents of 1 subjects withdrawn" in said and "1 of the identifiers have no consent here" in said
+    assert "no consent here" not in run("withdraw", "--id-stdin", "--home", home, stdin=IDS[1]), "and the control, who has one"
+    said = run("erase", "--id-stdin", "--home", home, stdin="firm-canary-9")
+    assert "no consent and no use of this identifier" in said
+    assert "no consent and no use" not in run("erase", "--id-stdin", "--home", home, stdin=IDS[2])
+    assert "done before" not in run("erase", "--done", 1, "--home", home)
+    assert "no. 1: done before" in run("erase", "--done", 1, "--home", home)
+
+
+def test_a_file_that_brings_nothing_says_why(home):
+    (home.parent / "empty.csv").write_text(HEADER + "\n")
+    assert "no row below the header" in run("import", home.parent / "empty.csv", "--home", home)
+    (home.parent / "gb.csv").write_bytes((HEADER + "\n税务登记").encode("gb18030"))
+    for name, words in (("gb.csv", "not UTF-8"), ("absent.csv", "No such file")):
+        with pytest.raises(ConfigurationError, match=words) as error:
+            run("import", home.parent / name, "--home", home)
+        assert "Error" not in str(error.value)

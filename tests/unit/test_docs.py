@@ -16,6 +16,7 @@ import msgspec
 import pytest
 import typer
 
+from clients import audit_commands, node_commands
 from federation.kernel import manifest
 from privacy.contracts import document, names
 from server import run_file, run_tables
@@ -118,6 +119,24 @@ def test_control_a_test_that_nobody_wrote_is_noticed() -> None:
 @pytest.mark.parametrize("page", PAGES, ids=page_name)
 def test_commands_parse(page: Path) -> None:
     assert {command: complaint(command) for command in commands(page.read_text()) if complaint(command)} == {}
+
+
+def leaves(command: click.Command, name: str = "creditfed") -> Iterator[tuple[str, click.Command]]:
+    """Every command of the program, by what one types."""
+    if isinstance(command, click.Group):
+        for word, found in command.commands.items():
+            yield from leaves(found, f"{name} {word}")
+    else:
+        yield name, command
+
+
+def test_every_command_shows_an_example_of_itself_that_parses() -> None:
+    apps = {"creditfed": app, "creditfed node": node_commands.app, "creditfed audit": audit_commands.app}
+    every = [leaf for name, one in apps.items() for leaf in leaves(typer.main.get_command(one), name)]
+    assert len(every) >= 25
+    for name, command in every:
+        example = (command.epilog or "").removeprefix("Example: ")
+        assert example.startswith(f"{name} ") and complaint(example) is None, name
 
 
 @pytest.mark.parametrize(

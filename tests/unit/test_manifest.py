@@ -196,7 +196,7 @@ def test_a_time_that_there_is_not_is_no_expiry(expires: str) -> None:
 
 def test_control_a_leap_day_is_one_and_where_the_calendar_is_not_asked_any_day_passes(monkeypatch: pytest.MonkeyPatch) -> None:
     check_manifest(replace(whole(), expires="2028-02-29T23:59:59Z"))
-    monkeypatch.setattr(manifest_rules, "_is_moment", lambda _: True)
+    monkeypatch.setattr(manifest_rules, "is_moment", lambda _: True)
     check_manifest(replace(whole(), expires="2026-02-31T00:00:00Z"))
 
 

@@ -114,7 +114,35 @@ def test_own_slopes_cost_more_sums(tmp_path: Path, settings: RunFile) -> None:
     assert bank_sums(personal) > bank_sums(settings)
 
 
-def test_an_estimate_across_parties_is_as_before(tmp_path: Path) -> None:
-    across = _settings(tmp_path, '[run]\nmodel = "logistic"\n', label=False)
-    seconds, megabytes = estimate({"bank-a": 8192, "bank-b": 8192, "bank-c": 8192}, dict.fromkeys(BANKS, 10), across)
-    assert (round(seconds, 2), round(megabytes, 2)) == (8.31, 84.7)
+@pytest.mark.parametrize(
+    ("model", "firms", "seconds", "megabytes"),
+    [  # bytes that were sent, and seconds of processor time, of the world's own run files
+        ("logistic", 1_000, 25, 220.5),
+        ("logistic", 5_000, 25, 195.6),
+        ("scorecard", 20_000, 35, 161.7),
+    ],
+)
+def test_the_estimate_across_parties_is_near_what_was_measured(
+    tmp_path: Path, model: str, firms: int, seconds: float, megabytes: float
+) -> None:
+    across = _settings(tmp_path, f'[run]\nmodel = "{model}"\n', label=False)
+    guess = estimate({"bank-a": firms, "bank-b": firms, "bank-c": firms}, dict.fromkeys(BANKS, 9), across)
+    assert guess == (pytest.approx(seconds, rel=0.5), pytest.approx(megabytes, rel=0.35))
+
+
+def test_the_bar_shows_the_fit_and_the_time_left_and_never_goes_back(settings: RunFile) -> None:
+    screen, shown = Screen(settings), []
+    task = screen._bar.tasks[0]
+    for exchange, stage in enumerate(("open", "align", "align", "fit 0", "fit 0"), 1):
+        screen.coordinator(stage, exchange)
+        shown.append((task.description, task.completed, task.fields["figures"]))
+    assert shown[-1][0] == "prepare the fit (exchange 5)"
+    for number in range(1, 8):
+        screen.party("bank-a", {"phase": "fit", "iteration": number, "loss": 0.5, "step": 10.0**-number})
+        screen.coordinator(f"fit {number}", 5 + number)
+        shown.append((task.description, task.completed, task.fields["figures"]))
+    assert shown[-1][0] == "fit, iteration 7"
+    done = [completed for _, completed, _ in shown]
+    assert done == sorted(done) and done[-1] < 1
+    screen.coordinator("align", 20)
+    assert task.completed >= done[-1]

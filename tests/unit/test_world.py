@@ -21,8 +21,10 @@ from clients.party_config import PartyConfig
 from clients.vault import describe_table
 from federation.align.uscc import check_character, normalise
 from federation.kernel.errors import ConfigurationError
+from federation.models.bins import cut
+from federation.models.table import Column
 from server.run_file import load
-from simulations.world import World, generate, write
+from simulations.world import World, generate, most_bins, write
 
 SEED = 7
 
@@ -104,7 +106,7 @@ def test_control_the_order_of_rows_says_nothing_about_the_label(world: World) ->
 
 
 def test_a_world_is_written_with_run_files_that_load_and_tables_the_vault_takes(tmp_path: Path) -> None:
-    write(generate(600, SEED), tmp_path)
+    write(generate(4_000, SEED), tmp_path)
     for model in ("scorecard", "logistic"):
         found = load(tmp_path / f"{model}.toml")
         assert (found.run.model, found.sample.as_of) == (model, "as_of")
@@ -116,6 +118,30 @@ def test_a_world_is_written_with_run_files_that_load_and_tables_the_vault_takes(
     as_csv = describe_table(PartyConfig.from_dict({"name": "p", "role": "platform", "source": "platform.csv"}, tmp_path))
     assert as_csv.columns == describe_table(PartyConfig.from_dict(found.node_section("platform"), tmp_path)).columns
     assert set(pd.read_parquet(tmp_path / "truth.parquet").columns) >= {"health", "liquidity", "honesty", "probability"}
+
+
+@pytest.mark.parametrize(("firms", "seed"), [(400, 7), (2_000, 7), (3_000, 1), (4_000, 2), (5_000, 7), (8_000, 3)])
+def test_no_scorecard_is_written_that_asks_for_more_counts_than_the_bads_allow(firms: int, seed: int, tmp_path: Path) -> None:
+    world = generate(firms, seed)
+    write(world, tmp_path)
+    load(tmp_path / "logistic.toml")
+    if not (tmp_path / "scorecard.toml").exists():
+        assert most_bins(world) < 2
+        return
+    assert firms >= 3_000
+    found = load(tmp_path / "scorecard.toml")
+    early = world.bank["as_of"] < pd.Timestamp("2024-07-01")
+    bads = int(world.bank["label"][early].sum())
+    for table in (world.platform, world.tax):
+        asked = 0
+        for name in table.columns.drop("id"):
+            numeric = pd.api.types.is_numeric_dtype(table[name])
+            values = table[name] if numeric else table[name].astype(object).where(table[name].notna(), None)
+            cells = cut(
+                Column(name, "numeric" if numeric else "categorical", values.to_numpy()), found.binning.max_bins, found.binning.min_share
+            )
+            asked += (len(cells.groups) or len(cells.edges) + 1) + int(table[name].isna().any())
+        assert asked <= bads * 0.7 / 10
 
 
 def test_twenty_thousand_firms_take_less_than_five_seconds() -> None:
