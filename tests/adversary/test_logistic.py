@@ -20,7 +20,7 @@ from federation.masked_sum import partial_scores
 from federation.masked_sum.fixed_point import FixedPoint
 from federation.masked_sum.pairwise import MaskedInput
 from federation.masked_sum.partial_scores import MaskedScores
-from federation.models import logistic, training
+from federation.models import logistic, sides, training
 from federation.models.course import begin
 from federation.models.prepare import Prepared
 from federation.models.scores import Consortium
@@ -291,8 +291,8 @@ def test_feature_parties_themselves_refuse_score_vectors_beyond_the_cap() -> Non
 
 @pytest.mark.parametrize("careless", ["platform", "tax"])
 def test_one_feature_party_that_counts_is_enough(careless: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    counted = logistic.require_reveals
-    for module in (logistic, training):
+    counted = sides.require_reveals
+    for module in (sides, training):
         monkeypatch.setattr(module, "require_reveals", lambda me, *rest: None if me == careless else counted(me, *rest))
     played = PooledCase(Firms(rows=300, columns=2, seed=49).draw(), privacy={"max_score_reveals": 15}, build=greedy).play()
     assert isinstance(played.failures["tax" if careless == "platform" else "platform"], PolicyRefusal)
@@ -300,7 +300,7 @@ def test_one_feature_party_that_counts_is_enough(careless: str, monkeypatch: pyt
 
 
 def test_control_feature_parties_that_do_not_count_show_more(monkeypatch: pytest.MonkeyPatch) -> None:
-    for module in (logistic, training):
+    for module in (sides, training):
         monkeypatch.setattr(module, "require_reveals", lambda *_: None)
     played = PooledCase(Firms(rows=300, columns=2, seed=49).draw(), privacy={"max_score_reveals": 15}, build=greedy).play()
     assert played.finished, played.failures
