@@ -20,7 +20,7 @@ from federation.masked_sum import partial_scores
 from federation.masked_sum.fixed_point import FixedPoint
 from federation.masked_sum.pairwise import MaskedInput
 from federation.masked_sum.partial_scores import MaskedScores
-from federation.models import course, sides, training
+from federation.models import logistic, sides, training
 from federation.models.course import begin
 from federation.models.prepare import Prepared
 from federation.models.scores import Consortium
@@ -46,7 +46,7 @@ class Watched:
         kind = attack.WatchingLabelParty if manifest.party(me).label else attack.WatchingFeatureParty
         return self.programs.setdefault(me, kind(manifest, me, local))
 
-    def kept(self, name: str) -> list[course.Fit]:
+    def kept(self, name: str) -> list[logistic.Fit]:
         program = self.programs[name]
         assert isinstance(program, attack.WatchingLabelParty | attack.WatchingFeatureParty)
         return program.kept
@@ -366,7 +366,7 @@ def test_the_coordinator_is_sent_these_kinds_and_no_other() -> None:
     }  # fmt: skip
     for envelope in run.played.post.passed:
         if envelope.kind == "logistic/next":
-            following = decode(envelope.body, course.Next, envelope.sender)
+            following = decode(envelope.body, logistic.Next, envelope.sender)
             assert following.__struct_fields__ == ("mode", "pairs")
             assert 0 <= following.pairs <= 20
 

@@ -201,7 +201,7 @@ def test_a_node_that_several_machines_share_keeps_a_journal_without_side_files(b
     homes = prepare_homes(load(banks), tmp_path / "out", "run-x", "shared")
     node = Node(homes["bank-a"])
     assert node.config.journal == "shared"
-    journal = node._journal("run-x", opened=False)
-    journal.answered(-1, b"", b"", b"snapshot", {})
-    assert [path.name for path in (homes["bank-a"] / "journal").iterdir()] == ["run-x.db"]
+    with node._journal("run-x", opened=False) as journal:
+        journal.answered(-1, b"", b"", b"snapshot", {})
+        assert [path.name for path in (homes["bank-a"] / "journal").iterdir()] == ["run-x.db"]
     node.close()

@@ -103,7 +103,7 @@ def test_the_global_model_equals_the_pooled_reference(C, missing):
         assert fit["constant"] == pytest.approx(wanted.intercept, abs=1e-7)
         assert any("'same'" in note for note in document["notes"])
         json.dumps(document, allow_nan=False)
-    mine = np.concatenate([scores(program, state, "bank")["score"] for program, state in zip(programs, done, strict=True)])
+    mine = np.concatenate([scores(program, state, "bank", b"")["score"] for program, state in zip(programs, done, strict=True)])
     np.testing.assert_allclose(mine, wanted.scores, atol=1e-7)
     assert len({tuple(share_lines(program, state)) for program, state in zip(programs, done, strict=True)}) == 1
 
@@ -128,7 +128,7 @@ def test_figures_on_own_rows_are_those_of_the_scores_and_nobody_elses():
     for program, state in zip(programs, done, strict=True):
         own = share_document(program, state, "bank")["own"]
         assert set(own["figures"]) == {"global", "per bank", "personal", "local"}
-        written = scores(program, state, "bank")
+        written = scores(program, state, "bank", b"")
         test = written["split"] == "test"
         sample = metrics.Sample.of(
             program.table.label[test], written["score"][test], written["probability"][test], program.table.weight[test]
@@ -294,7 +294,7 @@ def test_a_scorecard_equals_the_pooled_reference_on_the_same_bins():
     for part in encoding.columns:
         np.testing.assert_allclose(part.values[:-1], wanted.bins["all"][part.column].woe[:-1], atol=1e-10)
         assert document["iv"][part.column] == pytest.approx(wanted.bins["all"][part.column].iv, abs=1e-9)
-    written = [scores(program, state, "bank") for program, state in zip(programs, done, strict=True)]
+    written = [scores(program, state, "bank", b"") for program, state in zip(programs, done, strict=True)]
     np.testing.assert_allclose(np.concatenate([part["score"] for part in written]), wanted.scores, atol=1e-7)
     for part in written:  # half a point for the base and for each characteristic
         exact = 600 - 20 / np.log(2) * (np.log(50) + part["score"])

@@ -10,7 +10,7 @@ import pytest
 
 from federation.kernel.errors import DataError, PolicyRefusal
 from federation.kernel.manifest import AlignSettings, SampleSettings
-from federation.models import logistic
+from federation.models import sides
 from federation.models.table import Column
 from tests.pooled_case import Firms, Played, PooledCase, changed, table
 
@@ -120,7 +120,7 @@ def test_scores_of_any_size_are_exact_no_polynomial_stands_for_the_sigmoid() -> 
 
 
 def test_control_a_taylor_sigmoid_is_seen(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(logistic, "expit", lambda x: 0.5 + x / 4 - x**3 / 48)
+    monkeypatch.setattr(sides, "expit", lambda x: 0.5 + x / 4 - x**3 / 48)
     played = decided().play()
     assert not played.finished or played.error > EXACT
 
