@@ -41,7 +41,7 @@ class AgencyNode(Node):
     def _answer(self, parcel: Parcel) -> Parcel:
         if parcel.operation == "deliver":
             open_run = self._relayed(parcel.run)
-            if open_run.participant.failure is None:
+            if not open_run.relay.stopped:
                 try:
                     self.held.look(open_run.manifest)
                 except CreditfedError as error:

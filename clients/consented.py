@@ -95,9 +95,10 @@ class Consents:
         return permitted
 
     def again(self, manifest: Manifest) -> None:
-        """Forget what was decided for a run that is not open: consents are asked for anew."""
-        if self._stored(manifest) is None:
-            self._decided.pop(manifest.hash, None)
+        """Forget what was decided for a run that is not open, also by an opening that came to nothing: consents are asked for anew."""
+        self._decided.pop(manifest.hash, None)
+        if self.needed:
+            self._path(manifest).unlink(missing_ok=True)
 
     def opened(self, manifest: Manifest, table: Table) -> None:
         """A run begins: what was decided is kept beside its journal, and the ledger notes the use, before anything leaves."""

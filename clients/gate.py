@@ -179,8 +179,8 @@ class Gate:
 
     def _require_cohort(self, manifest: Manifest, table: Table) -> None:
         least = manifest.privacy.minimum_cohort
-        if not manifest.horizontal and table.rows < least:  # of a bank's few rows the sum over banks tells nothing
-            what = f"fewer than {least} rows may be used (rule: minimum_cohort)"
+        if not manifest.horizontal and len(set(table.firms)) < least:  # of a bank's few rows the sum over banks tells nothing
+            what = f"the rows of fewer than {least} firms may be used (rule: minimum_cohort)"
             raise PolicyRefusal(
                 self._config.name, what, "Nothing was sent. Check consents (`creditfed node consent show`).", AbortCode.COHORT
             )

@@ -61,12 +61,12 @@ Chooser = Callable[[Sequence[str]], NDArray[np.bool_]]
 class Vault:
     """One institution's, which remembers what it has opened. salt: the node's, from which each manifest's commitment has its own.
 
-    A source that has changed is opened anew where a run is not open yet; an open run keeps the rows that it began with.
+    A source that has changed is opened anew. A run that is open holds the rows that it began with itself.
     """
 
     def __init__(self, config: PartyConfig, salt: Secret) -> None:
         self._config, self._salt = config, salt
-        self._stamp: tuple[int, int, int] | None = None
+        self._stamp: tuple[int, ...] | None = None
         self._facts: Facts | None = None
         self._tables: dict[tuple[Any, ...], Table] = {}
         self._committed: dict[bytes, Table] = {}
@@ -111,7 +111,13 @@ class Vault:
         except OSError:
             stamp = None  # not a file here
         else:
-            stamp = found.st_ino, found.st_mtime_ns, found.st_size
+            stamp = (
+                found.st_dev,
+                found.st_ino,
+                found.st_size,
+                found.st_mtime_ns,
+                found.st_ctime_ns,
+            )  # times of a file can be put back, not that
         if stamp is None or stamp != self._stamp:
             self.forget()
             self._stamp = stamp

@@ -63,11 +63,12 @@ class _Way(msgspec.Struct, frozen=True):
 
 
 class _State(msgspec.Struct, frozen=True):
-    """ways: by "sender recipient"; run_keys, session: of everyone, once they are known."""
+    """ways: by "sender recipient"; run_keys, session: of everyone, once they are known; ended: by this agency; closed: by the coordinator."""
 
     ways: dict[str, _Way] = {}
     run_keys: dict[str, bytes] = {}
     session: bytes = b""
+    ended: bool = False
     closed: bool = False
 
 
@@ -99,8 +100,9 @@ class Relay:
         return sum(way.opening + way.session for way in self._state.ways.values())
 
     @property
-    def _stopped(self) -> bool:
-        return self._state.closed or (self.failure is not None and not isinstance(self.failure, PeerAborted))
+    def stopped(self) -> bool:
+        """Whether nothing passes any more. Another party's abort stops nothing: it is let through, and so is what others still say."""
+        return self._state.ended or self._state.closed or (self.failure is not None and not isinstance(self.failure, PeerAborted))
 
     def deliver(self, number: int, envelopes: tuple[Envelope, ...]) -> bytes:
         """The encoded `Batch` to send back. Raises PeerError, and changes nothing, for a number that is neither the last nor the next."""
@@ -108,7 +110,7 @@ class Relay:
             return self._reply
         if number != self._number + 1:
             raise PeerError(COORDINATOR, f"batch {number}", f"batch {self._number + 1}")
-        if self._stopped:
+        if self.stopped:
             return self.participant.deliver(number, ())
         try:
             state, passing = self._let_pass([envelope for envelope in envelopes if envelope.recipient != self.me])
@@ -116,12 +118,13 @@ class Relay:
             return self.abort(error)
         raw = self.participant.deliver(number, tuple(envelope for envelope in envelopes if envelope.recipient == self.me))
         own = decode(raw, Batch, self.me, len(raw))
-        if not self._stopped:
+        if not self.stopped:
             self._state, raw = state, encode(Batch(number, (*own.envelopes, *passing), done=self.failure is not None))
         return self._commit(number, raw)
 
     def abort(self, error: CreditfedError) -> bytes:
-        """End the run at this agency: nothing passes any more. The batch to send."""
+        """End the run at this agency, also where another party has aborted it: nothing passes any more. The batch to send."""
+        self._state = msgspec.structs.replace(self._state, ended=True)
         return self._commit(self._number + 1, self.participant.abort(error))
 
     def close(self) -> None:

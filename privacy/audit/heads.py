@@ -136,9 +136,11 @@ def seen(raw: bytes, peer: str, identity: bytes) -> Notice:
 
 
 def verdict(last: SignedHead | None, notice: Notice, told: SignedHead | None = None) -> str:
-    """What a peer's head is after the last one seen of the same key: "first", "same", "later", "rolled back", "forked" or "unproven".
+    """What a peer's head is after the last one seen of the same key: "first", "same", "later", "unlinked", "rolled back", "forked", "unproven".
 
-    told: the head of which the peer was told that it had been seen, so that it owes a proof from there; None where it was told nothing.
+    told: the head of which the peer was told that it had been seen, so that it owes a proof from there; None where it was told nothing. What it
+    does not show to go on from the last one, since it was told before that one came, is unlinked: taken for this run, and held to the last one
+    at the next, lest an early signature let a log that was written anew take its place.
     """
     head = notice.head
     if last is None:
@@ -149,7 +151,9 @@ def verdict(last: SignedHead | None, notice: Notice, told: SignedHead | None = N
         return "rolled back"
     if head.size == last.size:
         return "same"
-    return "later" if told is None or notice.shows(told) else "unproven"
+    if told is not None and not notice.shows(told):
+        return "unproven"
+    return "later" if told == last else "unlinked"
 
 
 def require(peer: str, found: str, last: SignedHead | None, head: SignedHead) -> None:

@@ -73,7 +73,7 @@ class DisclosureRules(msgspec.Struct, frozen=True, forbid_unknown_fields=True, k
         firms = number.astype(np.uint64)
         if manifest.horizontal and manifest.task == "train":
             require_rows(len(table.columns), len(names), self.rows_per_column)
-        if len(names) < self.minimum_cell:
+        if manifest.horizontal and len(names) < self.minimum_cell:  # a bank's part is never opened by itself
             return
         for column, values in _in_clear(manifest, me, table, weight):
             self.dominance.require(column, by_firm(values, firms))
@@ -87,7 +87,7 @@ class DisclosureRules(msgspec.Struct, frozen=True, forbid_unknown_fields=True, k
         parts = [f"{largest} at most {k:g} %"] * (k > 0) + [f"the largest not to be known to within {p:g} %"] * (p > 0)
         squares = ", of squares too" if self.dominance_of_squares else ""
         return (
-            f"minimum cell: no count of 1 to {self.minimum_cell - 1} firms (minimum_cell)"
+            f"minimum cell: no count of 1 to {self.minimum_cell - 1} firms, or of rows where a run counts firms by month (minimum_cell)"
             if self.minimum_cell > 1
             else "minimum cell: none",
             f"dominance: of a column's total that becomes clear {', '.join(parts)}{squares} (dominance_*)"

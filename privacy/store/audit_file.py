@@ -300,7 +300,7 @@ class AuditFile:
         return self._peers
 
     def _note_peer(self, seen: Entry) -> None:
-        if self._peers is None or seen.kind != "heads seen" or not _accepted(seen):
+        if self._peers is None or seen.kind != "heads seen" or not _accepted(seen) or seen.facts["verdict"] == "unlinked":
             return
         head = heads.from_facts(seen.facts)
         if head is not None:

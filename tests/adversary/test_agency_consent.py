@@ -11,12 +11,17 @@ import pytest
 
 import clients.stated
 from clients.consent import audited
+from clients.consented import Consents
 from clients.held import HeldConsents
+from clients.node import Node
 from federation.kernel import suite
-from federation.kernel.batch import Batch
-from federation.kernel.codec import decode
-from federation.kernel.errors import AbortCode, ConfigurationError, CreditfedError, PeerError, PolicyRefusal
+from federation.kernel.batch import Abort, Batch
+from federation.kernel.codec import decode, encode
+from federation.kernel.errors import AbortCode, ConfigurationError, CreditfedError, LocalError, PeerAborted, PeerError, PolicyRefusal
+from federation.kernel.relay import Relay
+from federation.kernel.role import COORDINATOR
 from federation.kernel.secret import Secret
+from federation.kernel.session import opening_channel
 from privacy.attacks.agency import OTHER_STATEMENTS, restated
 from privacy.consent import statement as statements
 from privacy.consent.statement import Told, acknowledge, commitment
@@ -310,6 +315,42 @@ def test_killed_at_any_moment_both_go_on_with_the_same_rows_and_statement(held: 
     assert held.relay(0, hello).operation == "deliver"
     gone = held.platform.gate.consents.gone(made, held.platform.table(made))
     assert gone is not None and gone.sum() == 1
+
+
+@pytest.mark.parametrize("weakened", [False, True], ids=["", "control"])
+def test_an_abort_that_the_agency_alone_hears_does_not_end_its_watch(weakened: bool, held: Held, monkeypatch: pytest.MonkeyPatch) -> None:
+    if weakened:
+        monkeypatch.setattr(Relay, "stopped", property(lambda relay: relay.failure is not None))
+        monkeypatch.setattr(Relay, "deliver", lambda _relay, number, envelopes: encode(Batch(number, envelopes)))
+    made, hello = held.open(), held.hello()
+    abort = opening_channel(made, COORDINATOR, identity(COORDINATOR)).wrap(AGENCY, "abort", Abort(AbortCode.STOPPED))
+    held.ask(held.agency, "deliver", encode(Batch(0, (abort,))))
+    assert isinstance(held.agency._runs["test"].participant.failure, PeerAborted) or weakened
+    if weakened:
+        held.agency._runs["test"].participant.failure = PeerAborted(COORDINATOR, AbortCode.STOPPED)
+    held.withdraw(CONSENTING[3])
+    assert held.relay(1, hello).operation == ("deliver" if weakened else "consents"), "nothing passes before the platform has heard"
+
+
+@pytest.mark.parametrize("weakened", [False, True], ids=["", "control"])
+def test_an_opening_that_came_to_nothing_decides_no_later_one(weakened: bool, held: Held, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The platform's opening dies when its rows were kept; a firm withdraws; the run is begun again under another first statement."""
+    made = held.drafted()
+    opening = held.opening(made, held.proposed(made))
+    with monkeypatch.context() as dying:
+        dying.setattr(Node, "_open_run", lambda *_: (_ for _ in ()).throw(LocalError("platform", "dies here", "Restart it.")))
+        with pytest.raises(LocalError, match="dies here"):
+            held.ask(held.platform, "open", opening)
+    held.withdraw(CONSENTING[3])
+    held.restart()
+    if weakened:
+        monkeypatch.setattr(Consents, "again", lambda *_: None)
+    try:
+        held.proposed(made)
+    except LocalError:  # what was recorded to be released was another table: the run needs another name
+        assert not weakened
+        return
+    assert (CONSENTING[3] in held.rows(made)) == weakened
 
 
 def test_a_ledger_that_went_back_ends_the_run_at_the_agency(held: Held) -> None:

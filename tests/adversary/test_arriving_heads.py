@@ -14,6 +14,7 @@ from federation.kernel.errors import PeerError
 from federation.kernel.role import COORDINATOR
 from federation.kernel.session import Hello
 from federation.kernel.signatures import Opening, sign_manifest
+from privacy.audit import heads
 from privacy.audit.heads import Forked, Notice, Proof, RolledBack, SignedHead, Unproven, seen, sign
 from privacy.audit.witness import Witness
 from privacy.store.audit_file import AuditFile
@@ -70,7 +71,28 @@ def test_a_log_written_anew_is_refused_on_arrival_and_kept_as_evidence(mine: Aud
 
 def test_control_where_no_proof_is_asked_for_it_is_accepted(mine: AuditFile, folder: Path, tmp_path: Path) -> None:
     mine.saw("bank", PUBLIC, anew(folder, tmp_path).notice([COUNT]), told=None)
-    assert verdicts(mine) == ["first", "later"]
+    assert verdicts(mine) == ["first", "unlinked"]
+
+
+@pytest.mark.parametrize("weakened", [False, True], ids=["", "control"])
+def test_an_early_signature_lets_no_log_that_was_written_anew_take_the_place_of_the_last_head(
+    weakened: bool, mine: AuditFile, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A coordinator has run B signed first, runs A, and then opens B: the proof is owed from before A."""
+    early = mine.last_seen(PUBLIC)
+    forged = anew(folder, tmp_path, more=60)  # what it will be when A is over
+    mine.saw("bank", PUBLIC, fill(audit_file(folder), 25).notice([early or 0]), told=early)
+    last = mine.last_seen(PUBLIC)
+    if weakened:
+        monkeypatch.setattr(heads, "verdict", lambda *_: "later")
+    mine.saw("bank", PUBLIC, forged.notice(), told=None)
+    assert mine.last_seen(PUBLIC) == (last if not weakened else COUNT + 60)
+    owed = mine.last_seen(PUBLIC)
+    if weakened:
+        mine.saw("bank", PUBLIC, fill(forged, 3).notice([owed or 0]), told=owed)
+    else:
+        with pytest.raises(Unproven):
+            mine.saw("bank", PUBLIC, fill(forged, 3).notice([owed or 0]), told=owed)
 
 
 def test_no_other_proof_will_do(mine: AuditFile, folder: Path) -> None:

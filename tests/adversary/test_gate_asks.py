@@ -17,7 +17,7 @@ import clients.gate
 from clients.budget_commands import ledger_path
 from clients.gate import Gate
 from federation.kernel.errors import AbortCode, PolicyRefusal
-from federation.kernel.manifest import Manifest, PrivacySettings
+from federation.kernel.manifest import Manifest, PrivacySettings, SampleSettings
 from privacy.approval.study import Study
 from privacy.budget.limits import Limits
 from privacy.disclosure.differencing import ReleaseLedger
@@ -157,6 +157,12 @@ def test_control_a_gate_that_does_not_ask_about_releases_signs_it(tmp_path: Path
 def test_a_run_over_fewer_rows_than_its_cohort_gets_no_signature_and_the_control_over_as_many_does(house: House) -> None:
     assert refused(house, voted(house, "few", privacy=PrivacySettings(minimum_cohort=61))) is AbortCode.COHORT
     house.proposed(voted(house, "enough", privacy=PrivacySettings(minimum_cohort=60)))
+
+
+def test_a_firms_months_do_not_make_a_cohort_of_few_firms(house: House) -> None:
+    months = SampleSettings(key="firm and month", periods=("2026-01", "2026-02"))
+    assert refused(house, voted(house, "few", sample=months, privacy=PrivacySettings(minimum_cohort=61))) is AbortCode.COHORT
+    house.proposed(voted(house, "enough", sample=months, privacy=PrivacySettings(minimum_cohort=60)))
 
 
 def test_control_a_gate_that_does_not_count_rows_signs_it(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
