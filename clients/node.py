@@ -107,7 +107,8 @@ class Node:
 
     def _answer_other(self, parcel: Parcel) -> Parcel:
         if parcel.operation == "consents":
-            return self._reply(parcel, self.hear_consents(parcel.payload))
+            with self.gate.approvals.alone():
+                return self._reply(parcel, self.hear_consents(parcel.payload))
         raise PeerError(COORDINATOR, "an unknown operation", "describe, propose, open, deliver or consents")
 
     def hear_consents(self, payload: bytes) -> bytes:
@@ -197,7 +198,7 @@ class Node:
                 if open_already is None:
                     self._require_consents(manifest, approved)
                     self._note_opening(manifest, opening)
-                self._runs[run] = self._open_run(opening, journal)
+                self._runs[run] = self._open_run(open_already or opening, journal)
         if self.config.journal != "memory" and open_already is None:
             self.home.keep(self._opening_file(run), msgspec.json.encode(opening))
         return manifest.hash

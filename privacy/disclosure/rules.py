@@ -31,6 +31,7 @@ from numpy.typing import NDArray
 
 from federation.kernel.errors import AbortCode, PolicyRefusal
 from federation.kernel.manifest import Manifest
+from federation.models.sample import draw_sample
 from federation.models.table import Table
 from privacy.disclosure.dominance import Dominance, Reals, by_firm
 from privacy.disclosure.model_size import require_rows
@@ -69,16 +70,19 @@ class DisclosureRules(msgspec.Struct, frozen=True, forbid_unknown_fields=True, k
         """Raises PolicyRefusal (code DISCLOSURE) where a few firms make up a total that the run makes clear, or a bank has too few of them for
         its columns. weight: the weights' own name.
         """
-        names, number = np.unique(np.array(table.firms), return_inverse=True)
+        _, number = np.unique(np.array(table.firms), return_inverse=True)
         firms = number.astype(np.uint64)
-        if manifest.horizontal and manifest.task == "train":
-            require_rows(len(table.columns), len(names), self.rows_per_column)
-        if manifest.horizontal and len(names) < self.minimum_cell:  # a bank's part is never opened by itself
-            return
-        for column, values in _in_clear(manifest, me, table, weight):
-            self.dominance.require(column, by_firm(values, firms))
-            if self.dominance_of_squares:
-                self.dominance.require(column, by_firm(values**2, firms))
+        asked = [np.ones(table.rows, bool)]
+        if manifest.horizontal and manifest.task == "train":  # which rows train is by the drafter's seed
+            asked.append(draw_sample(table, manifest.sample).train)
+            require_rows(len(table.columns), min(len(np.unique(firms[rows])) for rows in asked), self.rows_per_column)
+        for rows in asked:
+            if manifest.horizontal and len(np.unique(firms[rows])) < self.minimum_cell:  # a bank's part is never opened by itself
+                continue
+            for column, values in _in_clear(manifest, me, table, weight):
+                self.dominance.require(column, by_firm(values[rows], firms[rows]))
+                if self.dominance_of_squares:
+                    self.dominance.require(column, by_firm(values[rows] ** 2, firms[rows]))
 
     def lines(self) -> tuple[str, ...]:
         """What stands, a line for each rule, for people who approve runs."""

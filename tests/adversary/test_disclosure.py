@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import msgspec
@@ -18,13 +20,14 @@ from clients.node_commands import app
 from federation.kernel import suite
 from federation.kernel.errors import AbortCode, ConfigurationError, PolicyRefusal
 from federation.kernel.manifest import Manifest, PrivacySettings, SampleSettings
+from federation.models.sample import draw_sample
 from federation.models.table import Column, Table
 from privacy.attacks import banks, dominance
 from privacy.disclosure.dominance import Dominance
 from privacy.disclosure.published import published
 from privacy.disclosure.rules import DisclosureRules
 from tests.adversary.test_banks import TASKS, awkward
-from tests.bank_case import BankCase
+from tests.bank_case import BankCase, bank_manifest, bank_table
 from tests.house import OTHERS, House
 from tests.post import identity, manifest
 
@@ -91,6 +94,27 @@ def test_two_firms_that_make_up_a_total_are_refused_since_one_of_them_knows_the_
     assert refusal is not None and "p % dominance" in str(refusal)
     without = house_of(tmp_path / "control", monkeypatch, {7: GIANT, 8: GIANT}, dominance_p=0.0)
     assert asked(without, over_banks(without, task="statistics")) is None
+
+
+def test_a_split_that_a_drafter_aims_at_one_giant_is_refused_and_control_where_all_rows_alone_are_asked_it_passes(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Of eight giants, none of whom dominates, the drafter's seed lets one train."""
+    plain = bank_table(0, 200, categorical=False)
+    sizes = np.where(np.arange(200) < 8, 1e6, 1.0)
+    table = replace(plain, columns={"size": Column("size", "numeric", sizes)})
+    made = bank_manifest({"bank0": table, "bank1": table, "bank2": table}, task="train", model="logistic")
+    aimed = next(
+        drafted
+        for seed in range(10_000)
+        for drafted in [msgspec.structs.replace(made, sample=msgspec.structs.replace(made.sample, holdout=0.8, split_seed=seed))]
+        if draw_sample(table, drafted.sample).train[:8].sum() == 1
+    )
+    rules = DisclosureRules()
+    with pytest.raises(PolicyRefusal, match="size"):
+        rules.require_totals(aimed, "bank0", table, None)
+    monkeypatch.setattr("privacy.disclosure.rules.draw_sample", lambda *_: SimpleNamespace(train=np.ones(200, bool)))
+    rules.require_totals(aimed, "bank0", table, None)
 
 
 @pytest.mark.parametrize("capped", [{}, {7: 5.0}], ids=["even", "winsorised"])

@@ -108,7 +108,9 @@ def test_an_agency_opens_no_vault_and_holds_no_record(relayed: tuple[Path, dict[
 def test_an_agency_that_waits_for_its_people_holds_the_run_up(tmp_path: Path) -> None:
     answer = creditfed("simulate", run_file(tmp_path, through=True, approval="people"), "--out", tmp_path / "out")
     assert answer.code == 3 and "agency-a" in answer.err, answer.err
-    voted = creditfed("node", "approve", _proposed(tmp_path), "--home", tmp_path / "out" / "parties" / "agency-a", "--yes")
+    voted = creditfed(
+        "node", "approve", _proposed(tmp_path), "--as", "owner-1", "--home", tmp_path / "out" / "parties" / "agency-a", "--yes"
+    )
     assert voted.code == 0 and "relays what platform-a sends and receives" in " ".join(voted.out.split()), voted.out
     answer = creditfed("simulate", run_file(tmp_path, through=True, approval="people"), "--out", tmp_path / "out")
     assert answer.code == 0, answer.err
