@@ -75,7 +75,7 @@ class DisclosureRules(msgspec.Struct, frozen=True, forbid_unknown_fields=True, k
         asked = [np.ones(table.rows, bool)]
         if manifest.horizontal and manifest.task == "train":  # which rows train is by the drafter's seed
             asked.append(draw_sample(table, manifest.sample).train)
-            require_rows(len(table.columns), min(len(np.unique(firms[rows])) for rows in asked), self.rows_per_column)
+            require_rows(len(table.columns), len(np.unique(firms)), self.rows_per_column)
         for rows in asked:
             if manifest.horizontal and len(np.unique(firms[rows])) < self.minimum_cell:  # a bank's part is never opened by itself
                 continue

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
-from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -102,7 +102,7 @@ def test_a_split_that_a_drafter_aims_at_one_giant_is_refused_and_control_where_a
     """Of eight giants, none of whom dominates, the drafter's seed lets one train."""
     plain = bank_table(0, 200, categorical=False)
     sizes = np.where(np.arange(200) < 8, 1e6, 1.0)
-    table = replace(plain, columns={"size": Column("size", "numeric", sizes)})
+    table = dataclasses.replace(plain, columns={"size": Column("size", "numeric", sizes)})
     made = bank_manifest({"bank0": table, "bank1": table, "bank2": table}, task="train", model="logistic")
     aimed = next(
         drafted
