@@ -126,7 +126,7 @@ def export_account(
     _require_sound(reports, ())
 
 
-@app.command(epilog="Example: creditfed audit pack run-1a2b --home node --out pack")
+@app.command(epilog="Example: creditfed audit pack run-1a2b --as vera --home node --out pack")
 def pack(
     run: Annotated[str, typer.Argument(metavar="RUN", help="The run's name, as `audit show` has it.")],
     out: Annotated[Path, typer.Option("--out", metavar="FOLDER", help="Gets pack.json and pack.html.")],

@@ -23,7 +23,12 @@ def done(world: World, tmp_path_factory: pytest.TempPathFactory) -> Path:
         patch.setattr("simulations.simulate.erase_journals", lambda _: None)
         simulated(world.run_file("packed", "scorecard", **QUICK, privacy={"partner_disclosure": "edges"}), out, "--journal", "disk")
     for party in ("bank", "tax"):
-        assert creditfed("node", "approvers", "--add", "vera", "--role", "validator", "--home", out / "parties" / party).code == 0
+        assert (
+            creditfed(
+                "node", "approvers", "--add", "vera", "--as", "owner-1", "--role", "validator", "--home", out / "parties" / party
+            ).code
+            == 0
+        )
     return out
 
 

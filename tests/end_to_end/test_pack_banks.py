@@ -34,7 +34,18 @@ def done(tmp_path_factory: pytest.TempPathFactory) -> Path:
             simulated(path, root / kind, "--journal", "disk")
             for bank in BANKS:
                 assert (
-                    creditfed("node", "approvers", "--add", "vera", "--role", "validator", "--home", root / kind / "parties" / bank).code
+                    creditfed(
+                        "node",
+                        "approvers",
+                        "--add",
+                        "vera",
+                        "--as",
+                        "owner-1",
+                        "--role",
+                        "validator",
+                        "--home",
+                        root / kind / "parties" / bank,
+                    ).code
                     == 0
                 )
     return root
