@@ -2,35 +2,33 @@
 
 from __future__ import annotations
 
-import json
 from typing import Any
 
 import msgspec
 
-from clients.home import Home
-from clients.results import write_bins, write_scores
+from clients.results import as_json, bins_files, scores_file
 from federation.kernel.participant import Participant
 from federation.models.horizontal.program import Bank, Standing
 from federation.models.sample import SPLITS
 
 
-def write_bank_results(home: Home, participant: Participant[Standing], program: Bank[Any]) -> None:
-    """share.json always; bins.toml where bins were found, the same at all banks, so that one edited file goes to every bank; of a trained
-    model metrics.json and curves.json by split, and scores.parquet.
+def bank_results(participant: Participant[Standing], program: Bank[Any]) -> dict[str, bytes]:
+    """Files by name. share.json always; bins.toml where bins were found, the same at all banks, so that one edited file goes to every bank; of
+    a trained model metrics.json and curves.json by split, and scores.parquet.
     """
     standing, task = participant.state, program.task
     plan, state = program.plan(standing), program.state_of(standing)
     share = task.document(plan, state, program.me)
     bins = task.bins(plan, state)
-    if bins is not None:
-        write_bins(home, bins)
+    made = {} if bins is None else bins_files(bins)
     if task.scores is not None:
         chosen, own = share["variant"], share["own"]
-        home.write("metrics.json", json.dumps(own["figures"].get(chosen, {})))
-        home.write("curves.json", json.dumps(own["curves"].get(chosen, dict.fromkeys(SPLITS))))
-        write_scores(home, task.scores(plan, state, program.me, standing.model_hash))
+        made |= {
+            "metrics.json": as_json(own["figures"].get(chosen, {})),
+            "curves.json": as_json(own["curves"].get(chosen, dict.fromkeys(SPLITS))),
+            "scores.parquet": scores_file(task.scores(plan, state, program.me, standing.model_hash)),
+        }
     share["notes"] = [*program.present(standing).notes, *share.get("notes", ())]
     share["withdrawals"] = [msgspec.to_builtins(entry) for entry in participant.withdrawals]
-    home.write(
-        "share.json", json.dumps(share | {"party": program.me, "own_rows": program.table.rows, "left": list(standing.members)}, indent=1)
-    )
+    whole = share | {"party": program.me, "own_rows": program.table.rows, "left": list(standing.members)}
+    return made | {"share.json": as_json(whole, indent=1)}

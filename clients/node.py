@@ -25,13 +25,13 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from clients.bank_results import write_bank_results
+from clients.bank_results import bank_results
 from clients.gate import Gate
 from clients.home import Home
 from clients.open_run import OpenRun
 from clients.party_config import PartyConfig
-from clients.recorded import INDEX, Recorded, Results
-from clients.results import read_alignment, read_bins, write_results
+from clients.recorded import INDEX, Results
+from clients.results import partner_results, read_alignment, read_bins
 from clients.stated import read_told
 from clients.vault import Vault
 from federation.carriage.journal_file import JournalFile, Overtaken
@@ -233,20 +233,19 @@ class Node:
             self._note_failure(failure)
             self.gate.ended(open_run.manifest, failure)
             return
-        results = self.results(open_run, Recorded(self.home.root))
+        made = self.results(open_run)
+        for name, content in made.items():
+            self.home.write(name, content)
+        results = Results.of(open_run.participant, made)
         self.home.write(INDEX, msgspec.json.encode(results))
         self.gate.ended(open_run.manifest, None, session=results.session, model=results.model, rows=open_run.rows, results=results.digest)
 
-    def results(self, of: OpenRun, recorded: Recorded) -> Results:
-        """What a finished run leaves here, written where `recorded` says."""
-        participant, manifest = of.participant, of.manifest
+    @staticmethod
+    def results(of: OpenRun) -> dict[str, bytes]:
+        """What a finished run leaves here: files by name."""
         if isinstance(of.program, Bank):
-            write_bank_results(recorded, participant, of.program)
-        else:
-            write_results(recorded, participant, of.program)
-        return Results(
-            manifest.run, manifest.hash.hex(), participant.session.hex(), participant.state.model_hash.hex(), dict(recorded.files)
-        )
+            return bank_results(of.participant, of.program)
+        return partner_results(of.participant, of.program)
 
     def replayed(self, run: str) -> OpenRun:
         """A finished run, made again from its journal and from the rows that the vault opens anew; the journal is only read.

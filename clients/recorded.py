@@ -1,16 +1,16 @@
-"""The results of a run, with the digest of each: written to the node's home, or only made, to be compared with what is there."""
+"""Whose results lie at a node, with the digest of each: the index beside them, by which they are compared with what is made again."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
-from pathlib import Path
+from typing import Any, Self
 
 import msgspec
 
 from clients.home import Home
 from federation.kernel import suite
 from federation.kernel.known import known
+from federation.kernel.participant import Participant
 
 INDEX = "run.json"
 
@@ -24,6 +24,12 @@ class Results(msgspec.Struct, frozen=True):
     model: str
     files: dict[str, str]
 
+    @classmethod
+    def of(cls, participant: Participant[Any], contents: Mapping[str, bytes]) -> Self:
+        """Of a finished run. contents: name -> the file as it was made."""
+        manifest, files = participant.manifest, {name: suite.plain_digest(content).hex() for name, content in contents.items()}
+        return cls(manifest.run, manifest.hash.hex(), participant.session.hex(), participant.state.model_hash.hex(), files)
+
     @property
     def digest(self) -> str:
         """Of all files, as the audit log has it in the run's last entry, hexadecimal."""
@@ -33,24 +39,6 @@ class Results(msgspec.Struct, frozen=True):
 def results_digest(files: Mapping[str, str]) -> str:
     """One digest of files by name."""
     return suite.digest("results", *(part for name in sorted(files) for part in (name, files[name]))).hex()
-
-
-@dataclass(frozen=True)
-class Recorded(Home):
-    """A home that keeps count of the results that are written. stored: whether they go to disk, or nothing does."""
-
-    stored: bool = True
-    files: dict[str, str] = field(default_factory=dict)
-    contents: dict[str, bytes] = field(default_factory=dict)
-
-    def write(self, name: str, content: str | bytes) -> Path:
-        """Write a result, or only note it."""
-        raw = content.encode() if isinstance(content, str) else content
-        self.files[name] = suite.plain_digest(raw).hex()
-        if self.stored:
-            return super().write(name, raw)
-        self.contents[name] = raw
-        return self.root / "results" / name
 
 
 def read_results(home: Home) -> Results | None:

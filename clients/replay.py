@@ -14,7 +14,7 @@ from typing import Any, Final
 
 from clients.node import Node
 from clients.pack_model import own_part
-from clients.recorded import Recorded, Results
+from clients.recorded import Results
 from federation.kernel.errors import DataError
 
 SAME, OTHER = "the same results", "other results than the run's"
@@ -31,16 +31,16 @@ def replay(
         return {}, {"verdict": f"not possible: {error.what}"}
     manifest = again.manifest
     node.gate.log.append("vault", run, manifest=manifest.hash.hex(), rows=node.table(manifest).rows, purpose="replay")
-    made = Recorded(node.home.root, stored=False)
-    results = node.results(again, made)
+    made = node.results(again)
+    results = Results.of(again.participant, made)
     expected = stored.files if stored is not None else {}
     differ = (
         sorted(name for name in results.files.keys() | expected.keys() if results.files.get(name) != expected.get(name)) if expected else []
     )
     logged, model = str(recorded.get("results", "")), node.model_hash_again(again)
-    names = [*(["model hash"] if model != recorded.get("model", model) else []), *_named(made.contents, released)]
+    names = [*(["model hash"] if model != recorded.get("model", model) else []), *_named(made, released)]
     same = (results.digest == logged if logged else bool(expected) and not differ) and "model hash" not in names
-    return made.contents, {
+    return made, {
         "verdict": SAME if same else OTHER, "model": model, "results": results.digest, "logged": logged, "differ": differ, "names": names,
     }  # fmt: skip
 

@@ -14,7 +14,6 @@ import numpy as np
 import pandas as pd
 import tomli_w
 
-from clients.home import Home
 from federation.align.universe import Universe
 from federation.kernel import suite
 from federation.kernel.errors import ConfigurationError
@@ -33,9 +32,9 @@ def key_fingerprint(table: Table) -> str:
     return suite.digest(*table.keys).hex()
 
 
-def write_results(home: Home, participant: Participant[Progress], program: LabelParty | FeatureParty) -> None:
-    """share.json and alignment.npz always; metrics.json, curves.json, validation.json and scores.parquet at the label party; bins.toml after
-    binning.
+def partner_results(participant: Participant[Progress], program: LabelParty | FeatureParty) -> dict[str, bytes]:
+    """Files by name. share.json and alignment.npz always; metrics.json, curves.json, validation.json and scores.parquet at the label party;
+    bins.toml after binning.
     """
     state = participant.state
     table, positions = program.present(state)
@@ -44,7 +43,6 @@ def write_results(home: Home, participant: Participant[Progress], program: Label
         buffer, universe=np.array([state.universe]), positions=positions, keys=np.array([key_fingerprint(table)]),
         manifest=np.array([participant.manifest.hash.hex()]),
     )  # fmt: skip
-    home.write("alignment.npz", buffer.getvalue())
     share = share_document(program, state) | {
         "rows": program.local.table.rows,
         "notes": [*table.notes, *(state.encoded.notes if state.encoded else ())],
@@ -52,30 +50,36 @@ def write_results(home: Home, participant: Participant[Progress], program: Label
     share["withdrawals"] = [msgspec.to_builtins(entry) for entry in participant.withdrawals]
     if isinstance(program, LabelParty):
         share["dropped_out_of_time"] = program.sample().dropped
-    home.write("share.json", json.dumps(share, indent=1))
+    made = {"alignment.npz": buffer.getvalue(), "share.json": as_json(share, indent=1)}
     if state.encoded is not None and state.encoded.tables:
-        write_bins(home, {part.column: part.bins for part in state.encoded.encoding.columns if isinstance(part, Woe)})
+        made |= bins_files({part.column: part.bins for part in state.encoded.encoding.columns if isinstance(part, Woe)})
     if isinstance(program, LabelParty) and state.final is not None:
         outcome = label_outcome(program, state)
-        home.write("metrics.json", json.dumps(outcome.metrics))
-        home.write("curves.json", json.dumps(outcome.curves))
         shown = {name: msgspec.to_builtins(told.columns) for name, told in state.shown.items()}
-        home.write("validation.json", json.dumps(validation_document(program, state) | {"partners": shown}))
-        write_scores(home, outcome.scores)
+        made |= {
+            "metrics.json": as_json(outcome.metrics), "curves.json": as_json(outcome.curves),
+            "validation.json": as_json(validation_document(program, state) | {"partners": shown}),
+            "scores.parquet": scores_file(outcome.scores),
+        }  # fmt: skip
+    return made
 
 
-def write_bins(home: Home, bins: Mapping[str, Bins]) -> None:
+def as_json(value: Any, indent: int | None = None) -> bytes:
+    """A file of JSON values."""
+    return json.dumps(value, indent=indent).encode()
+
+
+def bins_files(bins: Mapping[str, Bins]) -> dict[str, bytes]:
     """bins.toml, to edit by hand, and the digest by which an edit is known."""
     document = to_toml_dict(bins)
-    home.write("bins.toml", tomli_w.dumps(document))
-    home.write("bins.digest", generated_digest(document))
+    return {"bins.toml": tomli_w.dumps(document).encode(), "bins.digest": generated_digest(document).encode()}
 
 
-def write_scores(home: Home, columns: Mapping[str, Any]) -> None:
+def scores_file(columns: Mapping[str, Any]) -> bytes:
     """scores.parquet, one entry of each column for each row."""
     stream = io.BytesIO()
     pd.DataFrame(columns).to_parquet(stream, index=False)
-    home.write("scores.parquet", stream.getvalue())
+    return stream.getvalue()
 
 
 def read_alignment(folder: Path, table: Table, former: str) -> Universe:

@@ -6,6 +6,7 @@ escaped. The same result gives the same bytes. Whatever part of the document is 
 
 from __future__ import annotations
 
+import json
 import re
 from dataclasses import dataclass
 from functools import cache
@@ -21,10 +22,11 @@ from server.glossary import BANK_GLOSSARY, GLOSSARY
 from server.report_banks import SIDE_FIGURES, BankView, SideBySide, bank_view, chosen_fit, common_columns, is_over_banks, stability_of
 from server.report_findings import IMPLAUSIBLE_IV, SUSPICIOUS_IV, findings, verdict
 from server.report_statistics import StatisticsView, statistics_view
-from server.result import SPLITS, Bin, ColumnFacts, Metrics, PartyFacts, Result, RunFacts, parse
+from server.result import SPLITS, Bin, ColumnFacts, Metrics, PartyFacts, Result, RunFacts, parse, write_whole
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
+    from pathlib import Path
 
     from markupsafe import Markup
 
@@ -85,6 +87,21 @@ class Comparison:
     def apart(self) -> float | None:
         """The absolute difference, or None where either is missing."""
         return None if self.federated is None or self.pooled is None else abs(self.federated - self.pooled)
+
+
+def write_report(folder: Path) -> Path:
+    """report.html from result.json, whole or not at all. ConfigurationError where there is no result that can be read."""
+    source, curves = folder / "result.json", folder / "curves.json"
+    if not source.exists():
+        raise ConfigurationError(str(folder), "there is no result.json", "Name a folder that `creditfed simulate` finished.")
+    try:
+        result, drawn = json.loads(source.read_bytes()), json.loads(curves.read_bytes()) if curves.exists() else None
+    except ValueError:
+        raise ConfigurationError(str(folder), "result.json or curves.json is not JSON", "Run the simulation again.") from None
+    if not isinstance(result, dict) or not result.get("run"):
+        raise ConfigurationError(str(source), "is not the result of a run", "Name a folder that `creditfed simulate` finished.")
+    write_whole(folder / "report.html", render(result, drawn).encode())
+    return folder / "report.html"
 
 
 def render(result: Mapping[str, Any], curves: Mapping[str, Any] | None = None) -> str:

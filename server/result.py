@@ -7,6 +7,7 @@ JSON: a writer passes None and says why in a note or in `reasons`. No field hold
 
 from __future__ import annotations
 
+import json
 import os
 import tempfile
 from pathlib import Path
@@ -40,13 +41,18 @@ class RunFacts(Part, frozen=True, kw_only=True, omit_defaults=True):
 
 
 class Bin(Part, frozen=True, kw_only=True, omit_defaults=True):
-    """One bin of a column. share: of the training weight; goods, bads: counts (or weights) in training; woe; points: of the scorecard."""
+    """One bin of a column. rows: in training; share: of them; goods, bads: weighted; bad_rate: None without either; woe; iv: its part of the
+    column's; points: of the scorecard.
+    """
 
     label: str = ""
+    rows: int | None = None
     share: float | None = None
     goods: float | None = None
     bads: float | None = None
+    bad_rate: float | None = None
     woe: float | None = None
+    iv: float | None = None
     points: float | None = None
 
 
@@ -239,6 +245,13 @@ def parse(document: dict[str, Any], where: str = "result.json") -> Result:
         return msgspec.convert(document, Result)
     except msgspec.ValidationError as error:
         raise ConfigurationError(where, f"does not follow the schema: {error}", "Run the simulation again.") from None
+
+
+def write(path: Path, document: dict[str, Any]) -> Result:
+    """Put the document in place as JSON, nulls included, and return it typed. ConfigurationError where no reader would take it."""
+    result = parse(document, str(path))
+    write_whole(path, json.dumps(document, indent=1).encode())
+    return result
 
 
 def write_whole(path: Path, content: bytes) -> None:

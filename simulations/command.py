@@ -148,7 +148,7 @@ def generate(
 @app.command(epilog="Example: creditfed report run")
 def report(folder: Annotated[Path, typer.Argument(metavar="DIR", help="A folder that `simulate` wrote.")]) -> None:
     """Write DIR/report.html again from DIR/result.json."""
-    from simulations.simulate import write_report
+    from server.report import write_report
 
     typer.echo(f"wrote {write_report(folder)}")
 

@@ -18,7 +18,7 @@ from clients.party_config import PartyConfig
 from clients.vault import describe_table
 from federation.kernel.errors import CreditfedError
 from server.report_banks import MODELS, side_by_side
-from server.result import parse
+from server.result import SPLITS, Cost, Metrics, Result, RunFacts
 from server.run_file import RunFile
 from simulations.estimate import bank_sums, estimate, estimate_banks
 
@@ -121,29 +121,26 @@ class Screen:
             seconds, megabytes = estimate(rows, {name: len(fact.columns) for name, fact in facts.items()}, self._settings)
         self._console.print(f"Estimate: about {seconds:.0f} s on this machine and {megabytes:.0f} MB between the parties.")
 
-    def summary(self, result: dict[str, Any], out: Path, *, pooled: bool = False) -> None:
+    def summary(self, result: Result, out: Path, *, pooled: bool = False) -> None:
         """The result as a table people can read at a glance. pooled: whether the comparison was asked for."""
         console = Console()
-        if result.get("metrics"):
-            console.print(_figures(result))
+        if result.metrics is not None:
+            console.print(_figures(result, result.metrics))
         for table in _side_by_side(result):
             console.print(table)
-        if result.get("statistics"):
-            found = result["statistics"]
+        if found := result.statistics:
             console.print(f"Statistics of {len(found['columns'])} columns over {found['rows']:,} rows, opened in {found['sums']} sums.")
         if self._settings.run.task == "binning":
             console.print(f"Bins of each party, to edit by hand: {out / 'bins'}", markup=False)
-        if pooled and not result.get("pooled"):
+        if pooled and result.pooled is None:
             console.print(f"note: --pooled fits the model again; a {self._settings.run.task} run has none to compare.")
-        if result.get("pooled"):
-            console.print(
-                f"largest coefficient difference to the pooled fit: {result['pooled']['max_difference']:.1e} (standardised units)"
-            )
-        for note in result.get("notes", []):
+        if result.pooled is not None and result.pooled.max_difference is not None:
+            console.print(f"largest coefficient difference to the pooled fit: {result.pooled.max_difference:.1e} (standardised units)")
+        for note in result.notes or ():
             console.print(f"note: {note}", markup=False)
-        cost = result["cost"]
-        sent = sum(cost["bytes_sent"].values()) / 1e6
-        console.print(f"{cost['seconds_total']:.1f} s, {sent:.1f} MB sent. Report: {out / 'report.html'}", markup=False)
+        cost = result.cost or Cost()
+        sent = sum((cost.bytes_sent or {}).values()) / 1e6
+        console.print(f"{cost.seconds_total or 0:.1f} s, {sent:.1f} MB sent. Report: {out / 'report.html'}", markup=False)
 
 
 class Followed:
@@ -172,30 +169,33 @@ class Followed:
                     self._screen.party(name, json.loads(line))
 
 
-def _figures(result: dict[str, Any]) -> Table:
+def _figures(result: Result, metrics: Metrics) -> Table:
     """Figures by split; beside them the pooled ones, and across parties those of the label party's own columns."""
-    pooled, over_banks = result.get("pooled"), "banks" in result
-    beside = ("pooled AUC", "pooled KS") + (() if over_banks else ("bank alone AUC",)) if pooled else ()
-    table = Table(title=f"{result['run']['model']} · {'converged' if result['converged'] else 'NOT converged'}")
-    for heading in ("sample", "rows", "AUC", "KS", *beside):
-        table.add_column(heading, justify="right" if heading != "sample" else "left")
-    for split, values in result["metrics"].items():
-        if not values.get("n"):
-            continue
-        cells = [split, f"{values['n']:,}"] + [_digits(values.get(key)) for key in ("auc", "ks")]
-        if pooled:
-            reference = pooled["metrics"].get(split, {})
-            cells += [_digits(reference.get("auc")), _digits(reference.get("ks"))]
-        if pooled and not over_banks:
-            cells.append(_digits(pooled.get("label_party_alone", {}).get(split, {}).get("auc")))
-        table.add_row(*cells)
+    columns: list[tuple[str, Metrics | None, str]] = [("AUC", metrics, "auc"), ("KS", metrics, "ks")]
+    if result.pooled is not None:
+        columns += [("pooled AUC", result.pooled.metrics, "auc"), ("pooled KS", result.pooled.metrics, "ks")]
+    if result.pooled is not None and result.banks is None:
+        columns.append(("bank alone AUC", result.pooled.label_party_alone, "auc"))
+    model = result.run.model if isinstance(result.run, RunFacts) else None
+    table = Table(title=f"{model} · {'converged' if result.converged else 'NOT converged'}")
+    table.add_column("sample")
+    for heading in ("rows", *(heading for heading, _, _ in columns)):
+        table.add_column(heading, justify="right")
+    for split in SPLITS:
+        if rows := _figure(metrics, split, "n"):
+            table.add_row(split, f"{rows:,}", *(_digits(_figure(found, split, name)) for _, found, name in columns))
     return table
 
 
-def _side_by_side(result: dict[str, Any]) -> list[Table]:
+def _figure(metrics: Metrics | None, split: str, name: str) -> Any:
+    """One figure; None where it is not there."""
+    return getattr(getattr(metrics, split, None), name, None)
+
+
+def _side_by_side(result: Result) -> list[Table]:
     """Of a run over many banks, each model on the banks' own rows: means over the banks, and all rows together."""
     tables = []
-    for side in side_by_side(parse(result).banks):
+    for side in side_by_side(result.banks):
         table = Table(title=f"Banks side by side, {side.split} rows of {len(side.rows)} banks")
         for heading in ("model", "mean AUC", "mean KS", "best AUC at", "all banks AUC", "all banks KS"):
             table.add_column(heading, justify="right" if heading != "model" else "left")

@@ -1,13 +1,14 @@
-"""`--pooled`: the reference fit on the joined table, and the label party alone, beside the federated result."""
+"""`--pooled`: the reference fit on the joined table, beside the federated result; across parties also the label party alone."""
 
 from __future__ import annotations
 
 import time
-from pathlib import Path
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 from clients.residents import resident
 from federation.kernel.manifest import Manifest
@@ -15,12 +16,13 @@ from federation.models import metrics
 from federation.models.sample import draw_sample
 from federation.models.table import Table
 from simulations import pooled
+from simulations.finished import Finished
 
 
-def reference_document(manifest: Manifest, homes: dict[str, Path], shares: dict[str, Any], out: Path) -> dict[str, Any]:
+def partners_reference(run: Finished) -> dict[str, Any]:
     """Pooled metrics and coefficients with the differences to the federated ones, and the label party's own columns alone."""
-    started = time.monotonic()
-    tables = {name: resident(home).table(manifest) for name, home in homes.items()}
+    started, manifest, shares = time.monotonic(), run.manifest, run.shares
+    tables = {name: resident(home).table(manifest) for name, home in run.homes.items()}
     label = tables[manifest.label_party]
     keys = np.array(label.keys, object)
     kept = np.ones(len(keys), bool)
@@ -32,21 +34,43 @@ def reference_document(manifest: Manifest, homes: dict[str, Path], shares: dict[
     rows = pooled.Rows(keys[kept], label.label[kept].astype(float), label.weights[kept], sample.train[kept])
     frames = {name: frame(table) for name, table in tables.items()}
     rules = {name: {part["column"]: rule(part, manifest, share) for part in share["encoding"]["columns"]} for name, share in shares.items()}
-    joined = pooled.fit(rows, frames, rules, manifest.settings.C, standardize=manifest.settings.standardize)
-    alone = pooled.fit(
-        rows, frames, {manifest.label_party: rules[manifest.label_party]}, manifest.settings.C, standardize=manifest.settings.standardize
+    joined, alone = (
+        pooled.fit(rows, frames, used, manifest.settings.C, standardize=manifest.settings.standardize)
+        for used in (rules, {manifest.label_party: rules[manifest.label_party]})
     )
     names = sample.split_names()[kept]
-    federated = pd.read_parquet(out / "scores" / f"{manifest.label_party}.parquet")
-    differences = [
-        abs(joined.standardized[name][column] - value) for name, share in shares.items() for column, value in share["standardized"].items()
-    ]
-    return {
-        "metrics": metrics.by_split(names, rows.label, joined.scores, rows.weight)[0],
+    federated = pd.read_parquet(run.out / "scores" / f"{manifest.label_party}.parquet")
+    return _beside(joined, names, rows, {name: share["standardized"] for name, share in shares.items()}) | {
         "label_party_alone": metrics.by_split(names, rows.label, alone.scores, rows.weight)[0],
-        "intercept": joined.intercept, "coefficients": joined.coefficients, "standardized": joined.standardized,
-        "max_difference": max(differences, default=0.0), "score_difference": float(np.abs(federated["score"].to_numpy() - joined.scores).max()),
-        "seconds": time.monotonic() - started,
+        "score_difference": float(np.abs(federated["score"].to_numpy() - joined.scores).max()), "seconds": time.monotonic() - started,
+    }  # fmt: skip
+
+
+def banks_reference(run: Finished) -> dict[str, Any]:
+    """The same columns, cut points and rules fitted on all banks' rows together, and the differences.
+
+    Of own intercepts and slopes nothing pooled is computed here: the comparison is with the `global` fit.
+    """
+    started, manifest, share = time.monotonic(), run.manifest, next(iter(run.shares.values()))
+    tables = {name: resident(run.homes[name]).table(manifest) for name in run.shares}
+    samples = [draw_sample(table, manifest.sample) for table in tables.values()]
+    frames = pd.concat([frame(table).set_axis([f"{name}/{key}" for key in table.keys]) for name, table in tables.items()])
+    labels = np.concatenate([table.label for table in tables.values() if table.label is not None])
+    weights, train = np.concatenate([table.weights for table in tables.values()]), np.concatenate([sample.train for sample in samples])
+    rows = pooled.Rows(frames.index.to_numpy(object), labels.astype(float), weights, train)
+    rules = {part["column"]: rule(part, manifest, share) for part in share["encoding"]["columns"]}
+    joined = pooled.fit(rows, {"all banks": frames}, {"all banks": rules}, manifest.settings.C, standardize=manifest.settings.standardize)
+    names = np.concatenate([sample.split_names() for sample in samples])
+    fitted = {"all banks": share["fits"]["global"]["standardized"]}
+    return _beside(joined, names, rows, fitted) | {"seconds": time.monotonic() - started}
+
+
+def _beside(joined: pooled.PooledFit, splits: NDArray[Any], rows: pooled.Rows, fitted: Mapping[str, Mapping[str, float]]) -> dict[str, Any]:
+    """The pooled fit as JSON values. splits: (n,) names; fitted: party -> design column -> the federated standardised coefficient."""
+    differences = [abs(joined.standardized[name][column] - value) for name, columns in fitted.items() for column, value in columns.items()]
+    return {
+        "metrics": metrics.by_split(splits, rows.label, joined.scores, rows.weight)[0], "intercept": joined.intercept,
+        "coefficients": joined.coefficients, "standardized": joined.standardized, "max_difference": max(differences, default=0.0),
     }  # fmt: skip
 
 

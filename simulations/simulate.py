@@ -28,10 +28,10 @@ from clients.home import Home
 from federation.kernel.errors import AbortCode, ConfigurationError, CreditfedError
 from federation.kernel.manifest import AGENCY
 from server.keys import file_key
+from server.report import write_report
 from server.run_file import RunFile, load
 from simulations.founding import AT_ONCE, found_homes, simulated
 from simulations.gather import gather
-from simulations.gather_banks import gather_banks
 from simulations.progress import Followed, Screen
 from simulations.ray_client import PROGRESS
 
@@ -74,14 +74,11 @@ def simulate(
         raise failure
     seconds = time.monotonic() - started
     agencies = {agency.name: homes.pop(agency.name) for agency in settings.agencies}
-    if all(party.label for party in settings.parties):
-        result = gather_banks(settings, out, homes, conduct, seconds, backend=backend, with_pooled=pooled)
-    else:
-        result = gather(settings, out, homes, conduct, seconds, screen.history, agencies, backend=backend, pooled=pooled)
+    result = gather(settings, out, homes, agencies, conduct, seconds, screen.history, backend=backend, pooled=pooled)
     write_report(out)
     erase_journals(out)
     screen.summary(result, out, pooled=pooled)
-    return result
+    return dict(json.loads((out / "result.json").read_bytes()))
 
 
 def _journal(backend: str, journal: str | None, ray_address: str | None) -> str:
@@ -213,26 +210,6 @@ def first_failure(homes: dict[str, Path], conduct: dict[str, Any]) -> RunFailed 
     for failure in own + [f for f in coordinators if f["kind"] not in ("PeerAborted", "Refused")] + found + coordinators:
         return RunFailed(failure["exit_code"], failure["text"], AbortCode(failure["code"]))
     return None
-
-
-def write_report(out: Path) -> Path:
-    """report.html from result.json, whole or not at all."""
-    from server.report import render
-
-    source = out / "result.json"
-    if not source.exists():
-        raise ConfigurationError(str(out), "there is no result.json", "Name a folder that `creditfed simulate` finished.")
-    curves = out / "curves.json"
-    try:
-        result, drawn = json.loads(source.read_bytes()), json.loads(curves.read_bytes()) if curves.exists() else None
-    except ValueError:
-        raise ConfigurationError(str(out), "result.json or curves.json is not JSON", "Run the simulation again.") from None
-    if not isinstance(result, dict) or not result.get("run"):
-        raise ConfigurationError(str(source), "is not the result of a run", "Name a folder that `creditfed simulate` finished.")
-    html = render(result, drawn)
-    partial = out / "report.html.partial"
-    partial.write_text(html)
-    return partial.replace(out / "report.html")
 
 
 if __name__ == "__main__":

@@ -9,6 +9,7 @@ import tomllib
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import numpy as np
 import pandas as pd
 import pytest
@@ -58,8 +59,15 @@ def test_result_follows_its_schema(name: str, request: pytest.FixtureRequest) ->
     found = results.parse(document)
     assert found.schema_version == results.SCHEMA_VERSION and found.manifest_hash and found.cost and found.parties
     assert [party.name for party in found.parties] == list(COLUMNS)
-    known = set(results.Result.__struct_fields__)
-    assert set(document) <= known, "a key that the schema does not have"
+    told = msgspec.json.decode(msgspec.json.encode(found)) | {"schema_version": results.SCHEMA_VERSION}
+    assert told == stated(document), "a key that the schema does not have"
+
+
+def stated(value: Any) -> Any:
+    """A document without its nulls, which a reader takes as keys that are not there."""
+    if isinstance(value, dict):
+        return {key: stated(part) for key, part in value.items() if part is not None}
+    return [stated(part) for part in value] if isinstance(value, list) else value
 
 
 @pytest.mark.parametrize("name", RUNS)

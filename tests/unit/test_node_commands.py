@@ -14,7 +14,7 @@ from clients.approvals import Approvals
 from clients.home import Home
 from clients.node_commands import app
 from federation.kernel.errors import ConfigurationError, CreditfedError
-from simulations.simulate import write_report
+from server.report import write_report
 from tests.house import ENDS, House
 
 STUDY = {"name": '"winter"', "parties": '["bank-a"]', "columns": '["turnover"]', "purpose": '"decide"', "expires": '"2099-03-31T00:00:00Z"'}

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from server.result import parse
 from server.run_file import RunFile, load
 from simulations import progress
 from simulations.estimate import bank_sums, estimate, estimate_banks
@@ -67,7 +68,7 @@ def test_a_plan_without_steps_shows_the_number_alone(settings: RunFile) -> None:
 
 def _summary(settings: RunFile, result: dict[str, Any], capsys: pytest.CaptureFixture[str]) -> str:
     result = result | {"run": result["run"] | {"model": "logistic"}}
-    Screen(settings).summary(result, Path("out"))
+    Screen(settings).summary(parse(result), Path("out"))
     return re.sub(r"\s+", " ", re.sub(r"[│┃┏┓┗┛┡┩├┤━─┳╇┴]", " ", capsys.readouterr().out))
 
 

@@ -1,0 +1,83 @@
+"""What the result of a run across parties has of its own: the joined model, the label party's figures, the alignment, what was shown."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from typing import Any
+
+from simulations.finished import Finished
+
+TOGETHER = "All parties' coefficients stand together here because this is a simulation; in a deployment each party has its own share only."
+
+
+def partners(run: Finished) -> dict[str, Any]:
+    """Parts of result.json; the label party's curves are copied beside it."""
+    manifest, label = run.manifest, run.shares[run.manifest.label_party]
+    found: dict[str, Any] = {
+        "model": _model(run), "parties": [_party(run, name) for name in run.homes],
+        "alignment": {"visibility": manifest.align.visibility, "universe": run.conduct["universe"]},
+        "privacy": _privacy(run), "cost": {"iterations": label.get("iterations"), "history": run.history}, "notes": _notes(run),
+    }  # fmt: skip
+    folder = run.homes[manifest.label_party] / "results"
+    if (folder / "metrics.json").exists():
+        found["metrics"] = json.loads((folder / "metrics.json").read_text())
+        shutil.copyfile(folder / "curves.json", run.out / "curves.json")
+    if manifest.task == "train":
+        found |= {"converged": label["converged"]} | ({"stop_reason": label["reason"]} if label["reason"] else {})
+    return found
+
+
+def _model(run: Finished) -> dict[str, Any]:
+    manifest, shares = run.manifest, run.shares
+    model: dict[str, Any] = {"type": manifest.model if manifest.task == "train" else "binning"}
+    tables = {name: {table["column"]: table["bins"] for table in share["tables"]} for name, share in shares.items() if share["tables"]}
+    if tables:
+        model["bins"] = tables
+    if manifest.task == "train":
+        model |= {
+            "intercept": sum(share["constant"] for share in shares.values()),
+            "coefficients": {name: share["coefficients"] for name, share in shares.items()},
+            "standardized": {name: share["standardized"] for name, share in shares.items()},
+        }
+    if manifest.task == "train" and manifest.model == "scorecard":
+        scale = manifest.scorecard
+        offset = shares[manifest.label_party]["points"]["base"]
+        model["points"] = {"base_points": scale.base_points, "base_odds": scale.base_odds, "pdo": scale.pdo, "offset": offset}
+    return model
+
+
+def _party(run: Finished, name: str) -> dict[str, Any]:
+    share, party = run.shares[name], run.party(name)
+    coefficients = share.get("coefficients", {})
+    return party | {
+        "columns": [column | {"coefficient": coefficients.get(column["name"])} for column in party["columns"]],
+        "rows": share["rows"], "matched": share["matched"], "undated": any("undated snapshot" in note for note in share["notes"]),
+    }  # fmt: skip
+
+
+def _privacy(run: Finished) -> dict[str, Any]:
+    label, privacy = run.manifest.label_party, run.manifest.privacy
+    others = [share for name, share in run.shares.items() if name != label]
+    return {
+        "releases": sum(share["released_counts"] for share in others), "label_noise": privacy.label_noise,
+        "score_reveals": run.shares[label].get("reveals"), "max_score_reveals": privacy.max_score_reveals,
+        "partner_columns": sum(len(share.get("coefficients", {})) for share in others),
+    }  # fmt: skip
+
+
+def _notes(run: Finished) -> list[str]:
+    notes = [TOGETHER] if run.manifest.task == "train" else []
+    notes += [note if note.startswith(f"{name}: ") else f"{name}: {note}" for name, share in run.shares.items() for note in share["notes"]]
+    label = run.shares[run.manifest.label_party]
+    if label.get("reason"):
+        notes.append(f"not converged: {label['reason']}")
+    if label.get("dropped_out_of_time"):
+        notes.append(f"{label['dropped_out_of_time']} out-of-time rows belong to firms that train and were left out of all three samples")
+    for name, share in run.shares.items():
+        notes += [
+            f"{name}: column {c!r} has an IV of {iv:.2f}: check that it does not leak the outcome"
+            for c, iv in share["iv"].items()
+            if iv > 0.5
+        ]
+    return notes
