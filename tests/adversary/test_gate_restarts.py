@@ -15,6 +15,7 @@ from federation.kernel.codec import encode
 from federation.kernel.errors import DataError
 from federation.kernel.manifest import Manifest
 from tests.house import House, opened, spent
+from tests.mortal import Killed
 
 replace = msgspec.structs.replace
 
@@ -73,10 +74,6 @@ STEPS = [
     ("privacy.store.budget_file.BudgetFile.spend", 1), ("clients.approvals.Approvals.note", 2), ("privacy.audit.witness.Witness.approved", 1),
     ("privacy.store.audit_file.AuditFile.sync", 2), ("clients.node.Node._open_run", 1), ("clients.home.Home.keep", 2),
 ]  # fmt: skip
-
-
-class Killed(BaseException):
-    """The process ends here."""
 
 
 @pytest.mark.parametrize("after", [False, True], ids=["before", "after"])

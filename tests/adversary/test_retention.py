@@ -22,13 +22,10 @@ from privacy.store.releases import ReleaseFile
 from server.drafts import Drafts
 from tests.adversary.test_approval import opened
 from tests.house import NOW, House
+from tests.mortal import Killed
 from tests.post import manifest
 
 CANARY = b"canary of a run that is over"
-
-
-class Killed(BaseException):
-    """kill -9: nothing is tidied up."""
 
 
 @pytest.fixture
