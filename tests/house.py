@@ -38,10 +38,10 @@ replace = msgspec.structs.replace
 
 
 class House:
-    """A bank's node whose people must vote, a stopped clock, and the other members' keys."""
+    """A bank's node whose people must vote (at_once: their keys approve every run), a stopped clock, and the other members' keys."""
 
-    def __init__(self, root: Path, monkeypatch: pytest.MonkeyPatch, **settings: Any) -> None:
-        self.root, self.now, self._patch = root, NOW, monkeypatch
+    def __init__(self, root: Path, monkeypatch: pytest.MonkeyPatch, *, at_once: bool = False, **settings: Any) -> None:
+        self.at_once, self.root, self.now, self._patch = at_once, root, NOW, monkeypatch
         for module in (clients.clock, clients.gate):  # a command reads the clock itself, a gate was given it
             monkeypatch.setattr(module, "utc_now", lambda: self.now)
         root.mkdir()
@@ -67,7 +67,7 @@ class House:
         write(self.root, suite.signing_public(identity(COORDINATOR)).hex(), [replace(m, **changed.get(m.name, {})) for m in members])
 
     def restart(self) -> None:
-        self.node = Node(self.root)
+        self.node = Node(self.root, at_once=self.at_once)
 
     def ask(self, operation: str, payload: bytes = b"", run: str = "test") -> bytes:
         return self.node.answer(Parcel(operation, run, payload)).payload
