@@ -14,7 +14,7 @@ from clients.gate import run_key
 from federation.kernel.codec import encode
 from federation.kernel.errors import DataError
 from federation.kernel.manifest import Manifest
-from tests.house import House, opened, spent
+from tests.house import House, spent
 from tests.mortal import Killed
 
 replace = msgspec.structs.replace
@@ -32,12 +32,12 @@ def test_a_session_that_was_lost_with_its_process_is_not_begun_again_at_no_cost(
     house = House(tmp_path / "bank", monkeypatch, journal="memory")
     if weakened:
         monkeypatch.setattr(Assent, "opened_before", lambda *_: False)
-    made = opened(house)
+    made = house.opened()
     hellos = {encode(house.hello())}
     for _ in range(3):
         house.restart()
         try:
-            house.open(made, house.signatures(made))
+            house.open(made)
         except DataError:
             continue
         hellos.add(encode(house.hello()))
@@ -63,7 +63,7 @@ def test_two_manifests_whose_hashes_begin_alike_are_counted_as_two(digits: int, 
         assert run_key(one) != run_key(two)
     for made in (one, two):
         house.vote(made.hash)
-        house.open(made, house.signatures(made))
+        house.open(made)
         assert house.hello().envelopes
         house.restart()
     assert spent(house) == (2 if digits == 64 else 1)
@@ -108,7 +108,7 @@ def test_killed_at_any_step_of_opening_a_run_is_counted_before_anything_leaves(
         else:
             pytest.fail("the step was not reached")
     house.restart()
-    house.open(made, house.signatures(made))
+    house.open(made)
     assert spent(house) == 1
     assert house.node.gate.releases.history()[0].run == run_key(made)
     assert house.hello().envelopes

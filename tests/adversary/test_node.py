@@ -55,8 +55,7 @@ def at_once(folder: Path, monkeypatch: pytest.MonkeyPatch, **settings: Any) -> H
 
 def opened(house: House) -> bytes:
     """A run that is open, and its first reply: the node's hello."""
-    made = house.drafted()
-    house.open(made, house.signatures(made))
+    house.opened()
     return house.ask("deliver", encode(Batch(0)))
 
 
@@ -135,7 +134,7 @@ def test_another_manifest_under_the_same_name_is_refused_also_after_a_restart(ho
     for _ in range(2):
         other = house.drafted(seed=8)
         with pytest.raises(PeerError, match="open already"):
-            house.open(other, house.signatures(other))
+            house.open(other)
         assert house.ask("deliver", encode(Batch(0))) == first
         house.restart()
 
@@ -186,7 +185,7 @@ def test_a_node_that_lost_a_runs_manifest_does_not_go_on_under_another(house: Ho
         house.ask("deliver", encode(Batch(0)))
     other = house.drafted(seed=8)
     with pytest.raises(DataError, match="journal"):
-        house.open(other, house.signatures(other))
+        house.open(other)
 
 
 def test_a_node_killed_while_it_opened_a_run_opens_it_after_all(house: House) -> None:
@@ -208,7 +207,7 @@ def test_a_journal_in_memory_ends_with_its_process(tmp_path: Path, monkeypatch: 
     with pytest.raises(DataError, match="its journal is gone"):  # opened anew it would be another session, with fresh noise, at no cost
         opened(house)
     next_one = house.drafted(attempt=1)
-    house.open(next_one, house.signatures(next_one))
+    house.open(next_one)
     assert house.ask("deliver", encode(Batch(0))) != first
 
 
