@@ -38,10 +38,10 @@ replace = msgspec.structs.replace
 
 
 class House:
-    """A bank's node whose people must vote, a stopped clock, and the other members' keys."""
+    """A bank's node whose people must vote (at_once: their keys approve every run), a stopped clock, and the other members' keys."""
 
-    def __init__(self, root: Path, monkeypatch: pytest.MonkeyPatch, **settings: Any) -> None:
-        self.root, self.now, self._patch = root, NOW, monkeypatch
+    def __init__(self, root: Path, monkeypatch: pytest.MonkeyPatch, *, at_once: bool = False, **settings: Any) -> None:
+        self.at_once, self.root, self.now, self._patch = at_once, root, NOW, monkeypatch
         for module in (clients.clock, clients.gate):  # a command reads the clock itself, a gate was given it
             monkeypatch.setattr(module, "utc_now", lambda: self.now)
         root.mkdir()
@@ -67,7 +67,7 @@ class House:
         write(self.root, suite.signing_public(identity(COORDINATOR)).hex(), [replace(m, **changed.get(m.name, {})) for m in members])
 
     def restart(self) -> None:
-        self.node = Node(self.root)
+        self.node = Node(self.root, at_once=self.at_once)
 
     def ask(self, operation: str, payload: bytes = b"", run: str = "test") -> bytes:
         return self.node.answer(Parcel(operation, run, payload)).payload
@@ -89,8 +89,19 @@ class House:
     def signatures(self, made: Manifest) -> tuple[Signature, ...]:
         return (self.proposed(made), *(sign_manifest(made, n, bytes(32), identity(n)) for n in OTHERS))
 
-    def open(self, made: Manifest, signatures: tuple[Signature, ...], run: str = "") -> bytes:
-        return self.ask("open", msgspec.json.encode(Opening(made.canonical(), signatures)), run or made.run)
+    def open(self, made: Manifest, signatures: tuple[Signature, ...] | None = None, run: str = "") -> bytes:
+        """All sign, and the run is opened; signatures: others than theirs."""
+        signed = self.signatures(made) if signatures is None else signatures
+        return self.ask("open", msgspec.json.encode(Opening(made.canonical(), signed)), run or made.run)
+
+    def opened(self, **changes: Any) -> Manifest:
+        """A run that is open, and that without a vote was refused."""
+        made = self.drafted(**changes)
+        if not self.at_once:
+            refused(self, made)
+            self.vote(made.hash)
+        self.open(made)
+        return made
 
     def hello(self, run: str = "test") -> Batch:
         return decode(self.ask("deliver", encode(Batch(0)), run), Batch, "bank", 1 << 20)
@@ -100,13 +111,6 @@ def refused(house: House, made: Manifest) -> AbortCode:
     with pytest.raises(PolicyRefusal) as caught:
         house.proposed(made)
     return caught.value.code
-
-
-def opened(house: House, **changes: Any) -> Manifest:
-    made = house.drafted(**changes)
-    house.vote(made.hash)
-    house.open(made, house.signatures(made))
-    return made
 
 
 def aborted(house: House, number: int = 0) -> set[AbortCode]:

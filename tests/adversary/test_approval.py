@@ -22,7 +22,7 @@ from federation.kernel.signatures import Opening, Signature, sign_manifest
 from privacy.approval.study import Study
 from privacy.approval.vote import cast
 from privacy.store.consent_import import import_csv
-from tests.house import ENDS, NOW, OTHERS, House
+from tests.house import ENDS, NOW, OTHERS, House, refused
 from tests.post import identity
 
 replace = msgspec.structs.replace
@@ -33,32 +33,17 @@ def house(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> House:
     return House(tmp_path / "bank", monkeypatch)
 
 
-def opened(house: House) -> Manifest:
-    made = house.drafted()
-    with pytest.raises(PolicyRefusal):
-        house.proposed(made)
-    house.vote(made.hash)
-    house.open(made, house.signatures(made))
-    return made
-
-
-def code(house: House, made: Manifest) -> AbortCode:
-    with pytest.raises(PolicyRefusal) as caught:
-        house.proposed(made)
-    return caught.value.code
-
-
 def test_control_with_every_signature_and_a_vote_the_run_is_answered(house: House) -> None:
-    opened(house)
+    house.opened()
     assert {envelope.kind for envelope in house.hello().envelopes} == {"session/hello"}
 
 
 def test_without_a_vote_no_row_is_opened_and_no_signature_given(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
     made = house.drafted()
     monkeypatch.setattr("clients.vault.open_table", lambda *_: pytest.fail("the vault was opened"))
-    assert code(house, made) is AbortCode.APPROVAL
+    assert refused(house, made) is AbortCode.APPROVAL
     house.vote(made.hash, "alice", "refuse")
-    assert code(house, made) is AbortCode.APPROVAL
+    assert refused(house, made) is AbortCode.APPROVAL
 
 
 @pytest.mark.parametrize("bits", [1, pytest.param(8, marks=pytest.mark.slow)])
@@ -122,9 +107,9 @@ def test_signatures_that_are_not_everyones_of_just_this_open_nothing(house: Hous
 
 
 def test_a_run_under_another_name_needs_votes_of_its_own(house: House) -> None:
-    made = opened(house)
+    made = house.opened()
     other = replace(made, run="again")
-    assert code(house, other) is AbortCode.APPROVAL
+    assert refused(house, other) is AbortCode.APPROVAL
     with pytest.raises(CreditfedError):
         house.open(other, tuple(sign_manifest(made, n, bytes(32), identity(n)) for n in made.members), "again")
     with pytest.raises(PeerError, match=r"another manifest|another run"):
@@ -132,11 +117,11 @@ def test_a_run_under_another_name_needs_votes_of_its_own(house: House) -> None:
 
 
 def test_after_its_expiry_a_run_gets_no_signature_and_no_further_answer(house: House) -> None:
-    made = opened(house)
+    made = house.opened()
     house.now = ENDS
     batch = house.hello()
     assert {envelope.kind for envelope in batch.envelopes} == {Abort.kind()} and batch.done
-    assert code(house, replace(made, run="later")) is AbortCode.EXPIRED
+    assert refused(house, replace(made, run="later")) is AbortCode.EXPIRED
 
 
 @pytest.mark.parametrize("when", ["before", "under way", "under way, after a restart"])
@@ -145,9 +130,9 @@ def test_a_revoked_run_is_answered_no_more(house: House, when: str) -> None:
         made = house.drafted()
         house.vote(made.hash)
         house.vote(made.hash, "bob", "revoke")
-        assert code(house, made) is AbortCode.APPROVAL
+        assert refused(house, made) is AbortCode.APPROVAL
         return
-    made = opened(house)
+    made = house.opened()
     house.hello()
     house.vote(made.hash, "alice", "revoke")
     if "restart" in when:
@@ -171,12 +156,12 @@ def test_a_vote_counts_only_as_its_persons_own_at_this_institution(house: House)
     ]  # fmt: skip
     for vote in wrong:
         approvals.record_vote(vote)
-        assert code(house, made) is AbortCode.APPROVAL
+        assert refused(house, made) is AbortCode.APPROVAL
     approvals.record_vote(good)
     house.proposed(made)
     approvals.revoke_approver("alice")
     house.restart()
-    assert code(house, made) is AbortCode.APPROVAL
+    assert refused(house, made) is AbortCode.APPROVAL
 
 
 def test_four_eyes_are_two_people(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -184,7 +169,7 @@ def test_four_eyes_are_two_people(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     made = house.drafted()
     house.vote(made.hash)
     house.vote(made.hash)
-    assert code(house, made) is AbortCode.APPROVAL
+    assert refused(house, made) is AbortCode.APPROVAL
     house.vote(made.hash, "bob")
     house.proposed(made)
 
@@ -198,7 +183,7 @@ def test_two_names_with_one_key_are_one_person(tmp_path: Path, monkeypatch: pyte
     house.vote(made.hash)
     approvals = house.node.gate.approvals
     approvals.record_vote(cast("bank", "alias", made.hash, "approve", NOW, approvals.key_of("alice")))
-    assert code(house, made) is AbortCode.APPROVAL
+    assert refused(house, made) is AbortCode.APPROVAL
 
 
 PINS: dict[str, dict[str, Any]] = {
@@ -213,23 +198,23 @@ def test_a_party_that_is_not_the_pinned_one_is_refused(house: House, how: str) -
     house.vote(made.hash)
     house.proposed(made)
     house.pin(**PINS[how])
-    assert code(house, made) is AbortCode.POLICY
+    assert refused(house, made) is AbortCode.POLICY
 
 
 def test_without_pinned_members_nothing_is_answered(house: House) -> None:
     made = house.drafted()
     house.vote(made.hash)
     (house.root / FILE).unlink()
-    assert code(house, made) is AbortCode.POLICY
+    assert refused(house, made) is AbortCode.POLICY
 
 
 def test_a_run_that_is_over_is_not_begun_again(house: House) -> None:
-    made = opened(house)
+    made = house.opened()
     house.node.gate.ended(made, None, session="", model="")
     for path in (house.root / "journal").iterdir():
         path.unlink()
     house.restart()
-    assert code(house, made) is AbortCode.APPROVAL
+    assert refused(house, made) is AbortCode.APPROVAL
 
 
 # -- studies --------------------------------------------------------------------------------------------------------------------
@@ -246,7 +231,7 @@ def inside(house: House, run: str, **changes: Any) -> Manifest:
 def test_inside_an_approved_study_no_vote_is_needed_and_outside_one_is(house: House) -> None:
     approvals = house.node.gate.approvals
     approvals.add_study(STUDY)
-    assert code(house, inside(house, "r0")) is AbortCode.APPROVAL
+    assert refused(house, inside(house, "r0")) is AbortCode.APPROVAL
     house.vote(STUDY.hash)
     house.proposed(inside(house, "r1"))
     privacy = house.drafted().privacy
@@ -269,7 +254,7 @@ def test_a_studys_totals_end_it(house: House) -> None:
     house.vote(STUDY.hash)
     for number in range(3):
         made = inside(house, f"r{number}")
-        house.open(made, house.signatures(made))
+        house.open(made)
         house.restart()
     with pytest.raises(PolicyRefusal, match="run 4 of 3"):
         house.proposed(inside(house, "r3"))
@@ -279,11 +264,11 @@ def test_a_study_that_was_revoked_ends_its_runs(house: House) -> None:
     house.node.gate.approvals.add_study(STUDY)
     house.vote(STUDY.hash)
     made = inside(house, "r0")
-    house.open(made, house.signatures(made))
+    house.open(made)
     house.vote(STUDY.hash, "bob", "revoke")
     batch = house.hello("r0")
     assert {e.kind for e in batch.envelopes} == {Abort.kind()}
-    assert code(house, inside(house, "r1")) is AbortCode.APPROVAL
+    assert refused(house, inside(house, "r1")) is AbortCode.APPROVAL
 
 
 def test_a_wider_study_under_the_same_name_is_another_one(house: House) -> None:
@@ -294,11 +279,11 @@ def test_a_wider_study_under_the_same_name_is_another_one(house: House) -> None:
         approvals.add_study(replace(STUDY, runs=1000))
     wider = msgspec.json.encode(replace(STUDY, purpose="monitor"))
     (house.root / "approvals" / "studies" / "winter.json").write_bytes(wider)  # by hand, past the check
-    assert code(house, inside(house, "r0", purpose="monitor")) is AbortCode.APPROVAL
+    assert refused(house, inside(house, "r0", purpose="monitor")) is AbortCode.APPROVAL
 
 
 def test_the_log_tells_of_every_decision_and_quotes_no_row(house: House) -> None:
-    opened(house)
+    house.opened()
     kinds = [entry.kind for entry in house.node.gate.log.entries()]
     assert {"founding", "policy", "vault", "approval", "release"} <= set(kinds)
     text = b"".join(path.read_bytes() for path in (house.root / "audit").rglob("*") if path.is_file()).decode(errors="replace")
@@ -325,13 +310,13 @@ def test_rows_without_a_consent_for_this_run_are_nowhere_in_it(tmp_path: Path, m
     house = House(tmp_path / "bank", monkeypatch, legal_basis="consent")
     made = house.drafted()
     house.vote(made.hash)
-    assert code(house, made) is AbortCode.COHORT  # nobody has consented
+    assert refused(house, made) is AbortCode.COHORT  # nobody has consented
     consenting(house, range(40))
     house.proposed(made)
     assert rows_used(house) == 40
     other = replace(made, run="research", purpose="research", parties=(replace(made.parties[0]), *made.parties[1:]))
     house.vote(other.hash)
-    assert code(house, other) is AbortCode.COHORT  # a consent for credit is none for research
+    assert refused(house, other) is AbortCode.COHORT  # a consent for credit is none for research
     with closing(audited(house.node.home)) as ledger:
         ledger.withdraw(["firm3"], NOW)
     house.proposed(made)
@@ -339,11 +324,11 @@ def test_rows_without_a_consent_for_this_run_are_nowhere_in_it(tmp_path: Path, m
     house.now = "2027-01-05T00:00:00Z"
     later = replace(made, run="later", expires="2027-02-01T00:00:00Z")
     house.vote(later.hash)
-    assert code(house, later) is AbortCode.COHORT  # they have run out
+    assert refused(house, later) is AbortCode.COHORT  # they have run out
 
 
 def test_control_where_consent_is_not_the_basis_all_rows_are_used(house: House) -> None:
-    opened(house)
+    house.opened()
     assert rows_used(house) == 60
 
 
@@ -362,7 +347,7 @@ def test_a_consent_must_cover_every_column_and_the_label_is_one(
     if rows:
         house.proposed(made)
     else:
-        assert code(house, made) is AbortCode.COHORT
+        assert refused(house, made) is AbortCode.COHORT
     assert rows_used(house) == rows
 
 
@@ -376,7 +361,7 @@ def test_a_withdrawal_between_approval_and_opening_needs_the_approval_again(tmp_
         ledger.withdraw(["firm3"], NOW)
     with pytest.raises(CreditfedError, match="not those that this run was approved for"):
         house.open(made, signed)
-    house.open(made, house.signatures(made))
+    house.open(made)
     assert house.hello().envelopes
 
 
@@ -385,7 +370,7 @@ def test_after_a_restart_a_run_has_the_rows_that_it_began_with(tmp_path: Path, m
     consenting(house, range(40))
     made = house.drafted()
     house.vote(made.hash)
-    house.open(made, house.signatures(made))
+    house.open(made)
     first = house.hello()
     with closing(audited(house.node.home)) as ledger:
         ledger.withdraw(["firm3"], NOW)

@@ -22,7 +22,7 @@ from privacy.approval.study import Study
 from privacy.budget.limits import Limits
 from privacy.disclosure.differencing import ReleaseLedger
 from privacy.store.budget_file import BudgetFile
-from tests.house import ENDS, OTHERS, House
+from tests.house import ENDS, OTHERS, House, refused
 
 
 @pytest.fixture
@@ -35,16 +35,6 @@ def voted(house: House, run: str = "test", **changes: Any) -> Manifest:
     made = house.drafted(run=run, **changes)
     house.vote(made.hash)
     return made
-
-
-def opened(house: House, made: Manifest) -> None:
-    house.open(made, house.signatures(made))
-
-
-def refused(house: House, made: Manifest) -> AbortCode:
-    with pytest.raises(PolicyRefusal) as caught:
-        house.proposed(made)
-    return caught.value.code
 
 
 def limited(house: House, **limits: Any) -> None:
@@ -95,7 +85,7 @@ def test_control_a_gate_that_does_not_look_at_a_studys_bounds_signs_it(house: Ho
 
 def test_a_run_that_the_budget_does_not_hold_gets_no_signature_and_the_control_under_a_wider_limit_does(house: House) -> None:
     limited(house, releases=1)
-    opened(house, voted(house, "first"))
+    house.open(voted(house, "first"))
     second = voted(house, "second")
     assert refused(house, second) is AbortCode.BUDGET
     limited(house, releases=2)
@@ -115,26 +105,26 @@ def test_of_two_runs_that_were_signed_one_after_the_other_the_budget_opens_one(h
 def test_control_a_gate_that_does_not_ask_the_budget_signs_and_opens(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Limits, "excess", nothing_asked)
     limited(house, releases=1)
-    opened(house, voted(house, "first"))
-    opened(house, voted(house, "second"))
+    house.open(voted(house, "first"))
+    house.open(voted(house, "second"))
 
 
 # -- earlier releases -------------------------------------------------------------------------------------------------------------
 
 
 def test_the_same_run_without_one_firm_gets_no_signature(house: House) -> None:
-    opened(house, voted(house, "first"))
+    house.open(voted(house, "first"))
     without_the_first_firm(house)
     assert refused(house, voted(house, "second")) is AbortCode.DISCLOSURE
 
 
 def test_control_the_same_run_over_the_same_firms_is_answered(house: House) -> None:
-    opened(house, voted(house, "first"))
-    opened(house, voted(house, "second"))
+    house.open(voted(house, "first"))
+    house.open(voted(house, "second"))
 
 
 def test_control_a_gate_that_does_not_look_at_earlier_releases_signs_it(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
-    opened(house, voted(house, "first"))
+    house.open(voted(house, "first"))
     without_the_first_firm(house)
     monkeypatch.setattr(ReleaseLedger, "admit", nothing_asked)
     house.proposed(voted(house, "second"))

@@ -19,7 +19,7 @@ from federation.kernel.manifest import ColumnDeclaration
 from privacy.approval import vote, words
 from privacy.approval.learning import ACROSS, OVER_BANKS, contracts_of
 from privacy.approval.vote import cast
-from tests.house import ENDS, NOW, House, aborted, opened, refused
+from tests.house import ENDS, NOW, House, aborted, refused
 from tests.post import manifest
 
 LATER = "2026-05-01T12:00:01Z"
@@ -47,7 +47,7 @@ def test_a_manifest_that_is_exchanged_while_another_is_on_the_screen_gets_no_vot
 
 
 def test_a_run_is_revoked_by_its_name_whatever_was_proposed_under_it_since(house: House) -> None:
-    made = opened(house)
+    made = house.opened()
     other = house.drafted(seed=8)
     with pytest.raises(PeerError, match="open already"):
         house.proposed(other)
@@ -147,7 +147,7 @@ def test_the_coordinator_drafts_just_the_contracts_that_a_node_requires() -> Non
 
 @pytest.mark.parametrize("how", ["a revoked person", "a revoked member", "a revoked coordinator"])
 def test_a_run_under_way_ends_when_who_it_rests_on_is_revoked(how: str, house: House) -> None:
-    opened(house)
+    house.opened()
     house.hello()
     if how == "a revoked person":
         house.node.gate.approvals.revoke_approver("alice")
@@ -163,7 +163,7 @@ def test_a_run_under_way_ends_when_who_it_rests_on_is_revoked(how: str, house: H
 def test_a_run_that_is_open_and_may_not_go_on_gets_no_second_signature_and_no_row(
     how: str, house: House, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    made = opened(house)
+    made = house.opened()
     if how == "expired":
         house.now = ENDS
     else:
@@ -174,7 +174,7 @@ def test_a_run_that_is_open_and_may_not_go_on_gets_no_second_signature_and_no_ro
 
 
 def test_a_run_that_saw_its_expiry_is_over_also_when_the_clock_goes_back(house: House) -> None:
-    made = opened(house)
+    made = house.opened()
     house.now = ENDS
     assert aborted(house) == {AbortCode.EXPIRED}
     house.now = NOW

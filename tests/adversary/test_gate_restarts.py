@@ -14,7 +14,8 @@ from clients.gate import run_key
 from federation.kernel.codec import encode
 from federation.kernel.errors import DataError
 from federation.kernel.manifest import Manifest
-from tests.house import House, opened, spent
+from tests.house import House, spent
+from tests.mortal import Killed
 
 replace = msgspec.structs.replace
 
@@ -31,12 +32,12 @@ def test_a_session_that_was_lost_with_its_process_is_not_begun_again_at_no_cost(
     house = House(tmp_path / "bank", monkeypatch, journal="memory")
     if weakened:
         monkeypatch.setattr(Assent, "opened_before", lambda *_: False)
-    made = opened(house)
+    made = house.opened()
     hellos = {encode(house.hello())}
     for _ in range(3):
         house.restart()
         try:
-            house.open(made, house.signatures(made))
+            house.open(made)
         except DataError:
             continue
         hellos.add(encode(house.hello()))
@@ -62,7 +63,7 @@ def test_two_manifests_whose_hashes_begin_alike_are_counted_as_two(digits: int, 
         assert run_key(one) != run_key(two)
     for made in (one, two):
         house.vote(made.hash)
-        house.open(made, house.signatures(made))
+        house.open(made)
         assert house.hello().envelopes
         house.restart()
     assert spent(house) == (2 if digits == 64 else 1)
@@ -73,10 +74,6 @@ STEPS = [
     ("privacy.store.budget_file.BudgetFile.spend", 1), ("clients.approvals.Approvals.note", 2), ("privacy.audit.witness.Witness.approved", 1),
     ("privacy.store.audit_file.AuditFile.sync", 2), ("clients.node.Node._open_run", 1), ("clients.home.Home.keep", 2),
 ]  # fmt: skip
-
-
-class Killed(BaseException):
-    """The process ends here."""
 
 
 @pytest.mark.parametrize("after", [False, True], ids=["before", "after"])
@@ -111,7 +108,7 @@ def test_killed_at_any_step_of_opening_a_run_is_counted_before_anything_leaves(
         else:
             pytest.fail("the step was not reached")
     house.restart()
-    house.open(made, house.signatures(made))
+    house.open(made)
     assert spent(house) == 1
     assert house.node.gate.releases.history()[0].run == run_key(made)
     assert house.hello().envelopes

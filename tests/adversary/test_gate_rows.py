@@ -11,7 +11,7 @@ from clients.consent import audited
 from federation.kernel.errors import AbortCode
 from federation.kernel.manifest import PrivacySettings, SampleSettings
 from privacy.store.consent_import import import_csv
-from tests.house import NOW, House, opened, refused
+from tests.house import NOW, House, refused
 
 
 @pytest.fixture
@@ -26,7 +26,7 @@ def test_another_manifest_of_the_name_does_not_get_the_rows_of_the_first(tmp_pat
     (house.root / "consents.csv").write_text("\n".join(lines))
     with closing(audited(house.node.home)) as ledger:
         import_csv(ledger, house.root / "consents.csv", NOW)
-    first = opened(house)
+    first = house.opened()
     (house.root / "journal" / "test.opening").unlink()  # killed before it was written
     with closing(audited(house.node.home)) as ledger:
         ledger.withdraw([f"firm{i}" for i in range(12)], NOW)
@@ -40,7 +40,7 @@ def test_another_manifest_of_the_name_does_not_get_the_rows_of_the_first(tmp_pat
 
 
 def test_who_was_erased_at_the_source_is_in_no_further_run(house: House) -> None:
-    opened(house)
+    house.opened()
     source = house.root / "bank.csv"
     source.write_text("".join(source.read_text().splitlines(keepends=True)[:-12]))
     made = house.drafted(run="next")

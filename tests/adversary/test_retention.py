@@ -20,22 +20,18 @@ from privacy.retention import DAYS, KINDS, Item, overdue, schedule
 from privacy.store.audit_folder import find
 from privacy.store.releases import ReleaseFile
 from server.drafts import Drafts
-from tests.adversary.test_approval import opened
 from tests.house import NOW, House
+from tests.mortal import Killed
 from tests.post import manifest
 
 CANARY = b"canary of a run that is over"
-
-
-class Killed(BaseException):
-    """kill -9: nothing is tidied up."""
 
 
 @pytest.fixture
 def house(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> House:
     """A bank whose run has ended, with a canary in every file that the run left."""
     house = House(tmp_path / "bank", monkeypatch)
-    made = opened(house)
+    made = house.opened()
     for name in ("share.json", "metrics.json", "curves.json", "bins.toml", "scores.parquet", "alignment.npz"):
         house.node.home.write(name, CANARY + name.encode())
     house.node.gate.ended(made, None, session="", model="ab")
@@ -131,7 +127,7 @@ def test_killed_at_any_place_it_is_finished_at_the_next_look(house: House, monke
 
 def test_a_run_that_is_under_way_loses_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     house = House(tmp_path / "bank", monkeypatch)
-    opened(house)
+    house.opened()
     later(house, 20)
     assert house.node.gate.retention.apply() == ()
     assert house.hello().envelopes
@@ -166,7 +162,7 @@ def test_no_hash_of_a_forgotten_runs_rows_is_left_in_the_file_and_control_plain_
     found = {}
     for secure in (True, False):
         house = House(tmp_path / f"bank {secure}", monkeypatch)
-        made = opened(house)
+        made = house.opened()
         house.node.gate.ended(made, None, session="", model="ab")
         if not secure:
             real = ReleaseFile._connect
@@ -261,7 +257,7 @@ def test_results_of_an_earlier_run_go_on_its_day_though_a_later_one_failed(house
     later(house, 20)
     failed = house.drafted(run="other")
     house.vote(failed.hash)
-    house.open(failed, house.signatures(failed))
+    house.open(failed)
     house.node.gate.ended(failed, DataError("bank", "failed", "-"))
     later(house, 730)
     house.node.gate.retention.apply()

@@ -20,13 +20,13 @@ from federation.kernel.batch import Batch
 from federation.kernel.codec import decode, encode
 from federation.kernel.envelope import Envelope
 from federation.kernel.errors import LostParty, PeerError
-from federation.kernel.journal import MemoryJournal
 from federation.kernel.participant import Participant
 from federation.kernel.program import Stage
 from federation.kernel.role import COORDINATOR, Role, Run
 from federation.kernel.state import State
 from federation.masked_sum.bonawitz import Circle, Survivors, sum_coordinator, sum_member
 from federation.masked_sum.fixed_point import FixedPoint
+from tests.mortal import Killed, MortalJournal
 from tests.post import Post, manifest
 
 BANKS = tuple(f"bank{place}" for place in range(5))
@@ -176,25 +176,6 @@ def test_control_a_party_with_other_entropy_sends_other_bytes() -> None:
     other = Street(salt=b"other").play()
     assert other.wrong() == []
     assert other.replies != Street().play().replies
-
-
-class Killed(BaseException):
-    """The process is gone."""
-
-
-class MortalJournal(MemoryJournal):
-    """Dies once at every batch, before it is written."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.died, self.unsent = set[int](), b""
-
-    def answered(self, number: int, batch: bytes, reply: bytes, snapshot: bytes | None, effects: dict[str, bytes]) -> None:
-        if number >= 0 and number not in self.died:
-            self.died.add(number)
-            self.unsent = reply
-            raise Killed
-        super().answered(number, batch, reply, snapshot, effects)
 
 
 @pytest.mark.parametrize("lost", [{}, {BANKS[1]: 5}])

@@ -19,12 +19,12 @@ from federation.carriage.journal_file import JournalFile
 from federation.kernel.batch import Batch
 from federation.kernel.codec import decode
 from federation.kernel.envelope import Envelope
-from federation.kernel.journal import MemoryJournal
 from federation.kernel.manifest import AlignSettings, BinningSettings
 from federation.kernel.participant import Participant
 from federation.kernel.role import COORDINATOR
 from federation.kernel.secret import Secret
 from federation.models.training import Coordinator
+from tests.mortal import MortalJournal, dying
 from tests.pooled_case import Firms, PooledCase
 from tests.post import Post
 
@@ -80,27 +80,6 @@ def test_killed_before_every_batch_the_run_ends_with_the_same_bytes(model: str, 
     assert plain == [(e.header(), e.body) for e in calm(model, visibility).passed if not e.kind.startswith("encrypted_linear/")]
 
 
-class Killed(BaseException):
-    """The process is gone."""
-
-
-class MortalJournal(MemoryJournal):
-    """Dies once at every batch, before or after it is written."""
-
-    def __init__(self, before: bool) -> None:
-        super().__init__()
-        self.before, self.died, self.unsent = before, set[int](), b""
-
-    def answered(self, number: int, batch: bytes, reply: bytes, snapshot: bytes | None, effects: dict[str, bytes]) -> None:
-        dies = number >= 0 and number not in self.died
-        self.died.add(number)
-        if not (dies and self.before):
-            super().answered(number, batch, reply, snapshot, effects)
-        if dies:
-            self.unsent = reply
-            raise Killed
-
-
 @pytest.mark.parametrize(
     ("model", "visibility", "before"),
     [
@@ -115,14 +94,8 @@ def test_killed_in_the_midst_of_every_batch_what_was_to_be_sent_is_sent(model: s
 
     def delivers(here: Post, name: str, number: int, batch: tuple[Envelope, ...]) -> bytes:
         nonlocal compared, fresh
-        with pytest.raises(Killed):
-            here.parties[name].deliver(number, batch)
-        journal = here.journals[name]
-        assert isinstance(journal, MortalJournal)
-        unsent = decode(journal.unsent, Batch, name, len(journal.unsent))
-        here.parties[name] = here.build(name)
-        reply = here.parties[name].deliver(number, batch)
-        sent = decode(reply, Batch, name, len(reply))
+        lost, reply = dying(here, name, number, batch)
+        unsent, sent = decode(lost, Batch, name, len(lost)), decode(reply, Batch, name, len(reply))
         assert (len(sent.envelopes), sent.done) == (len(unsent.envelopes), unsent.done)
         for one, other in zip(unsent.envelopes, sent.envelopes, strict=True):
             assert one.header() == other.header()
@@ -134,7 +107,7 @@ def test_killed_in_the_midst_of_every_batch_what_was_to_be_sent_is_sent(model: s
         return reply
 
     stormy = post(case(model, visibility), delivers=delivers)
-    stormy.journals = {name: MortalJournal(before) for name in stormy.programs}
+    stormy.journals = {name: MortalJournal(before=before) for name in stormy.programs}
     stormy.play()
     print(f"{compared} envelopes the same to the byte, {fresh} fresh ciphertexts")
     assert hashes(stormy) == hashes(calm(model, visibility))

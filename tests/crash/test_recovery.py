@@ -20,31 +20,11 @@ from federation.kernel.role import COORDINATOR
 from federation.kernel.session import opening_session
 from federation.kernel.snapshot import read_snapshot
 from privacy.attacks.session import opened, reused
+from tests.mortal import MortalJournal, dying
 from tests.post import Post, identity, manifest
 from tests.talk import CANARY, EVERYONE, NAMES, Talk, Word, post, result
 
 Deliver = tuple[Envelope, ...]
-
-
-class Killed(BaseException):
-    """The process is gone."""
-
-
-class MortalJournal(MemoryJournal):
-    """A journal whose process dies just before or just after a batch is written, each batch once; the journal itself survives."""
-
-    def __init__(self, before: bool) -> None:
-        super().__init__()
-        self.before, self.died, self.unsent = before, set[int](), b""
-
-    def answered(self, number: int, batch: bytes, reply: bytes, snapshot: bytes | None, effects: dict[str, bytes]) -> None:
-        dies = number >= 0 and number not in self.died
-        self.died.add(number)
-        if not (dies and self.before):
-            super().answered(number, batch, reply, snapshot, effects)
-        if dies:
-            self.unsent = reply
-            raise Killed
 
 
 def mortal(before: bool) -> tuple[Post, list[bool]]:
@@ -52,18 +32,12 @@ def mortal(before: bool) -> tuple[Post, list[bool]]:
     same: list[bool] = []
 
     def delivers(here: Post, name: str, number: int, batch: Deliver) -> bytes:
-        with pytest.raises(Killed):
-            here.parties[name].deliver(number, batch)
-        journal = here.journals[name]
-        assert isinstance(journal, MortalJournal)
-        unsent = journal.unsent
-        here.parties[name] = here.build(name)
-        reply = here.parties[name].deliver(number, batch)
+        unsent, reply = dying(here, name, number, batch)
         same.append(reply == unsent)
         return reply
 
     made = post(delivers=delivers)
-    made.journals = {name: MortalJournal(before) for name in EVERYONE}
+    made.journals = {name: MortalJournal(before=before) for name in EVERYONE}
     return made, same
 
 

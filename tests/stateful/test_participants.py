@@ -22,29 +22,13 @@ from federation.kernel.batch import Batch
 from federation.kernel.codec import decode
 from federation.kernel.envelope import Envelope
 from federation.kernel.errors import PeerError
-from federation.kernel.journal import MemoryJournal
 from federation.kernel.participant import Participant
 from federation.kernel.role import COORDINATOR
 from federation.models.training import Coordinator
+from tests.mortal import Killed, MortalJournal
 from tests.pooled_case import Firms, PooledCase
 from tests.post import Post
 from tests.talk import EVERYONE, Heard, post, result
-
-
-class Killed(BaseException):
-    """The process is gone."""
-
-
-class MortalJournal(MemoryJournal):
-    """Its process dies at the next write when told to; what was written before remains."""
-
-    dies = False
-
-    def answered(self, number: int, batch: bytes, reply: bytes, snapshot: bytes | None, effects: dict[str, bytes]) -> None:
-        if self.dies:
-            self.dies = False
-            raise Killed
-        super().answered(number, batch, reply, snapshot, effects)
 
 
 class Network:
@@ -52,7 +36,8 @@ class Network:
 
     def __init__(self, here: Post) -> None:
         self.here = here
-        here.journals = {name: MortalJournal() for name in here.programs}
+        self.doomed = set[str]()
+        here.journals = {name: MortalJournal(lambda _number, name=name: name in self.doomed) for name in here.programs}
         here.parties = {name: here.build(name) for name in here.programs}
         self.waiting: dict[str, list[Envelope]] = {name: [] for name in here.programs}
         self.numbers = dict.fromkeys(here.programs, -1)
@@ -76,6 +61,7 @@ class Network:
         try:
             reply = self.here.parties[name].deliver(self.numbers[name], batch)
         except Killed:
+            self.doomed.remove(name)
             self.restart(name)
             reply = self.here.parties[name].deliver(self.numbers[name], batch)
         self.last[name] = batch, reply
@@ -93,9 +79,7 @@ class Network:
         self.here.parties[name] = self.here.build(name)
 
     def die_at_next(self, name: str) -> None:
-        journal = self.here.journals[name]
-        assert isinstance(journal, MortalJournal)
-        journal.dies = True
+        self.doomed.add(name)
 
     def ask_wrong(self, name: str, number: int) -> None:
         if number not in (self.numbers[name], self.numbers[name] + 1):

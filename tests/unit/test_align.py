@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -28,13 +27,11 @@ from federation.align.curve import (
 from federation.align.universe import Matching, OwnPositions, Universe, UniverseSize, Visibility, match
 from federation.kernel import suite
 from federation.kernel.errors import AbortCode, ConfigurationError, CreditfedError, DataError, LocalError, PolicyRefusal
-from federation.kernel.program import Stage
 from federation.kernel.role import COORDINATOR, Randomness, Role, Run
 from federation.kernel.secret import Secret
-from federation.kernel.state import State
 from privacy.contracts import load
-from tests.post import Post, manifest
 from tests.rooms import Room
+from tests.staged import staged
 
 NAMES = ("bank", "platform", "tax", "court", "registry", "bureau", "port", "grid")
 VISIBILITIES: tuple[Visibility, ...] = ("hidden", "book", "intersection")
@@ -291,64 +288,37 @@ def test_positions_are_a_uniformly_random_placement() -> None:
 # -- through envelopes ------------------------------------------------------------------------------------------------------------
 
 
-class Aligned(State, frozen=True):
-    """size 0: not yet aligned."""
-
-    size: int = 0
-    positions: tuple[int, ...] = ()
-
-
-class Program:
-    """One stage: the alignment."""
-
-    kind = Aligned
-
-    def __init__(self, me: str, ids: Sequence[str]) -> None:
-        self.me, self.ids = me, ids
-
-    def begin(self) -> Aligned:
-        return Aligned()
-
-    def stage(self, state: Aligned) -> Stage[Aligned] | None:
-        return None if state.size else Stage("align", self._align)
-
-    def _align(self, run: Run) -> Role[Aligned]:
-        if self.me == COORDINATOR:
-            matching = yield from align_coordinator(run, "hidden", ("bank",), MANY)
-            return Aligned(matching.size)
-        universe = yield from align_member(run, self.ids, "hidden", ("bank",), 1, MANY)
-        return Aligned(universe.size, tuple(universe.positions.tolist()))
-
-
 IDS = {"bank": ["a", "b", "c"], "tax": ["d", "c"], "court": ["a", "e", "c", "f"]}
 
 
-def post(**options: Any) -> Post:
-    programs = {name: partial(Program, name, IDS.get(name, ())) for name in (COORDINATOR, *IDS)}
-    return Post(manifest(*IDS), programs, **options)
+def _aligned(me: str, run: Run, _: int) -> Role[list[int]]:
+    """The size of the universe, and a member's positions."""
+    if me == COORDINATOR:
+        return [(yield from align_coordinator(run, "hidden", ("bank",), MANY)).size]
+    universe = yield from align_member(run, IDS[me], "hidden", ("bank",), 1, MANY)
+    return [universe.size, *universe.positions.tolist()]
 
 
 def test_alignment_passes_through_signed_envelopes_and_a_party_killed_before_every_batch_changes_nothing() -> None:
-    plain, killed = post().play(), post(killed=lambda party, number: True).play()
+    plain, killed = (staged(_aligned, *IDS, killed=lambda party, number, dies=dies: dies).play() for dies in (False, True))
     for name in (COORDINATOR, *IDS):
         assert plain[name].failure is None
         assert killed[name].failure is None
         assert plain[name].state == killed[name].state
-    out: dict[str, Any] = {n: Universe(plain[n].state.size, np.array(plain[n].state.positions)) for n in IDS}
+    given = {n: plain[n].state.each[0] for n in IDS}
+    out: dict[str, Any] = {n: Universe(size, np.array(positions)) for n, (size, *positions) in given.items()}
     assert {v.size for v in out.values()} == {6}
     assert out["bank"].positions[2] == out["tax"].positions[1] == out["court"].positions[2]
     assert out["bank"].positions[0] == out["court"].positions[0]
 
 
 def test_no_common_firm_ends_the_run_with_its_reason_alone() -> None:
-    class Strict(Program):
-        def _align(self, run: Run) -> Role[Aligned]:
-            if self.me == COORDINATOR:
-                return Aligned((yield from align_coordinator(run, "intersection", (), MANY)).size)
-            return Aligned((yield from align_member(run, [self.me], "intersection", (), 1, MANY)).size)
+    def strict(me: str, run: Run, _: int) -> Role[list[int]]:
+        if me == COORDINATOR:
+            return [(yield from align_coordinator(run, "intersection", (), MANY)).size]
+        return [(yield from align_member(run, [me], "intersection", (), 1, MANY)).size]
 
-    programs = {name: partial(Strict, name, ()) for name in (COORDINATOR, *IDS)}
-    parties = Post(manifest(*IDS), programs).play()
+    parties = staged(strict, *IDS).play()
     failures: dict[str, CreditfedError | None] = {name: parties[name].failure for name in parties}
     assert "no firm is common" in str(failures[COORDINATOR])
     assert all(failure is not None and "cohort" in str(failure) for name, failure in failures.items() if name != COORDINATOR)

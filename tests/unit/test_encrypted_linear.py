@@ -34,13 +34,11 @@ from federation.encrypted_linear.parameters import (
 from federation.encrypted_linear.products import Transforms
 from federation.encrypted_linear.protocol import Answers, Encrypted, Totals, hold, own
 from federation.kernel.errors import ConfigurationError, DataError, LocalError, PeerError
-from federation.kernel.program import Stage
 from federation.kernel.role import COORDINATOR, Role, Run
-from federation.kernel.state import State
 from privacy.attacks.encrypted_linear import noises
 from privacy.contracts import load
-from tests.post import Post, manifest
 from tests.rooms import Room
+from tests.staged import staged
 
 OWNER = "bank"
 QUICK = settings(max_examples=60, deadline=None, derandomize=True)
@@ -277,50 +275,25 @@ def test_a_message_is_not_larger_than_its_limit_allows() -> None:
 # -- through envelopes, journals and crashes --------------------------------------------------------------------------------------
 
 
-class Sums(State, frozen=True):
-    """The totals so far."""
-
-    totals: tuple[tuple[int, ...], ...] = ()
-
-
-class Program:
+def _summed(me: str, run: Run, number: int) -> Role[list[int]]:
     """Two stages, each one call of two answers."""
-
-    kind = Sums
-
-    def __init__(self, me: str) -> None:
-        self.me = me
-
-    def begin(self) -> Sums:
-        return Sums()
-
-    def stage(self, state: Sums) -> Stage[Sums] | None:
-        done = len(state.totals)
-        return None if done == 2 else Stage(f"sum-{done}", lambda run: self._sum(run, state))
-
-    def _sum(self, run: Run, state: Sums) -> Role[Sums]:
-        found: list[int] = []
-        if self.me == OWNER:
-            yield from own(run, {"a": 2, "b": 2}, np.arange(30) + len(state.totals), 5)
-        elif self.me != COORDINATOR:
-            matrix = np.arange(60).reshape(30, 2) * (1 if self.me == "a" else -1)
-            found = yield from hold(run, OWNER, Transforms(Columns.whole(matrix, 5)))
-        else:
-            yield from ()
-        return Sums((*state.totals, tuple(found)))
+    if me == OWNER:
+        yield from own(run, {"a": 2, "b": 2}, np.arange(30) + number, 5)
+    elif me != COORDINATOR:
+        matrix = np.arange(60).reshape(30, 2) * (1 if me == "a" else -1)
+        return (yield from hold(run, OWNER, Transforms(Columns.whole(matrix, 5))))
+    return []
 
 
 @pytest.mark.parametrize("killed", [False, True])
 def test_totals_survive_parties_killed_before_every_batch(*, killed: bool) -> None:
     names = (OWNER, "a", "b")
-    programs = {name: (lambda name=name: Program(name)) for name in (COORDINATOR, *names)}
-    post = Post(manifest(*names), programs, killed=lambda party, number: killed)
-    parties = post.play()
+    parties = staged(_summed, *names, stages=2, killed=lambda party, number: killed).play()
     matrix = np.arange(60).reshape(30, 2)
     expected = tuple(tuple(exact(matrix, np.arange(30) + t)) for t in range(2))
     assert all(parties[name].failure is None for name in names)
-    assert parties["a"].state.totals == expected
-    assert parties["b"].state.totals == tuple(tuple(-x for x in row) for row in expected)
+    assert parties["a"].state.each == expected
+    assert parties["b"].state.each == tuple(tuple(-x for x in row) for row in expected)
 
 
 # -- the leakage contract -----------------------------------------------------------------------------------------------------------

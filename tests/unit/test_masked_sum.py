@@ -16,15 +16,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from federation.kernel.errors import AbortCode, ConfigurationError, LocalError, PolicyRefusal
-from federation.kernel.program import Stage
 from federation.kernel.role import COORDINATOR, Role, Run
-from federation.kernel.state import State
 from federation.masked_sum import mersenne
 from federation.masked_sum.fixed_point import FixedPoint
 from federation.masked_sum.pairwise import MaskedInput, MaskedTotal, SubsetTotal, sum_coordinator, sum_integers, sum_member
 from federation.masked_sum.partial_scores import MaskedScores, ScoreTotals
-from tests.post import Post, manifest
 from tests.rooms import Room
+from tests.staged import staged
 
 NAMES = tuple(f"member-{i:02d}" for i in range(16))
 QUICK = settings(max_examples=60, deadline=None, derandomize=True)
@@ -250,53 +248,30 @@ def test_a_sum_among_some_institutions_leaves_the_views_of_all_alike() -> None:
 # -- through envelopes, journals and crashes --------------------------------------------------------------------------------------
 
 
-class Sums(State, frozen=True):
-    """The totals so far."""
-
-    totals: tuple[tuple[int, ...], ...] = ()
-
-
-class Program:
+def _summed(me: str, run: Run, number: int) -> Role[list[int]]:
     """Three stages, each one masked sum."""
-
-    kind = Sums
-
-    def __init__(self, members: tuple[str, ...], me: str) -> None:
-        self.members, self.me = members, me
-
-    def begin(self) -> Sums:
-        return Sums()
-
-    def stage(self, state: Sums) -> Stage[Sums] | None:
-        done = len(state.totals)
-        return None if done == 3 else Stage(f"sum-{done}", lambda run: self._sum(run, state))
-
-    def _sum(self, run: Run, state: Sums) -> Role[Sums]:
-        members, encoding = self.members, FixedPoint(1000, len(self.members), 4)
-        if self.me == COORDINATOR:
-            yield from sum_coordinator(run, members, 5)
-            return Sums((*state.totals, ()))
-        vector = np.arange(5) + 10 * members.index(self.me) + len(state.totals)
-        total = yield from sum_member(run, vector, encoding, members)
-        return Sums((*state.totals, tuple(int(x) for x in total)))
+    members = NAMES[:3]
+    if me == COORDINATOR:
+        yield from sum_coordinator(run, members, 5)
+        return []
+    total = yield from sum_member(run, np.arange(5) + 10 * members.index(me) + number, FixedPoint(1000, len(members), 4), members)
+    return [int(x) for x in total]
 
 
-def _post(*names: str, **options: Any) -> Post:
-    programs = {n: partial(Program, names, n) for n in (COORDINATOR, *names)}
-    return Post(manifest(*names), programs, **options)
+_post = partial(staged, _summed, *NAMES[:3], stages=3)
 
 
 def test_the_sum_passes_through_signed_envelopes_step_by_step() -> None:
-    parties = _post(*NAMES[:3]).play()
+    parties = _post().play()
     expected = tuple(tuple(3 * (j + t) + 30 for j in range(5)) for t in range(3))
     for name in NAMES[:3]:
         assert parties[name].failure is None
-        assert parties[name].state.totals == expected
+        assert parties[name].state.each == expected
 
 
 def test_a_party_killed_before_every_single_batch_changes_nothing() -> None:
-    parties = _post(*NAMES[:3], killed=lambda party, number: True).play()
-    assert parties[NAMES[1]].state.totals == _post(*NAMES[:3]).play()[NAMES[1]].state.totals
+    parties = _post(killed=lambda party, number: True).play()
+    assert parties[NAMES[1]].state.each == _post().play()[NAMES[1]].state.each
     assert all(p.failure is None for p in parties.values())
 
 

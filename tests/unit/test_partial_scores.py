@@ -12,13 +12,11 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from federation.kernel.errors import ConfigurationError, LocalError, PolicyRefusal
-from federation.kernel.program import Stage
 from federation.kernel.role import COORDINATOR, Role, Run
-from federation.kernel.state import State
 from federation.masked_sum.fixed_point import FixedPoint
 from federation.masked_sum.partial_scores import receive_scores, route_scores, send_scores
-from tests.post import Post, manifest
 from tests.rooms import Room
+from tests.staged import staged
 
 BANKS = ("bank-a", "bank-b")
 PARTNERS = ("platform", "tax", "court", "registry")
@@ -135,44 +133,23 @@ def test_a_hundred_thousand_positions_take_under_50_ms_per_party() -> None:
 # -- two label parties, through envelopes and crashes -----------------------------------------------------------------------------
 
 
-class Held(State, frozen=True):
-    """A label party's scores."""
-
-    scores: tuple[float, ...] | None = None
-
-
-class Program:
-    """One stage: every bank gets the partners' scores at its own positions."""
-
-    kind = Held
-
-    def __init__(self, me: str) -> None:
-        self.me = me
-
-    def begin(self) -> Held:
-        return Held()
-
-    def stage(self, state: Held) -> Stage[Held] | None:
-        return None if state.scores is not None else Stage("scores", self._role)
-
-    def _role(self, run: Run) -> Role[Held]:
-        features, positions = PARTNERS[:2], {BANKS[0]: np.array([4, 1]), BANKS[1]: np.array([0, 4, 2])}
-        if self.me in BANKS:
-            scores, _ = yield from receive_scores(run, features, positions[self.me], 5, GRID)
-            return Held(tuple(scores.tolist()))
-        for bank in BANKS:
-            if self.me == COORDINATOR:
-                yield from route_scores(run, bank, features, positions[bank], 5)
-            else:
-                yield from send_scores(run, bank, np.arange(5.0) * (1 + features.index(self.me)), GRID, features)
-        return Held(())
+def _exchanged(me: str, run: Run, _: int) -> Role[list[float]]:
+    """Every bank gets the partners' scores at its own positions."""
+    features, positions = PARTNERS[:2], {BANKS[0]: np.array([4, 1]), BANKS[1]: np.array([0, 4, 2])}
+    if me in BANKS:
+        scores, _ = yield from receive_scores(run, features, positions[me], 5, GRID)
+        return scores.tolist()
+    for bank in BANKS:
+        if me == COORDINATOR:
+            yield from route_scores(run, bank, features, positions[bank], 5)
+        else:
+            yield from send_scores(run, bank, np.arange(5.0) * (1 + features.index(me)), GRID, features)
+    return []
 
 
 @pytest.mark.parametrize("killed", [False, True])
 def test_two_banks_get_their_own_rows_through_envelopes_and_crashes(killed: bool) -> None:
-    names = (*BANKS, *PARTNERS[:2])
-    programs: Any = {n: (lambda n=n: Program(n)) for n in (COORDINATOR, *names)}
-    parties = Post(manifest(*names), programs, killed=lambda party, number: killed).play()
+    parties = staged(_exchanged, *BANKS, *PARTNERS[:2], killed=lambda party, number: killed).play()
     assert {n: p.failure for n, p in parties.items()} == dict.fromkeys(parties)
-    assert parties[BANKS[0]].state.scores == (12.0, 3.0)
-    assert parties[BANKS[1]].state.scores == (0.0, 12.0, 6.0)
+    assert parties[BANKS[0]].state.each == ((12.0, 3.0),)
+    assert parties[BANKS[1]].state.each == ((0.0, 12.0, 6.0),)

@@ -9,9 +9,9 @@ import pytest
 
 from federation.kernel.envelope import Envelope
 from federation.kernel.errors import LocalError
-from federation.kernel.journal import MemoryJournal
 from federation.kernel.participant import Participant
 from federation.models.training import Coordinator
+from tests.mortal import Killed, MortalJournal
 from tests.post import Post
 from tests.withdrawing import ROWS, Consent, small, withdrawn
 
@@ -29,24 +29,6 @@ def test_killed_before_every_batch_the_stage_keeps_the_answer_that_it_began_with
     assert stormy.parties[party].withdrawals == alive.parties[party].withdrawals
 
 
-class Killed(BaseException):
-    """The process is gone."""
-
-
-class MortalJournal(MemoryJournal):
-    """Dies once, before it writes a batch in which the ledger was asked; effects that were stored remain."""
-
-    def __init__(self, consent: Consent) -> None:
-        super().__init__()
-        self.consent, self.died, self.unsent = consent, False, b""
-
-    def answered(self, number: int, batch: bytes, reply: bytes, snapshot: bytes | None, effects: dict[str, bytes]) -> None:
-        if self.consent.asked and not self.died:
-            self.died, self.unsent = True, reply
-            raise Killed
-        super().answered(number, batch, reply, snapshot, effects)
-
-
 @pytest.mark.parametrize("keeps", [True, False])
 def test_killed_before_a_stages_beginning_is_stored_its_answer_stays_and_control_kept_nowhere_it_does_not(
     monkeypatch: pytest.MonkeyPatch, keeps: bool
@@ -54,7 +36,7 @@ def test_killed_before_a_stages_beginning_is_stored_its_answer_stays_and_control
     """Rows withdraw between the death and the restart: noise that was drawn for the stage's rows is of these rows still."""
     case = small("logistic")
     consent, same = Consent(case.tables["bank"].rows), list[bool]()
-    journal = MortalJournal(consent)
+    journal = MortalJournal(lambda _number: consent.asked > 0 and not journal.unsent)
     if not keeps:
         effect = Participant.effect
         monkeypatch.setattr(
