@@ -95,10 +95,16 @@ class Consents:
         return permitted
 
     def again(self, manifest: Manifest) -> None:
-        """Forget what was decided for a run that is not open, also by an opening that came to nothing: consents are asked for anew."""
-        self._decided.pop(manifest.hash, None)
-        if self.needed:
-            self._path(manifest).unlink(missing_ok=True)
+        """Forget what was decided for a run that is not open: consents are asked for anew.
+
+        What an opening that was cut short has kept stays, since who left meanwhile is then told to the run; not so where an agency holds the
+        consents, whose statements are numbered from the opening on.
+        """
+        kept = self._stored(manifest) is not None
+        if kept and self.at_agency:
+            self._path(manifest).unlink()
+        if not kept or self.at_agency:
+            self._decided.pop(manifest.hash, None)
 
     def opened(self, manifest: Manifest, table: Table) -> None:
         """A run begins: what was decided is kept beside its journal, and the ledger notes the use, before anything leaves."""

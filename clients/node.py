@@ -147,7 +147,8 @@ class Node:
 
     def describe(self) -> Description:
         """What this node offers: columns, never rows."""
-        facts = self.vault.facts(self.gate.told.described)
+        facts = self.vault.facts()
+        self.gate.told.described(facts.rows, len(facts.columns))
         party = PartyDeclaration(
             name=self.name, role=self.config.role, identity=suite.signing_public(self.identity).hex(), label=self.config.label is not None,
             dated=facts.dated, columns=facts.columns, through=self.config.through, consents_at_agency=self.gate.consents.at_agency,

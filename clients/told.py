@@ -61,10 +61,10 @@ class Told:
             self._home.keep(told, text)
 
     def described(self, rows: int, columns: int) -> None:
-        """The source was opened to say what its columns are; its rows went nowhere."""
+        """Somebody asked what the source's columns are, for which it is opened when it has changed; its rows went nowhere."""
         if (number := self._descriptions.count(self._clock())) is not None:
             beyond = {"of_this_hour": number} if number > Hourly.EACH else {}  # a worker of several counts its own: logs must not differ
-            self._log().append("vault", "", opened="to describe its columns", rows=rows, columns=columns, **beyond)
+            self._log().append("vault", "", described="its columns", rows=rows, columns=columns, **beyond)
 
     def allowed(self, manifest: Manifest, ask: Ask, decision: Decision) -> None:
         """The policies allow what was asked."""

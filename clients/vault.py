@@ -71,12 +71,11 @@ class Vault:
         self._tables: dict[tuple[Any, ...], Table] = {}
         self._committed: dict[bytes, Table] = {}
 
-    def facts(self, opened: Callable[[int, int], None]) -> Facts:
-        """What the party says of its table. opened: told of rows and columns where the source had to be opened for it. Raises DataError."""
+    def facts(self) -> Facts:
+        """What the party says of its table, read again when the source has changed. Raises DataError."""
         self._notice_changes()
         if self._facts is None:
             self._facts = describe_table(self._config)
-            opened(self._facts.rows, len(self._facts.columns))
         return self._facts
 
     def rows(self, manifest: Manifest, consented: Chooser | None = None) -> Table:

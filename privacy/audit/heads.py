@@ -135,20 +135,21 @@ def seen(raw: bytes, peer: str, identity: bytes) -> Notice:
     return notice
 
 
-def verdict(last: SignedHead | None, notice: Notice, told: SignedHead | None = None) -> str:
+def verdict(last: SignedHead | None, notice: Notice, told: SignedHead | None = None, newest: SignedHead | None = None) -> str:
     """What a peer's head is after the last one seen of the same key: "first", "same", "later", "unlinked", "rolled back", "forked", "unproven".
 
     told: the head of which the peer was told that it had been seen, so that it owes a proof from there; None where it was told nothing. What it
     does not show to go on from the last one, since it was told before that one came, is unlinked: taken for this run, and held to the last one
-    at the next, lest an early signature let a log that was written anew take its place.
+    at the next, lest an early signature let a log that was written anew take its place. newest: the last that was taken, linked or not.
     """
     head = notice.head
     if last is None:
         return "first"
-    if head.contradicts(last):
-        return "forked"
-    if head.size < last.size:
-        return "rolled back"
+    for held in (last, newest or last):
+        if head.contradicts(held):
+            return "forked"
+        if head.size < held.size:
+            return "rolled back"
     if head.size == last.size:
         return "same"
     if told is not None and not notice.shows(told):

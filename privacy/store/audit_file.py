@@ -57,6 +57,7 @@ class AuditFile:
         self._last: SignedHead | None = None
         self._unsynced = self._torn = 0
         self._peers: dict[bytes, SignedHead] | None = None
+        self._newest: dict[bytes, SignedHead] = {}
 
     def append(self, kind: Kind, run: str, /, **facts: Fact) -> Entry:
         """Write an entry; returns it. Raises LocalError for facts that an entry does not take, DataError for a broken log or a full disk."""
@@ -97,7 +98,7 @@ class AuditFile:
         found = heads.seen(notice, peer, identity)
         with self._writing():
             last = self._seen_heads().get(identity)
-            verdict = heads.verdict(last, found, self._told(identity, last, told))
+            verdict = heads.verdict(last, found, self._told(identity, last, told), self._newest.get(identity))
             self._append("heads seen", run, {**heads.to_facts(found.head), "peer": peer, "verdict": verdict})
             try:
                 heads.require(peer, verdict, last, found.head)
@@ -165,7 +166,7 @@ class AuditFile:
 
     def _begin(self) -> None:
         """Start from the last signed head, in the segment where it lies."""
-        self._offset, self._last, self._peers = 0, None, None
+        self._offset, self._last, self._peers, self._newest = 0, None, None, {}
         segments = self._folder.segments()
         checkpoint = next(self._checkpoints(), None)
         if not segments:
@@ -300,11 +301,13 @@ class AuditFile:
         return self._peers
 
     def _note_peer(self, seen: Entry) -> None:
-        if self._peers is None or seen.kind != "heads seen" or not _accepted(seen) or seen.facts["verdict"] == "unlinked":
+        if self._peers is None or seen.kind != "heads seen" or not _accepted(seen):
             return
         head = heads.from_facts(seen.facts)
         if head is not None:
-            self._peers[head.key] = head
+            self._newest[head.key] = head
+            if seen.facts["verdict"] != "unlinked":
+                self._peers[head.key] = head
 
     def _told(self, identity: bytes, last: SignedHead | None, size: int | None) -> SignedHead | None:
         """The head of a size that was accepted of a key: the last one, unless another run has brought a later one since."""

@@ -204,7 +204,7 @@ def test_a_peer_that_goes_back_or_keeps_two_logs_is_refused_at_once_by_name(tmp_
         mine.saw("bank", PUBLIC, other)
     mine.saw("bank", PUBLIC, fill(log, 1).notice())
     verdicts = [entry.facts["verdict"] for entry in mine.entries() if entry.kind == "heads seen"]
-    assert verdicts == ["first", "same", "later", "rolled back", "forked", "later"], "a head that is refused is evidence, and is kept"
+    assert verdicts == ["first", "same", "unlinked", "rolled back", "forked", "unlinked"], "a head that is refused is evidence, and is kept"
 
 
 def test_the_last_head_seen_is_known_to_the_next_process_and_after_retention(tmp_path: Path, folder: Path) -> None:

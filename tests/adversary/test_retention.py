@@ -285,7 +285,7 @@ def test_the_command_takes_a_day_and_the_log_says_that_it_was_given(house: House
     assert shown.exit_code == 0 and "journal" in shown.output
     wrong = CliRunner().invoke(retention_app, ["apply", "--home", str(house.root), "--now", "soon"])
     assert isinstance(wrong.exception, ConfigurationError)
-    done = CliRunner().invoke(retention_app, ["apply", "--home", str(house.root), "--now", "2026-06-01"])
+    done = CliRunner().invoke(retention_app, ["apply", "--home", str(house.root), "--now", "2026-06-01", "--yes"])
     assert "deleted: journal of test" in done.output
     due = [e for e in house.node.gate.log.entries() if e.kind == "retention" and e.facts["step"] == "due"]
     assert {e.facts["day_given"] for e in due} == {"2026-06-01"}

@@ -8,7 +8,7 @@ import msgspec
 import pytest
 
 import federation.models.shown as shown_at
-from federation.kernel import participant
+from federation.kernel import inbox
 from federation.kernel.errors import PeerError
 from federation.kernel.manifest import BinningSettings
 from federation.models.encoding import Woe
@@ -30,14 +30,14 @@ def played(how_much: str) -> Played:
 def received(how_much: str, monkeypatch: pytest.MonkeyPatch) -> tuple[Played, bytes]:
     """A run, and the decoded bodies of all messages of which the bank is told something at the end."""
     bodies: list[bytes] = []
-    real = participant.decode  # type: ignore[attr-defined]  # where the driver looks it up
+    real = inbox.decode  # type: ignore[attr-defined]  # where the driver looks it up
 
     def listening(body: bytes, kind: Any, sender: str, limit: int = 1 << 20) -> Any:
         if kind is Shown:
             bodies.append(body)
         return real(body, kind, sender, limit)
 
-    monkeypatch.setattr(participant, "decode", listening)
+    monkeypatch.setattr(inbox, "decode", listening)
     done = played(how_much)
     assert done.finished, done.failures
     return done, b"".join(bodies)

@@ -153,7 +153,7 @@ def _party(number: int, **change: Any) -> Manifest:
 
 UNFIT: dict[str, tuple[Manifest, str]] = {
     "two of one name": (_party(2, name="platform"), "one name"),
-    "one called coordinator": (_party(2, name="coordinator"), "one name"),
+    "one called coordinator": (_party(2, name="coordinator"), "reserved"),
     "one called by a path": (_party(2, name="../bank"), "name"),
     "one key under two names": (_party(2, identity=whole().parties[1].identity), "identity key"),
     "a party with the coordinator's key": (_party(2, identity=whole().coordinator), "identity key"),
