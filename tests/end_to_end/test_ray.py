@@ -89,6 +89,7 @@ def test_over_banks_a_run_that_was_killed_goes_on_to_the_model_of_inline_and_lea
     assert not list(out.glob("parties/*/journal/*"))
 
 
+@pytest.mark.slow
 @needs_ray
 def test_across_parties_the_model_is_that_of_inline_though_every_message_changes_worker_and_one_dies(
     few: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

@@ -73,6 +73,7 @@ def test_a_run_killed_again_and_again_goes_on_to_the_same_model(tmp_path: Path, 
     assert not list(out.rglob("journal/*.db")) and not list(out.rglob("*.outbox")), "the session's secrets are forgotten at its end"
 
 
+@pytest.mark.slow
 def test_data_changed_between_kill_and_resume_are_noticed(tmp_path: Path, world: World) -> None:
     for name, table in world.tables.items():
         table.to_parquet(tmp_path / f"{name}.parquet", index=False)
@@ -88,6 +89,7 @@ def test_data_changed_between_kill_and_resume_are_noticed(tmp_path: Path, world:
     assert simulated(run_file, out, "--journal", "disk")["converged"], "and the next run is a new one"
 
 
+@pytest.mark.slow
 def test_control_a_run_that_is_over_is_not_gone_on_with(tmp_path: Path, world: World, logistic: Path) -> None:
     """The same command again opens another session, and comes to the same model."""
     run_file, out, before = world.run_file("logistic"), tmp_path / "out", set()
