@@ -23,6 +23,7 @@ from typing import Any
 from federation.kernel.errors import ConfigurationError
 from federation.kernel.manifest_rules import require_run_name
 from federation.kernel.secret import Secret
+from privacy.store.durable import put, sync
 
 
 @dataclass(frozen=True)
@@ -55,6 +56,7 @@ class Home:
                 file.write(os.urandom(32))
                 file.flush()
                 os.fsync(file.fileno())
+            sync(path.parent)
         return Secret(path.read_bytes())
 
     def journal(self, run: str) -> Path:
@@ -76,10 +78,4 @@ class Home:
     @staticmethod
     def keep(path: Path, content: bytes) -> Path:
         """Put a file in place whole or not at all, on disk before it returns."""
-        path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-        partial = path.with_suffix(path.suffix + ".partial")
-        with partial.open("wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        return partial.replace(path)
+        return put(path, content)

@@ -38,12 +38,13 @@ from federation.models.horizontal.program import Adder, Standing
 from federation.models.training import Coordinator, Progress
 from privacy.audit.witness import Witness
 from privacy.store.audit_file import AuditFile
+from privacy.store.durable import put
 from server.courier import Courier, LostNode
 from server.draft import draft_manifest
 from server.drafts import Drafts
 from server.keys import file_key
 from server.outbox import Cost, Exchange, Outbox
-from server.result import write_whole
+from server.result import READABLE
 from server.run_file import RunFile, load
 from server.statements import carry, carry_first
 
@@ -227,4 +228,4 @@ def main(grid: Grid, context: Context) -> None:
         record = conduct(grid, load(Path(config["run-file"])), config["run"], identity, journal, outbox, kept).document()
     except CreditfedError as error:
         record = {"failure": failure_document(error)}
-    write_whole(folder / "conduct.json", json.dumps(record, indent=1).encode())
+    put(folder / "conduct.json", json.dumps(record, indent=1).encode(), READABLE)

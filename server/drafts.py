@@ -17,7 +17,7 @@ from federation.kernel import suite
 from federation.kernel.errors import CreditfedError
 from federation.kernel.manifest import Description, Manifest
 from federation.kernel.manifest_rules import read_manifest
-from server.result import write_whole
+from privacy.store.durable import put
 from server.run_file import RunFile
 
 _SESSION = (".db", ".db-wal", ".db-shm", ".db-journal", ".outbox", ".outbox.partial")
@@ -53,7 +53,7 @@ class Drafts:
                 return manifest
         manifest = draft()
         self.folder.mkdir(parents=True, exist_ok=True)
-        write_whole(path, msgspec.json.encode(_Kept(made_from, manifest.canonical())))
+        put(path, msgspec.json.encode(_Kept(made_from, manifest.canonical())))
         return manifest
 
     def _forget_expired(self, now: dt.datetime) -> None:

@@ -8,17 +8,18 @@ JSON: a writer passes None and says why in a note or in `reasons`. No field hold
 from __future__ import annotations
 
 import json
-import os
-import tempfile
 from pathlib import Path
 from typing import Any
 
 import msgspec
 
 from federation.kernel.errors import ConfigurationError
+from privacy.store.durable import put
 
 SCHEMA_VERSION = 1
 SPLITS = ("train", "test", "out_of_time")
+READABLE = 0o644
+"""The mode of what is made to be passed on: results and reports."""
 
 
 class Part(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -250,25 +251,5 @@ def parse(document: dict[str, Any], where: str = "result.json") -> Result:
 def write(path: Path, document: dict[str, Any]) -> Result:
     """Put the document in place as JSON, nulls included, and return it typed. ConfigurationError where no reader would take it."""
     result = parse(document, str(path))
-    write_whole(path, json.dumps(document, indent=1).encode())
+    put(path, json.dumps(document, indent=1).encode(), READABLE)
     return result
-
-
-def write_whole(path: Path, content: bytes) -> None:
-    """Put a file in place by writing a neighbour, syncing it and renaming; a crash leaves the old file or the new one."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    try:
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        Path(temporary).chmod(0o644)
-        Path(temporary).replace(path)
-    finally:
-        Path(temporary).unlink(missing_ok=True)
-    folder = os.open(path.parent, os.O_RDONLY)
-    try:
-        os.fsync(folder)
-    finally:
-        os.close(folder)

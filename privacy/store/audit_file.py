@@ -32,7 +32,7 @@ from privacy.audit.entry import Entry, Fact, Kind, Line, entry, from_line, leaf,
 from privacy.audit.heads import Checkpoint, SignedHead
 from privacy.audit.lines import entries
 from privacy.store.audit_folder import HEADS, KEPT, LOCK, AuditFolder
-from privacy.store.durable import sync
+from privacy.store.durable import put, sync
 
 EVERY = 256
 SEGMENT_BYTES = 16 << 20
@@ -129,7 +129,7 @@ class AuditFile:
             facts: dict[str, Fact] = {"kept_size": cut, "kept_root": kept.head.root.hex(), "segments": len(before)}
             self._append("retention", "", facts)
             self._sign()
-            _put(self._folder.root / KEPT, heads.to_line(kept))
+            put(self._folder.root / KEPT, heads.to_line(kept))
             for first in before:
                 self._folder.segment(first).unlink()
             return cut
@@ -370,14 +370,3 @@ def _write_whole(path: Path, offset: int, line: bytes) -> None:
         os.close(descriptor)
     if offset == 0:
         sync(path.parent)
-
-
-def _put(path: Path, content: bytes) -> None:
-    """A file whole or not at all, on disk before it returns."""
-    partial = path.with_suffix(path.suffix + ".partial")
-    with os.fdopen(os.open(partial, os.O_CREAT | os.O_TRUNC | os.O_WRONLY, 0o600), "wb") as file:
-        file.write(content)
-        file.flush()
-        os.fsync(file.fileno())
-    partial.replace(path)
-    sync(path.parent)

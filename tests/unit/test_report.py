@@ -18,7 +18,6 @@ from tests.unit.sample_result import sample_curves, sample_result
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
 HOSTILE = "<script>alert(1)</script>\"'><img src=x onerror=alert(2)>&amp;$\\frac{1}{2}$ 企业 {{7*7}}"
 
@@ -199,27 +198,6 @@ def test_another_schema_version_and_wrong_types_are_refused() -> None:
     for broken in ({"schema_version": 2}, {"parties": "nobody"}, {"metrics": {"test": {"auc": "high"}}}):
         with pytest.raises(ConfigurationError):
             render(broken)
-
-
-def test_a_file_that_is_written_is_all_that_is_there(tmp_path: Path) -> None:
-    path = tmp_path / "deep" / "result.json"
-    documents.write_whole(path, b"new")
-    assert path.read_bytes() == b"new"
-    assert [entry.name for entry in path.parent.iterdir()] == ["result.json"]
-
-
-def test_a_write_that_fails_leaves_the_old_file_and_no_rubbish(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    path = tmp_path / "result.json"
-    documents.write_whole(path, b"old")
-
-    def fail(descriptor: int) -> None:
-        raise OSError(28, "no space left")
-
-    monkeypatch.setattr("os.fsync", fail)
-    with pytest.raises(OSError, match="no space left"):
-        documents.write_whole(path, b"new")
-    assert path.read_bytes() == b"old"
-    assert [entry.name for entry in tmp_path.iterdir()] == ["result.json"]
 
 
 def _paths(node: Any, at: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
