@@ -6,15 +6,10 @@ rows where these are few (`privacy.contracts.banks` has measured cases). A model
 
 from __future__ import annotations
 
-from typing import Final
-
 from privacy.disclosure.release import refusal
 
-ROWS_PER_PARAMETER: Final = 10.0
-"""The default; also the usual rule of thumb for events per variable (Peduzzi et al. 1996), there for another reason."""
 
-
-def require_rows(parameters: int, rows: int, rows_per_parameter: float = ROWS_PER_PARAMETER) -> None:
+def require_rows(parameters: int, rows: int, rows_per_parameter: float) -> None:
     """Raises PolicyRefusal (code disclosure) where a model has fewer rows for each released parameter. rows: of the
     fit; where only a bank's own are known, its own.
     """

@@ -7,6 +7,7 @@ under their own names (`schema.cedarschema`). Whether a person holds the role th
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from dataclasses import dataclass, fields
 from functools import cache
 from typing import Any, ClassVar, Final, Literal, get_args, get_origin, get_type_hints
@@ -57,7 +58,7 @@ def _entity(kind: str, name: str) -> dict[str, str]:
 
 
 @dataclass(frozen=True)
-class _Ask:
+class _Ask(ABC):
     """Common to all questions. Raises ConfigurationError where a field holds a word or number that its kind does not know."""
 
     principal_field: ClassVar[str]
@@ -80,9 +81,9 @@ class _Ask:
                 raise ConfigurationError(f"{kind.__name__}.{name}", "holds what the policies do not know", f"Use {wanted}.")
 
     @property
+    @abstractmethod
     def action(self) -> str:
         """The action's name in the schema."""
-        raise NotImplementedError
 
     def request(self) -> dict[str, Any]:
         """The question as cedarpy reads it."""

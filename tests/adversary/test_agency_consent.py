@@ -318,7 +318,9 @@ def test_killed_at_any_moment_both_go_on_with_the_same_rows_and_statement(held: 
 
 
 @pytest.mark.parametrize("weakened", [False, True], ids=["", "control"])
-def test_an_abort_that_the_agency_alone_hears_does_not_end_its_watch(weakened: bool, held: Held, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_abort_that_the_agency_alone_hears_does_not_end_its_watch_and_control_it_did(
+    weakened: bool, held: Held, monkeypatch: pytest.MonkeyPatch
+) -> None:
     if weakened:
         monkeypatch.setattr(Relay, "stopped", property(lambda relay: relay.failure is not None))
         monkeypatch.setattr(Relay, "deliver", lambda _relay, number, envelopes: encode(Batch(number, envelopes)))
@@ -333,7 +335,9 @@ def test_an_abort_that_the_agency_alone_hears_does_not_end_its_watch(weakened: b
 
 
 @pytest.mark.parametrize("weakened", [False, True], ids=["", "control"])
-def test_an_opening_that_came_to_nothing_decides_no_later_one(weakened: bool, held: Held, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_opening_that_came_to_nothing_decides_no_later_one_and_control_it_did(
+    weakened: bool, held: Held, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """The platform's opening dies when its rows were kept; a firm withdraws; the run is begun again under another first statement."""
     made = held.drafted()
     opening = held.opening(made, held.proposed(made))

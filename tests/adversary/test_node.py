@@ -81,7 +81,7 @@ OUT_OF_RANGE: dict[str, tuple[dict[str, Any], str]] = {
 
 
 @pytest.mark.parametrize("setting", OUT_OF_RANGE)
-def test_a_setting_out_of_its_range_is_refused_whatever_the_coordinator_let_pass(house: House, setting: str) -> None:
+def test_a_setting_out_of_its_range_is_refused_and_control_without_ranges_nothing_is_wrong_with_it(house: House, setting: str) -> None:
     changes, place = OUT_OF_RANGE[setting]
     unfit = house.drafted(**changes)
     check_manifest(unfit)  # control: without the ranges there is nothing wrong with it

@@ -56,9 +56,9 @@ def test_limits_that_are_none_are_refused(limits):
 
 
 def test_a_model_needs_rows_for_its_parameters():
-    require_rows(12, 120)
+    require_rows(12, 120, 10.0)
     with pytest.raises(PolicyRefusal, match="12 parameters") as refused:
-        require_rows(12, 119)
+        require_rows(12, 119, 10.0)
     assert refused.value.code is AbortCode.DISCLOSURE and "119" not in str(refused.value)
     with pytest.raises(ConfigurationError):
         to_base(np.array([1]), 0)
