@@ -6,8 +6,8 @@ from typing import Annotated
 
 import msgspec
 
-from federation.kernel.codec import Message, encode
-from federation.kernel.envelope import Envelope
+from federation.kernel.codec import Message, decode, encode
+from federation.kernel.envelope import Channel, Envelope
 from federation.kernel.errors import AbortCode
 
 MOST_ENVELOPES = 4096
@@ -34,3 +34,12 @@ class Batch(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 def silence(number: int) -> bytes:
     """A failed participant's answer to whatever comes after its abort."""
     return encode(Batch(number, (), done=True))
+
+
+def sent_just(reply: bytes, channel: Channel, me: str) -> bool:
+    """Whether a channel's next sequence numbers are those after a reply, an encoded `Batch` or nothing: a replay that took another course (other
+    code or data) would use one twice.
+    """
+    envelopes = decode(reply, Batch, me, len(reply)).envelopes if reply else ()
+    following = {envelope.recipient: envelope.sequence + 1 for envelope in envelopes if envelope.session == channel.session}
+    return all(channel.sent.get(name) == number for name, number in following.items())

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from federation.kernel import state as states
 from federation.kernel import suite
-from federation.kernel.batch import Abort, Batch, silence
+from federation.kernel.batch import Abort, Batch, sent_just, silence
 from federation.kernel.codec import decode, encode
 from federation.kernel.envelope import Channel, Envelope
 from federation.kernel.errors import CreditfedError, DataError, LocalError, PeerAborted, PeerError
@@ -37,16 +37,15 @@ from federation.kernel.session import (
     Hello,
     Keys,
     agree_on_group_key,
-    certify,
     draw_lots,
-    greet,
-    introduce,
+    open_session,
     opening_channel,
+    require_approved,
     session_channel,
 )
 from federation.kernel.snapshot import Snapshot, failed, read_snapshot
 from federation.kernel.tally import Tally, Witness
-from federation.kernel.withdrawal import RESULTS, Forgetting, Withdrawal, Withdrawals, packed, refusal
+from federation.kernel.withdrawal import RESULTS, Withdrawal, Withdrawals, packed, without
 
 S = TypeVar("S", bound=states.State)
 _OPEN, _LOTS, _GROUP, _PROGRAM = "open", "lots", "group", "program"
@@ -232,16 +231,7 @@ class Participant(Generic[S]):
             batch = decode(entry, Batch, self.me, len(entry))
             self._guarded(batch.envelopes, discarded, batch.missing)
         self._mark()
-        self._require_same_course()
-
-    def _require_same_course(self) -> None:
-        """Refuse to go on after a replay that took another course (other code or data), before a sequence number serves twice."""
-        sent: dict[str, int] = {}
-        if self._reply:
-            for envelope in decode(self._reply, Batch, self.me, len(self._reply)).envelopes:
-                if envelope.session == self._channel.session:
-                    sent[envelope.recipient] = envelope.sequence + 1
-        if self.failure is not None or any(self._channel.sent.get(name) != number for name, number in sent.items()):
+        if self.failure is not None or not sent_just(self._reply, self._channel, self.me):  # before a sequence number serves twice
             raise LocalError(
                 self.me, "the journal of this run does not replay to where it was", "Abandon the run: code or data changed since it began."
             )
@@ -255,24 +245,19 @@ class Participant(Generic[S]):
 
     def _begin(self) -> None:
         """Start the generator of the current phase."""
-        self._role, self._waiting = None, None
-        self._stage = self._phase
-        many, hello = len(self.manifest.members) > MANY, self._keys.hello(self._commitment)
-        if self._phase == _OPEN and many:
-            certificate = certify(self.manifest, self.me, hello, self._identity)
-            self._role = introduce(self._run(_OPEN), hello, certificate, self.manifest)
-        elif self._phase == _OPEN:
-            self._role = greet(self._run(_OPEN), hello, tuple(agency.name for agency in self.manifest.agencies))
-        elif self._phase == _LOTS:
-            self._role = draw_lots(self._run(_LOTS), self._keys.lot, self._keys.hellos)
-        elif self._phase == _GROUP and self.me in self.manifest.members:
-            self._role = agree_on_group_key(self._run(_GROUP))
-        elif self._phase == _PROGRAM:
+        self._role, self._waiting, self._stage = None, None, self._phase
+        if self._phase == _PROGRAM:
             stage = self._program.stage(self._state)
             if stage is None:
                 self.finished = True
             else:
                 self._role = stage.role(self._run(stage.name))
+        elif self._phase == _OPEN:
+            self._role = open_session(self._run(_OPEN), self.manifest, self._keys.hello(self._commitment), self._identity)
+        elif self._phase == _LOTS:
+            self._role = draw_lots(self._run(_LOTS), self._keys.lot, self._keys.hellos)
+        elif self.me in self.manifest.members:
+            self._role = agree_on_group_key(self._run(_GROUP))
 
     def _run(self, stage: str) -> Run:
         keys, self._stage = self._keys, stage
@@ -280,27 +265,16 @@ class Participant(Generic[S]):
         pairs = {} if opening else keys.pairs(self.manifest, self.me)
         return Run(
             Context(
-                self.me,
-                self.manifest.members,
-                self._channel.session,
-                stage,
-                keys.secret,
-                pairs,
-                Secret(keys.group),
-                self.manifest.seed,
-                self,
-                lambda: self._view,
-                keys.signing,
-                {name: hello.run_key for name, hello in keys.hellos.items()},
-                keys.lots,
+                self.me, self.manifest.members, self._channel.session, stage, keys.secret, pairs, Secret(keys.group), self.manifest.seed, self,
+                lambda: self._view, keys.signing, {name: hello.run_key for name, hello in keys.hellos.items()}, keys.lots,
             )
-        )
+        )  # fmt: skip
 
     def _ended(self, value: Any) -> None:
         """A stage returned: its value becomes state, and the next stage begins."""
         ended = self._stage
         if self._phase == _OPEN:
-            self._require_approved(value)
+            require_approved(value, self._approved or {})
             self._keys = msgspec.structs.replace(self._keys, hellos=value)
             self._phase = _LOTS if len(self.manifest.members) > MANY else _GROUP
             self._channel = session_channel(self.manifest, self.me, self._keys)
@@ -334,21 +308,9 @@ class Participant(Generic[S]):
         name = stage.name if stage else RESULTS
         answer = self.effect(f"{name}: withdrawn", lambda: packed(ask(), self.me))
         found = self._withdrawals.heard(answer, name, self.me)
-        if found is self._withdrawals:
-            return
-        if stage is not None and self.manifest.privacy.withdrawal == "abort":
-            raise refusal(self.me, 'withdrawal = "abort"')
-        if isinstance(self._program, Forgetting):
-            self._state = self._program.without(self._state, found.gone)
-        elif stage is not None:
-            raise refusal(self.me, "this program cannot go on without a row")
-        self._withdrawals = found
-
-    def _require_approved(self, hellos: Mapping[str, Hello]) -> None:
-        """Raises PeerError where an institution brings other data than it signed for."""
-        for name, snapshot in (self._approved or {}).items():
-            if hellos[name].commitment != snapshot:
-                raise PeerError(name, "a commitment to other data than it signed the manifest for", "the snapshot of its signature")
+        if found is not self._withdrawals:
+            rule = "" if stage is None else self.manifest.privacy.withdrawal
+            self._state, self._withdrawals = without(self._program, self._state, found.gone, rule, self.me), found
 
     # -- messages ---------------------------------------------------------------------------------------------------------------
 

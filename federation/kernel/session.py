@@ -172,6 +172,20 @@ def opening_channel(manifest: Manifest, me: str, identity: Secret) -> Channel:
     return Channel(me, opening_session(manifest), identity, manifest.identities(), passed=Passage.of(manifest).require)
 
 
+def open_session(run: Run, manifest: Manifest, hello: Hello, identity: Secret) -> Role[dict[str, Hello]]:
+    """Exchange hellos: each with each, or where institutions are many, certified and by way of the coordinator."""
+    if len(manifest.members) > MANY:
+        return introduce(run, hello, certify(manifest, run.me, hello, identity), manifest)
+    return greet(run, hello, tuple(agency.name for agency in manifest.agencies))
+
+
+def require_approved(hellos: Mapping[str, Hello], approved: Mapping[str, bytes]) -> None:
+    """Raises PeerError where an institution brings other data than it signed for. approved: the snapshot of each one's signature, 32 bytes."""
+    for name, snapshot in approved.items():
+        if hellos[name].commitment != snapshot:
+            raise PeerError(name, "a commitment to other data than it signed the manifest for", "the snapshot of its signature")
+
+
 def session_channel(manifest: Manifest, me: str, keys: Keys) -> Channel:
     """Envelopes signed with run keys and, between institutions, encrypted."""
     publics = {name: hello.run_key for name, hello in keys.hellos.items()}

@@ -82,6 +82,21 @@ def packed(answer: Mask | None, me: str) -> bytes:
     return len(answer).to_bytes(8, "big") + np.packbits(answer).tobytes() if answer.any() else b""
 
 
+def without(program: Program[S], state: S, gone: Mask, rule: str, me: str) -> S:
+    """The state that goes on without rows, (n,) bool. rule: the run's for withdrawals, "" when the last stage has ended and nothing is to end.
+
+    Raises PolicyRefusal (code CONSENT) where the run may not go on, or its program cannot, without them.
+    """
+    if rule == "abort":
+        raise refusal(me, 'withdrawal = "abort"')
+    if isinstance(program, Forgetting):
+        after: S = program.without(state, gone)
+        return after
+    if rule:
+        raise refusal(me, "this program cannot go on without a row")
+    return state
+
+
 def refusal(me: str, rule: str) -> PolicyRefusal:
     """Why a run ends where rows were withdrawn and it may not go on, or cannot."""
     return PolicyRefusal(
