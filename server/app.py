@@ -11,6 +11,7 @@ import json
 import os
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self, TypeVar
@@ -25,7 +26,7 @@ from federation.carriage.sealed_file import SealedFile
 from federation.kernel import suite
 from federation.kernel.batch import Batch
 from federation.kernel.codec import decode, encode
-from federation.kernel.errors import CreditfedError, PeerError
+from federation.kernel.errors import AbortCode, CreditfedError, PeerError
 from federation.kernel.journal import Journal, MemoryJournal
 from federation.kernel.known import known
 from federation.kernel.manifest import Description, Manifest
@@ -39,11 +40,12 @@ from federation.models.training import Coordinator, Progress
 from privacy.audit.witness import Witness
 from privacy.store.audit_file import AuditFile
 from privacy.store.durable import put
-from server.courier import Courier, LostNode
+from server.courier import Courier, Refused, Stopped, never, refusal
 from server.draft import draft_manifest
 from server.drafts import Drafts
 from server.keys import file_key
-from server.outbox import Cost, Exchange, Outbox
+from server.outbox import Cost, Exchange, NextStop, Outbox
+from server.post import GridPost, LostNode
 from server.result import READABLE
 from server.run_file import RunFile, load
 from server.statements import carry, carry_first
@@ -57,6 +59,8 @@ def clock() -> dt.datetime:
 
 
 LARGEST_BATCH = 1 << 30
+TELLING = 10.0
+"""Seconds that nodes are given to hear that a run was stopped."""
 
 
 @dataclass(frozen=True)
@@ -105,18 +109,51 @@ watchers: list[Watcher] = []
 
 
 def conduct(grid: Grid, run_file: RunFile, run: str, identity: Secret, journal: Journal, outbox: Outbox, kept: Kept) -> Conduct:
-    """Run a run file over a grid's nodes, or go on with it from where journal and outbox were left. kept: drafts and the audit log.
+    """Run a run file over all of a grid's nodes, whose names nobody knows before they say them. kept: drafts and the audit log.
 
     Raises CreditfedError; a failure inside the session is in the result.
     """
     started = time.monotonic()
-    courier = Courier(grid, {str(node): node for node in grid.get_node_ids()})
-    answers = courier.exchange({name: Parcel("describe", run, b"") for name in courier.nodes})
-    descriptions = {name: _stated(answer, Description, name) for name, answer in answers.items()}
-    courier = Courier(grid, {descriptions[name].party.name: node for name, node in courier.nodes.items()})
-    said, now, me = tuple(descriptions.values()), clock(), suite.signing_public(identity).hex()
+    numbers = {str(node): node for node in grid.get_node_ids()}
+    said = described(Courier(dict.fromkeys(numbers, GridPost(grid, numbers))), run)
+    post = GridPost(grid, {said[name].party.name: node for name, node in numbers.items()})
+    desk = Desk(run_file, run, identity, journal, outbox, kept)
+    return carry_out(Courier(dict.fromkeys(post.nodes, post)), tuple(said.values()), desk, started)
+
+
+@dataclass(frozen=True)
+class Desk:
+    """What one run is conducted with, beside a courier. kept: drafts and the audit log; waiting: told who has not approved yet, it sleeps, so
+    that they are asked again, or raises; None where a run that waits for people ends. watch: beside `watchers`.
+    """
+
+    run_file: RunFile
+    run: str
+    identity: Secret
+    journal: Journal
+    outbox: Outbox
+    kept: Kept
+    waiting: Callable[[tuple[str, ...]], None] | None = None
+    drafted: Callable[[Manifest], None] = lambda _: None
+    watch: Watcher = lambda _stage, _exchanges: None
+
+
+def described(courier: Courier, run: str) -> dict[str, Description]:
+    """What each node says of itself. Raises CreditfedError."""
+    answers = courier.exchange({name: Parcel("describe", run, b"") for name in courier.names})
+    return {name: _stated(answer, Description, name) for name, answer in answers.items()}
+
+
+def carry_out(courier: Courier, said: tuple[Description, ...], desk: Desk, started: float) -> Conduct:
+    """Run a run file over nodes that have described themselves, or go on with it from where journal and outbox were left.
+
+    Raises CreditfedError; a failure inside the session is in the result.
+    """
+    run_file, run, identity, kept = desk.run_file, desk.run, desk.identity, desk.kept
+    now, me = clock(), suite.signing_public(identity).hex()
     manifest = kept.drafts.manifest(run_file, run, said, now, lambda: draft_manifest(run_file, run, said, me, now))
-    signatures = _approvals(courier, manifest)
+    desk.drafted(manifest)
+    signatures = _approvals(courier, manifest, desk.waiting)
     approved = check_signatures(manifest, signatures)
     witness = Witness(kept.log, manifest, COORDINATOR)
     opening = Opening(manifest.canonical(), signatures, witness.seen())
@@ -125,27 +162,46 @@ def conduct(grid: Grid, run_file: RunFile, run: str, identity: Secret, journal: 
     program: Any = Adder(manifest) if manifest.horizontal else Coordinator(manifest)
     witness.approved(signatures)
     participant: Participant[Any] = Participant(
-        manifest, COORDINATOR, identity, program, journal, entropy=os.urandom, approved=approved,
+        manifest, COORDINATOR, identity, program, desk.journal, entropy=os.urandom, approved=approved,
         notice=kept.log.notice(opening.seen_of(COORDINATOR)), heard=lambda hellos, session: witness.heard(hellos, session, opening.seen),
         witness=witness.stage,
     )  # fmt: skip
-    manifest_seconds = {"manifest": time.monotonic() - started}
     courier.patience = run_file.run.patience
-    cost = _carry(courier, participant, run, outbox, manifest_seconds)
+    cost = _carry(courier, participant, desk, {"manifest": time.monotonic() - started})
     courier.ask({agency.name: Parcel("close", run, b"") for agency in manifest.agencies})
     witness.ended(participant.failure, session=participant.session.hex(), model=participant.state.model_hash.hex())
     return Conduct(manifest, participant.session, cost, participant.failure, participant.state)
 
 
-def _approvals(courier: Courier, manifest: Manifest) -> tuple[Signature, ...]:
+def _approvals(courier: Courier, manifest: Manifest, waiting: Callable[[tuple[str, ...]], None] | None) -> tuple[Signature, ...]:
     """Everybody's; of a platform whose consents an agency holds, once it was told them."""
-    canonical, waiting = manifest.canonical(), tuple(party.name for party in manifest.parties if party.consents_at_agency)
+    canonical, by_agency = manifest.canonical(), tuple(party.name for party in manifest.parties if party.consents_at_agency)
     asked = {name: Parcel("propose", manifest.run, canonical) for name in manifest.signers}
-    answers = courier.exchange({name: parcel for name, parcel in asked.items() if name not in waiting})
-    if waiting:
+    answers = _asked(courier, {name: parcel for name, parcel in asked.items() if name not in by_agency}, waiting)
+    if by_agency:
         carry_first(courier, manifest)
-        answers |= courier.exchange({name: asked[name] for name in waiting})
-    return tuple(_stated(answer, Signature, name) for name, answer in answers.items())
+        answers |= _asked(courier, {name: asked[name] for name in by_agency}, waiting)
+    return tuple(_stated(answers[name], Signature, name) for name in asked)
+
+
+def _asked(courier: Courier, asked: dict[str, Parcel], waiting: Callable[[tuple[str, ...]], None] | None) -> dict[str, Parcel]:
+    """Signatures, for which one waits as long as it is people who have not voted yet; who has signed is not asked again."""
+    signed: dict[str, Parcel] = {}
+    while len(signed) < len(asked):
+        lacking: list[str] = []
+        for name, answer in courier.hear({name: parcel for name, parcel in asked.items() if name not in signed}).items():
+            if isinstance(answer, LostNode):
+                raise answer
+            if answer.operation != "refused":
+                signed[name] = answer
+                continue
+            refused = refusal(name, answer)
+            if waiting is None or refused.code is not AbortCode.APPROVAL:
+                raise refused
+            lacking.append(name)
+        if waiting is not None and lacking:
+            waiting(tuple(lacking))
+    return signed
 
 
 def _stated(answer: Parcel, kind: type[T], name: str) -> T:
@@ -156,25 +212,29 @@ def _stated(answer: Parcel, kind: type[T], name: str) -> T:
         raise PeerError(name, "malformed bytes", kind.__name__) from None
 
 
-def _carry(courier: Courier, participant: Participant[Any], run: str, outbox: Outbox, seconds: dict[str, float]) -> Cost:
+def _carry(courier: Courier, participant: Participant[Any], desk: Desk, seconds: dict[str, float]) -> Cost:
     """Batches to and fro until every party has finished or failed; begins with the exchange that an earlier process had under way.
 
     A bank that does not answer is given up, and the run over banks goes on without it; across parties nobody can be spared.
     """
-    exchange = outbox.load()
+    exchange = desk.outbox.load()
     if exchange is None:
-        exchange = Exchange.first((COORDINATOR, *courier.nodes))
+        exchange = Exchange.first((COORDINATOR, *courier.names))
     seconds = exchange.cost.seconds | seconds
     courier.count(exchange.cost.bytes_sent, exchange.cost.messages)
     passage = Passage.of(participant.manifest)
     while not exchange.over:
-        outbox.store(exchange)
+        desk.outbox.store(exchange)
         clock, phase = time.monotonic(), participant.stage.split(" ", maxsplit=1)[0]
-        replies, lost = _exchange(courier, participant, run, exchange.batches)
+        try:
+            replies, lost = _exchange(courier, participant, desk.run, exchange.batches)
+        except Stopped as stopped:
+            _tell(courier, participant, desk.run, exchange, stopped, passage.next_stop)
+            raise
         seconds = seconds | {phase: seconds.get(phase, 0.0) + time.monotonic() - clock}
         cost = Cost(seconds, dict(courier.bytes_sent), dict(courier.messages), exchange.cost.exchanges + 1)
         exchange = exchange.following(replies, cost, lost, passage.next_stop)
-        for watch in watchers:
+        for watch in (desk.watch, *watchers):
             watch(participant.stage, cost.exchanges)
     if exchange.stuck and exchange.lost:
         raise LostNode(", ".join(exchange.lost), "did not answer in time, and the session cannot open without", "Start a new run.")
@@ -182,6 +242,17 @@ def _carry(courier: Courier, participant: Participant[Any], run: str, outbox: Ou
         names = ", ".join(exchange.done)
         raise LostNode(names, "the run stands still: nobody has anything to send", "Resume the run; if it happens again, report it.")
     return exchange.cost
+
+
+def _tell(courier: Courier, participant: Participant[Any], run: str, exchange: Exchange, stopped: Stopped, next_stop: NextStop) -> None:
+    """Tell the nodes that the run is stopped, so that none waits for it: first the exchange under way again, since some may have had it."""
+    courier.stopped, courier.patience = never, TELLING
+    with suppress(LostNode, Refused):
+        replies, lost = _exchange(courier, participant, run, exchange.batches)
+        if participant.failure is None:
+            replies[COORDINATOR] = decode(participant.abort(stopped), Batch, COORDINATOR, LARGEST_BATCH)
+        last = exchange.following(replies, exchange.cost, lost, next_stop)
+        _exchange(courier, participant, run, {name: batch for name, batch in last.batches.items() if name != COORDINATOR})
 
 
 def _exchange(

@@ -20,7 +20,7 @@ import clients.app
 import clients.node
 import clients.vault
 import server.app
-from federation.carriage.mailbox import LARGEST, MESSAGE_TYPE, QUERY, Parcel, pack, unpack
+from federation.carriage.mailbox import LARGEST, MESSAGE_TYPE, QUERY, SHORT, Parcel, pack, unpack
 from federation.kernel.errors import AbortCode, CreditfedError, PeerError
 from simulations import inline
 from simulations.inline import InlineGrid
@@ -118,7 +118,7 @@ def test_no_object_reaches_the_other_side() -> None:
     assert unpack(reply.content, "node") == unpack(sent, "node") == Parcel("deliver", "run", b"x" * 100)
 
 
-@pytest.mark.parametrize("size", [0, 1, 5_000_000])
+@pytest.mark.parametrize("size", [0, 1, SHORT, SHORT + 1, 5_000_000])
 def test_a_parcel_survives_the_wire(size: int) -> None:
     parcel = Parcel("deliver", "run", bytes(range(256)) * (size // 256) + bytes(size % 256))
     message = Message(pack(parcel), NODE, MESSAGE_TYPE)
@@ -126,16 +126,28 @@ def test_a_parcel_survives_the_wire(size: int) -> None:
     assert unpack(message_from_proto(message_to_proto(message)).content, "node") == parcel
 
 
+def test_a_short_parcel_is_one_record_and_a_long_one_an_array() -> None:
+    """Each record is a request more over HTTP; 5 MB as bytes of a ConfigRecord take 1.5 s."""
+    assert list(pack(Parcel("deliver", "run", bytes(SHORT)))) == ["head"]
+    assert list(pack(Parcel("deliver", "run", bytes(SHORT + 1)))) == ["head", "body"]
+
+
+LONG = pack(Parcel("", "", bytes(SHORT + 1))).array_records["body"]
+HEAD = {"operation": "describe", "run": ""}
+
+
 @pytest.mark.parametrize(
     "records",
     [
         RecordDict(),
-        RecordDict({"head": ConfigRecord({"operation": "describe", "run": ""})}),
-        RecordDict({"head": ConfigRecord({"operation": 3, "run": ""}), "body": pack(Parcel("", "", b"")).array_records["body"]}),
-        RecordDict({"head": ConfigRecord({"operation": "describe", "run": ""}), "body": ArrayRecord()}),
-        RecordDict(
-            {"head": ConfigRecord({"operation": "x", "run": "", "more": 1}), "body": pack(Parcel("", "", b"")).array_records["body"]}
-        ),
+        RecordDict({"head": ConfigRecord(dict(HEAD))}),
+        RecordDict({"head": ConfigRecord({**HEAD, "operation": 3}), "body": LONG}),
+        RecordDict({"head": ConfigRecord(dict(HEAD)), "body": ArrayRecord()}),
+        RecordDict({"head": ConfigRecord({**HEAD, "more": 1}), "body": LONG}),
+        RecordDict({"head": ConfigRecord({**HEAD, "payload": b""}), "body": LONG}),
+        RecordDict({"head": ConfigRecord({**HEAD, "payload": "text"})}),
+        RecordDict({"head": ConfigRecord({**HEAD, "payload": bytes(SHORT + 1)})}),
+        RecordDict({"head": ConfigRecord({**HEAD, "payload": b""}), "more": ConfigRecord()}),
     ],
 )
 def test_records_that_are_no_parcel_are_refused(records: RecordDict, world: World, tmp_path: Path) -> None:
@@ -146,8 +158,9 @@ def test_records_that_are_no_parcel_are_refused(records: RecordDict, world: Worl
 
 def test_a_parcel_above_the_limit_is_refused() -> None:
     assert LARGEST == 2**31 - 1, "Flower's own limit on a message"
-    with pytest.raises(PeerError, match="101 bytes"):
-        unpack(pack(Parcel("deliver", "run", bytes(101))), "node", limit=100)
+    for size, limit in ((101, 100), (SHORT + 101, SHORT + 100)):
+        with pytest.raises(PeerError, match=f"{size} bytes"):
+            unpack(pack(Parcel("deliver", "run", bytes(size))), "node", limit=limit)
 
 
 # -- what an error tells --------------------------------------------------------------------------------------------------------------

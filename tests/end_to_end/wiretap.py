@@ -45,7 +45,7 @@ class Tap:
 def wiretap() -> Iterator[Tap]:
     """Record what passes inside the block."""
     from federation.carriage import mailbox
-    from server import courier
+    from server import post
 
     tap = Tap()
     deliver, unlock, unpack = Participant.deliver, Channel.open, mailbox.unpack
@@ -67,6 +67,6 @@ def wiretap() -> Iterator[Tap]:
 
     with (
         mock.patch.object(Participant, "deliver", delivered), mock.patch.object(Channel, "open", opened),
-        mock.patch.object(courier, "unpack", unpacked),
+        mock.patch.object(post, "unpack", unpacked),
     ):  # fmt: skip
         yield tap
