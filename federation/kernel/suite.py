@@ -100,6 +100,20 @@ def agreement_public(private: Secret) -> bytes:
     return X25519PrivateKey.from_private_bytes(_private(private)).public_key().public_bytes_raw()
 
 
+def is_agreement_public(public: bytes) -> bool:
+    """Whether bytes are an X25519 public key that agrees on a secret: of 32 bytes, canonical, and not of small order.
+
+    RFC 7748 takes a number beyond the field, and one with the high bit set, for the number that it stands for: one key would have two names.
+    """
+    if len(public) != KEY_BYTES or int.from_bytes(public, "little") >= (1 << 255) - 19:
+        return False
+    try:
+        agree(Secret(bytes(KEY_BYTES)), public)
+    except ValueError:
+        return False
+    return True
+
+
 def agree(private: Secret, public: bytes) -> Secret:
     """X25519 shared secret. Raises ValueError for a low-order or malformed public key, which is a peer's, and LocalError for a private key that
     is not of 32 bytes, which is not.
