@@ -11,6 +11,8 @@ from server.post import GridPost, LostNode
 
 _HELD = 0.25
 """Seconds that a wait lasts where nobody rings."""
+_SILENCE = 120.0
+"""Seconds after which a node that is online and has not answered is asked again, twice as many each time: an answer may be lost on the way."""
 _ASK_AGAIN = 1.0
 """Seconds between two looks at who has come online."""
 
@@ -23,7 +25,7 @@ class LinePost(GridPost):
     def __init__(self, line: Line, nodes: Mapping[str, int], clock: Callable[[], float] = time.monotonic) -> None:
         super().__init__(line, nodes)
         self._line, self._clock = line, clock
-        self._asked: dict[str, tuple[Parcel, float]] = {}
+        self._asked: dict[str, tuple[Parcel, float, float]] = {}
         self._waiting: dict[str, Parcel] = {}
         self._looked = -_ASK_AGAIN
 
@@ -34,7 +36,9 @@ class LinePost(GridPost):
         self._give({name: parcel for name, parcel in parcels.items() if self.nodes[name] in online})
 
     def _give(self, parcels: Mapping[str, Parcel]) -> None:
-        self._asked |= {name: (parcel, self._clock()) for name, parcel in parcels.items()}
+        for name, parcel in parcels.items():
+            patience = 2 * self._asked[name][2] if name in self._asked else _SILENCE
+            self._asked[name] = parcel, self._clock(), patience
         if parcels:
             super().send(parcels)
 
@@ -43,14 +47,18 @@ class LinePost(GridPost):
         self._ask_again()
         found = super().collect()
         for name in found:
-            parcel, _ = self._asked.pop(name)
+            parcel, _, _ = self._asked.pop(name)
             if isinstance(found[name], LostNode):
                 self._waiting[name] = parcel
         return {name: answer for name, answer in found.items() if not isinstance(answer, LostNode)}
 
     def _ask_again(self) -> None:
         now = self._clock()
-        anew = {name: parcel for name, (parcel, at) in self._asked.items() if self._line.came_online(self.nodes[name]) > at}
+        anew = {
+            name: parcel
+            for name, (parcel, at, patience) in self._asked.items()
+            if self._line.came_online(self.nodes[name]) > at or now - at > patience
+        }
         if anew:
             self._due = {identifier: name for identifier, name in self._due.items() if name not in anew}
             self._give(anew)

@@ -54,6 +54,11 @@ _PARTY_NAME = re.compile(r"[a-z][a-z0-9-]{0,31}")
 _FEWEST_PARTIES, _MOST_PARTIES = 2, 8
 _OF_THE_SIMULATION = ("owners", "consents", "consents_at", "approval")
 """What a simulation does with of a [[party]] before there is a node."""
+OF_THE_NODE = (
+    "source", "id", "include", "exclude", "levels", "classes", "types", "bins", "id_kind", "approval", "approvals_needed", "owners", "consents",
+    "consents_at", "disclosure",
+)  # fmt: skip
+"""Keys of a [[party]] that speak of its records and of its people: in a deployment only its own node.toml does."""
 _PARTNERS = (
     "single_partner_disclosure", "two_member_disclosure", "label_disclosure", "max_score_reveals", "max_released_counts", "partner_disclosure",
     "label_noise",
@@ -107,8 +112,38 @@ class RunFile(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def load(path: Path) -> RunFile:
-    """The run file, checked. Raises ConfigurationError: file, table, key, and what to do."""
+    """The run file of a simulation, checked. Raises ConfigurationError: file, table, key, and what to do."""
+    return _checked(path, strict_toml.read(path))
+
+
+def load_deployed(path: Path) -> tuple[RunFile, tuple[str, ...]]:
+    """The run file of a deployment, checked, and which of its keys do not count: what an institution's own node.toml says instead.
+
+    So a file that was tried in a simulation can be submitted as it is. Raises ConfigurationError.
+    """
     raw = strict_toml.read(path)
+    if isinstance(raw.get("align"), Mapping) and "from" in raw["align"]:
+        where = f"{path.name}: [align] from"
+        raise ConfigurationError(where, "positions of a former run are not available yet in a deployment", "Leave it out.")
+    parties = raw.get("party")
+    entries = [entry for entry in parties if isinstance(entry, Mapping)] if isinstance(parties, list) else []
+    idle = sorted({key for entry in entries for key in entry if key in OF_THE_NODE})
+    if entries and isinstance(parties, list) and len(entries) == len(parties):
+        raw = {**raw, "party": [_without_the_nodes(entry) for entry in entries]}
+    return _checked(path, raw, deployed=True), tuple(idle)
+
+
+def _without_the_nodes(entry: Mapping[str, Any]) -> dict[str, Any]:
+    """A [[party]] without what its node knows better. `label` says whether it has outcomes; in which column is the node's own affair."""
+    kept = {key: value for key, value in entry.items() if key not in OF_THE_NODE}
+    if kept.get("label") is True:
+        kept["label"] = "label"
+    elif kept.get("label") is False:
+        del kept["label"]
+    return {**kept, "source": "-"}
+
+
+def _checked(path: Path, raw: Mapping[str, Any], *, deployed: bool = False) -> RunFile:
     file = path.name
     require_known(file, raw, TABLES, "table")
     if not isinstance(raw.get("run"), Mapping):
@@ -122,7 +157,7 @@ def load(path: Path) -> RunFile:
     binning = strict_toml.table(f"{file}: [binning]", raw.get("binning", {}), BinningSettings, LATER_BINNING)
     scorecard = strict_toml.table(f"{file}: [scorecard]", raw.get("scorecard", {}), ScorecardSettings)
     align = _align(path, raw.get("align", {}))
-    parties = _parties(path, raw.get("party", []), binned=_binned(run))
+    parties = _parties(path, raw.get("party", []), binned=_binned(run), deployed=deployed)
     agencies = _agencies(file, raw.get("agency", []), parties)
     select = strict_toml.table(f"{file}: [select]", raw.get("select", {}), SelectSettings)
     _refuse_unused(file, raw, run, over_banks=all(party.label is not None for party in parties))
@@ -210,14 +245,14 @@ def _align(path: Path, raw: Any) -> AlignSettings:
     return AlignSettings(align.visibility, folder, former)
 
 
-def _parties(path: Path, raw: Any, *, binned: bool) -> tuple[Party, ...]:
+def _parties(path: Path, raw: Any, *, binned: bool, deployed: bool) -> tuple[Party, ...]:
     if not isinstance(raw, list):
         where = f"{path.name}: [party]"
         raise ConfigurationError(where, "is not a list of parties", "Write [[party]], with two brackets, once for each party.")
-    return tuple(_party(path, number, entry, binned=binned) for number, entry in enumerate(raw, 1))
+    return tuple(_party(path, number, entry, binned=binned, deployed=deployed) for number, entry in enumerate(raw, 1))
 
 
-def _party(path: Path, number: int, raw: Any, *, binned: bool) -> Party:
+def _party(path: Path, number: int, raw: Any, *, binned: bool, deployed: bool) -> Party:
     named = isinstance(raw, Mapping) and isinstance(raw.get("name"), str)
     where = f"{path.name}: [[party]] {raw['name'] if named else f'number {number}'}"
     for column, kind in _mapping(raw, "types").items():
@@ -233,6 +268,8 @@ def _party(path: Path, number: int, raw: Any, *, binned: bool) -> Party:
         raise ConfigurationError(where, f"column {both[0]!r} is both in include and in exclude", "Take it out of one of them.")
     if party.bins is not None and not binned:
         raise ConfigurationError(f"{where} bins", "a logistic model on plain columns has no bins", "Leave it out.")
+    if deployed:
+        return party
     return msgspec.structs.replace(
         party, source=_existing(where, "source", path.parent, party.source),
         bins=None if party.bins is None else _existing(where, "bins", path.parent, party.bins),

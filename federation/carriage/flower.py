@@ -13,7 +13,7 @@ from __future__ import annotations
 import itertools
 import threading
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from typing import Any, NoReturn
 
@@ -155,6 +155,24 @@ def failed(message: Message) -> Message:
     return Message(Error(code=ErrorCode.CLIENT_APP_RAISED_EXCEPTION, reason="the application could not answer"), reply_to=message)
 
 
+def who_asks(body: bytes) -> int:
+    """The number of the node whose question for messages this is. Raises DecodeError."""
+    return int(PullMessagesRequest.FromString(body).node.node_id)
+
+
+def require_own_reply(body: bytes) -> None:
+    """A node speaks for itself alone, and says one thing at a time; Flower checks the node's key and not this. body: of push-messages.
+
+    Raises NotFlowers, DecodeError.
+    """
+    asked = PushMessagesRequest.FromString(body)
+    if len(asked.messages_list) != 1 or len(asked.message_object_trees) != 1:
+        raise NotFlowers("not one message with its tree")
+    if asked.messages_list[0].metadata.src_node_id != asked.node.node_id:
+        raise NotFlowers("a message of another node")
+    _identifiers(asked.message_object_trees[0])
+
+
 def _identifiers(tree: ObjectTree) -> list[str]:
     found = [node.object_id for node in itertools.islice(iterate_object_tree(tree), MOST_OBJECTS + 1)]
     if len(found) > MOST_OBJECTS:
@@ -201,6 +219,33 @@ class Doorbell:
             self._condition.wait_for(lambda: self.rung != seen, seconds)
 
 
+class Bells:
+    """A bell for each node: whoever listens for a node is told when there is something for it."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._listeners: dict[int, list[Callable[[], object]]] = {}
+
+    def ring(self, node: int) -> None:
+        """There is something for a node."""
+        with self._lock:
+            for told in self._listeners.get(node, ()):
+                told()
+
+    @contextmanager
+    def listening(self, node: int, told: Callable[[], object]) -> Iterator[None]:
+        """Be told, as long as the context lasts."""
+        with self._lock:
+            self._listeners.setdefault(node, []).append(told)
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._listeners[node].remove(told)
+                if not self._listeners[node]:
+                    del self._listeners[node]
+
+
 class SuperLink:
     """Flower's Fleet routes (`routes`, an ASGI application) over its state in a SQLite file, with node authentication.
 
@@ -230,7 +275,7 @@ class SuperLink:
         self.routes.state.linkstate_factory = factory
         self.routes.state.enable_supernode_auth = True  # no node registers itself
         self.routes.include_router(router)
-        self.sent, self.replied = Doorbell(), Doorbell()
+        self.sent, self.replied = Bells(), Doorbell()
         self.activated: dict[int, float] = {}
 
     def register(self, public: ec.EllipticCurvePublicKey, name: str) -> int:
@@ -309,8 +354,10 @@ class Line(Grid):
 
     def push_messages(self, messages: Iterable[Message]) -> list[str]:
         """Give each message out; returns their identifiers."""
-        identifiers = [self._push(message) for message in messages]
-        self._link.sent.ring()
+        identifiers = []
+        for message in messages:
+            identifiers.append(self._push(message))
+            self._link.sent.ring(message.metadata.dst_node_id)
         return identifiers
 
     def _push(self, message: Message) -> str:

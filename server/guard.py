@@ -1,0 +1,167 @@
+"""What stands before Flower's Fleet routes on the coordinator's one public port: an ASGI application that lets through what a node needs alone.
+
+A node needs eight calls. The others of the Fleet API are refused (register, unregister: the operator enrols; get-fab, get-run: no code is given
+out), and every other path is not there, Control and Runtime above all: they are not mounted behind it either. A body has a size limit for its
+route before it is read, and whatever Flower's handlers make of a malformed one is an answer of class 4xx, with no word of its content in a log.
+
+A node's question for messages is held while there is none: first it is answered by Flower, which checks who asks; only the empty answer to a
+node that is enrolled waits, and is asked again when the doorbell rings.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable, MutableMapping
+from typing import Any, Final
+
+from google.protobuf.message import DecodeError
+
+from federation.carriage.flower import NotFlowers, SuperLink, require_own_reply, who_asks
+
+Scope = MutableMapping[str, Any]
+Event = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[Event]]
+Send = Callable[[Event], Awaitable[None]]
+Application = Callable[[Scope, Receive, Send], Awaitable[None]]
+
+PREFIX: Final = "/v1/fleet/"
+SMALL, LARGE = 1 << 20, 16 << 20
+"""Bytes of a request: Flower cuts objects into pieces of some 5 MB."""
+ROUTES: Final = {
+    "activate-node": SMALL, "deactivate-node": SMALL, "send-node-heartbeat": SMALL, "pull-messages": SMALL, "push-messages": SMALL,
+    "push-object": LARGE, "pull-object": SMALL, "confirm-message-received": SMALL,
+}  # fmt: skip
+"""What a node may call, and how long its request may be."""
+FORBIDDEN: Final = ("register-node", "unregister-node", "get-fab", "get-run")
+TRIAL: Final = {"get-fab": SMALL, "get-run": SMALL}
+"""What the stock SuperNode calls beside."""
+HOLD: Final = 20.0
+"""Seconds that a question for messages is held; Flower's client waits 30."""
+_MALFORMED: Final = (ValueError, LookupError, TypeError, AttributeError, ArithmeticError, DecodeError)
+"""What Flower's handlers raise where a request has not the form that they rely on."""
+_log = logging.getLogger("creditfed.server")
+
+
+class Guard:
+    """The public application. trial: also what the stock SuperNode calls, for which a run has to bring its code."""
+
+    def __init__(self, link: SuperLink, *, trial: bool = False, hold: float = HOLD) -> None:
+        self._link, self._routes, self._hold = link, ROUTES | (TRIAL if trial else {}), hold
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """One request. What is neither HTTP nor the server's own start and end is not served."""
+        if scope["type"] == "lifespan":
+            await _lifespan(receive, send)
+        elif scope["type"] == "http":
+            await self._http(scope, receive, send)
+
+    async def _http(self, scope: Scope, receive: Receive, send: Send) -> None:
+        name = str(scope["path"]).removeprefix(PREFIX) if str(scope["path"]).startswith(PREFIX) else ""
+        limit = self._routes.get(name)
+        if limit is None:
+            await _answer(send, 403 if name in FORBIDDEN else 404)
+        elif scope["method"] != "POST":
+            await _answer(send, 405)
+        elif (body := await _body(scope, receive, limit)) is None:
+            await _answer(send, 413)
+        else:
+            status, events = await self._handled(scope, body, name, receive)
+            if status:
+                await _answer(send, status)
+            for event in events:
+                await send(event)
+
+    async def _handled(self, scope: Scope, body: bytes, name: str, receive: Receive) -> tuple[int, list[Event]]:
+        """Flower's answer, or a status in its place."""
+        try:
+            if name == "push-messages":
+                require_own_reply(body)
+            events = await self._held(scope, body, receive) if name == "pull-messages" else await self._flower(scope, body)
+        except (*_MALFORMED, NotFlowers) as error:
+            _log.info("%s: a malformed request (%s)", name, type(error).__name__)
+            return 400, []
+        except Exception as error:  # noqa: BLE001  # the server's edge: a traceback could quote the request
+            _log.error("%s: the request could not be served (%s)", name, type(error).__name__)
+            return 503, []
+        if events[0]["status"] >= 500:
+            _log.info("%s: Flower answered with %d", name, events[0]["status"])
+            return (400 if events[0]["status"] == 500 else 503), []
+        if events[0]["status"] == 200:
+            self._note(name, events)
+        return 0, events
+
+    def _note(self, name: str, events: list[Event]) -> None:
+        if name == "activate-node":
+            self._link.noted_activation(b"".join(event.get("body", b"") for event in events))
+        elif name in ("push-object", "push-messages"):
+            self._link.replied.ring()
+
+    async def _held(self, scope: Scope, body: bytes, receive: Receive) -> list[Event]:
+        """Flower's answer once it is one; the empty one at the end of the hold, or where nobody listens any more."""
+        loop, rung = asyncio.get_running_loop(), asyncio.Event()
+        end = loop.time() + self._hold
+        gone = asyncio.ensure_future(receive())  # ends when the node hangs up: what was claimed for it then would be lost
+        try:
+            with self._link.sent.listening(who_asks(body), lambda: loop.call_soon_threadsafe(rung.set)):
+                while True:
+                    rung.clear()
+                    events = await self._flower(scope, body)
+                    left = end - loop.time()
+                    if events[0]["status"] != 200 or any(event.get("body") for event in events) or left <= 0:
+                        return events
+                    bell = asyncio.ensure_future(rung.wait())
+                    await asyncio.wait({bell, gone}, timeout=left, return_when=asyncio.FIRST_COMPLETED)
+                    bell.cancel()
+                    if gone.done() or not rung.is_set():
+                        return events
+        finally:
+            gone.cancel()
+
+    async def _flower(self, scope: Scope, body: bytes) -> list[Event]:
+        """What Flower's application sends for a request."""
+        events: list[Event] = []
+        given = False
+
+        async def receive() -> Event:
+            nonlocal given
+            if given:
+                await asyncio.Event().wait()  # nobody hangs up on an application that answers at once
+            given = True
+            return {"type": "http.request", "body": body, "more_body": False}
+
+        async def send(event: Event) -> None:
+            events.append(event)
+
+        await self._link.routes({**scope, "state": {}}, receive, send)
+        if not events:
+            raise NotFlowers("no answer")
+        return events
+
+
+async def _body(scope: Scope, receive: Receive, limit: int) -> bytes | None:
+    """The request's body, None where it is longer than the limit."""
+    declared = next((value for key, value in scope["headers"] if key == b"content-length"), b"0")
+    if not declared.isdigit() or int(declared) > limit:
+        return None
+    body = bytearray()
+    while True:
+        event = await receive()
+        body += event.get("body", b"")
+        if len(body) > limit:
+            return None
+        if event["type"] != "http.request" or not event.get("more_body", False):
+            return bytes(body)
+
+
+async def _answer(send: Send, status: int) -> None:
+    await send({"type": "http.response.start", "status": status, "headers": [(b"content-length", b"0")]})
+    await send({"type": "http.response.body", "body": b""})
+
+
+async def _lifespan(receive: Receive, send: Send) -> None:
+    while True:
+        event = await receive()
+        await send({"type": f"{event['type']}.complete"})
+        if event["type"] == "lifespan.shutdown":
+            return
