@@ -24,6 +24,12 @@ _SESSION = (".db", ".db-wal", ".db-shm", ".db-journal", ".outbox", ".outbox.part
 """What a run's sessions leave in the coordinator's folder of journals, beside the run's name."""
 
 
+def forget_session(folder: Path, run: str) -> None:
+    """Delete what a run's sessions left in the coordinator's folder of journals."""
+    for suffix in _SESSION:
+        (folder / f"{run}{suffix}").unlink(missing_ok=True)
+
+
 class _Kept(msgspec.Struct, frozen=True):
     made_from: bytes
     manifest: bytes
@@ -65,8 +71,7 @@ class Drafts:
             except CreditfedError:
                 over = True
             if over:
-                for suffix in _SESSION:
-                    (self.folder.parent / "journal" / f"{path.stem}{suffix}").unlink(missing_ok=True)
+                forget_session(self.folder.parent / "journal", path.stem)
                 path.unlink(missing_ok=True)
                 self.forgotten(path.stem)
 

@@ -34,7 +34,7 @@ from flwr.proto.heartbeat_pb2 import SendNodeHeartbeatRequest
 from flwr.proto.message_pb2 import ConfirmMessageReceivedRequest, ObjectTree, PullObjectRequest, PushObjectRequest
 from flwr.proto.node_pb2 import Node
 from flwr.serverapp import Grid
-from flwr.supercore.constant import NOOP_FEDERATION_ID, TaskType
+from flwr.supercore.constant import NOOP_FEDERATION_ID, NodeStatus, TaskType
 from flwr.supercore.inflatable.inflatable_object import (
     get_all_nested_objects,
     get_object_id,
@@ -291,6 +291,10 @@ class SuperLink:
         known = self.state.get_node_id_by_public_key(public_key_to_bytes(public))
         if known is not None:
             self.state.delete_node(NOOP_FLWR_AID, known)
+
+    def online(self) -> set[int]:
+        """The nodes that have given a sign of life."""
+        return {int(node.node_id) for node in self.state.get_node_info(statuses=[NodeStatus.ONLINE])}
 
     def noted_activation(self, body: bytes) -> None:
         """A node has come online. body: of Flower's answer to it."""

@@ -1,0 +1,191 @@
+"""One run of the deployed coordinator, from its run file in the store to its record there: the work of one thread.
+
+What a thread says goes through the run store, so that `status` sees it, a stop reaches it, and after a crash another process goes on where
+journal and outbox were left.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import json
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+
+from federation.carriage.flower import Line, SuperLink
+from federation.carriage.journal_file import JournalFile
+from federation.carriage.sealed_file import SealedFile
+from federation.kernel.errors import ConfigurationError, CreditfedError, PeerError
+from federation.kernel.manifest import Description
+from privacy.store.durable import put
+from server.app import Conduct, Desk, Kept, carry_out, described, failure_document
+from server.courier import Courier, Stopped
+from server.drafts import forget_session
+from server.enrolment import let_in
+from server.line_post import LinePost
+from server.outbox import Outbox
+from server.place import READABLE, Place
+from server.post import Post
+from server.run_file import RunFile, load_deployed
+from server.store.records import Failure, Node, Run
+from server.store.run_store import RunStore
+from server.store.states import RunState
+
+ASK_AGAIN = (2.0, 5.0, 15.0, 30.0)
+"""Seconds until institutions that have not approved are asked again; the last one from then on."""
+UNTIL_IT_EXPIRES = 366 * 86400.0
+TELL_EVERY = 0.5
+"""Seconds between two words to the store about how far a run is."""
+
+
+class ShuttingDown(Exception):
+    """The server ends; the run stays as it is for the next one. No fault of anybody's, and so no CreditfedError, which would end the run."""
+
+
+@dataclass
+class Orders:
+    """What the server's main thread tells a run's thread."""
+
+    stop: threading.Event = field(default_factory=threading.Event)
+    shut_down: threading.Event = field(default_factory=threading.Event)
+
+    def stopped(self) -> bool:
+        """Whether an operator has stopped the run. Raises ShuttingDown."""
+        if self.shut_down.is_set():
+            raise ShuttingDown
+        return self.stop.is_set()
+
+    def sleep(self, seconds: float) -> None:
+        """Raises ShuttingDown, Stopped."""
+        end = time.monotonic() + seconds
+        while time.monotonic() < end:
+            if self.stopped():
+                raise Stopped("run", "stopped by the coordinator's operator", "Submit it again to run it anew.")
+            time.sleep(0.1)
+
+
+@dataclass(frozen=True)
+class Conducting:
+    """One run and the process that works on it. now: the moment as the store has it."""
+
+    place: Place
+    store: RunStore
+    link: SuperLink
+    kept: Kept
+    run: Run
+    worker: str
+    orders: Orders
+    now: Callable[[], str]
+
+    def __call__(self) -> None:
+        """Conduct the run to its end, or to the server's."""
+        try:
+            conduct = self._conduct()
+        except ShuttingDown:
+            self.store.release(self.run.name, self.worker, self.now())
+            return
+        except CreditfedError as error:
+            self._failed(error, None)
+            return
+        if conduct.failure is not None:
+            self._failed(conduct.failure, conduct)
+            return
+        record = self._record(conduct.document())
+        self.store.finish(self.run.name, self.worker, self.now(), conduct=record, model_hash=conduct.state.model_hash.hex())
+        self._over()
+
+    def _failed(self, error: CreditfedError, conduct: Conduct | None) -> None:
+        record = self._record({"failure": failure_document(error)} if conduct is None else conduct.document())
+        if isinstance(error, Stopped):
+            self.store.stop(self.run.name, self.worker, self.now(), conduct=record)
+        else:
+            self.store.fail(self.run.name, self.worker, self.now(), Failure.of(error), conduct=record)
+        self._over()
+
+    def _record(self, document: dict[str, object]) -> bytes:
+        record = json.dumps(document, indent=1).encode()
+        put(self.place.run(self.run.name) / "conduct.json", record, READABLE)
+        return record
+
+    def _over(self) -> None:
+        """The session's secrets go."""
+        forget_session(self.place.root / "journal", self.run.name)
+
+    def _conduct(self) -> Conduct:
+        started = time.monotonic()
+        settings, _ = load_deployed(put(self.place.run(self.run.name) / "run.toml", self.run.run_file, READABLE))
+        nodes = self._nodes(settings)
+        storage, stem = self.place.key("storage"), self.place.root / "journal" / self.run.name
+        if self.run.state is RunState.SUBMITTED:
+            self._say(state=RunState.WAITING, stage=f"asking {', '.join(nodes)}")
+        journal = JournalFile(stem.parent / f"{self.run.name}.db", storage)
+        try:
+            with self.link.line() as line:
+                courier = Courier(self._posts(line, nodes), UNTIL_IT_EXPIRES, self.orders.stopped)
+                desk = Desk(
+                    settings, self.run.name, self.place.identity, journal, Outbox(SealedFile(stem.parent / f"{self.run.name}.outbox", storage)),
+                    self.kept, waiting=self._waiting(), drafted=lambda manifest: self._say(manifest_hash=manifest.hash.hex()),
+                    watch=self._watching(),
+                )  # fmt: skip
+                said = described(courier, self.run.name)
+                for name, description in said.items():
+                    _require_enrolled(nodes[name], description)
+                return carry_out(courier, tuple(said.values()), desk, started)
+        finally:
+            journal.close()
+
+    def _nodes(self, settings: RunFile) -> dict[str, Node]:
+        """The enrolled nodes that the run file names. Raises ConfigurationError."""
+        enrolled = {node.name: node for node in self.store.nodes() if node.revoked_at is None}
+        for name in settings.nodes:
+            if name not in enrolled:
+                action = "creditfed coordinator status lists who is; enrol it, then submit the run again."
+                raise ConfigurationError(f"party {name}", "no node of this name is enrolled", action)
+        return {name: enrolled[name] for name in settings.nodes}
+
+    def _posts(self, line: Line, nodes: dict[str, Node]) -> dict[str, Post]:
+        numbers = let_in(self.link, self.store.nodes())
+        connected = LinePost(line, {name: numbers[name] for name, node in nodes.items() if node.way == "connected"})
+        return {name: connected for name, node in nodes.items() if node.way == "connected"}
+
+    def _say(self, state: RunState | None = None, stage: str | None = None, manifest_hash: str | None = None) -> None:
+        self.store.advance(self.run.name, self.worker, self.now(), state=state, stage=stage, manifest_hash=manifest_hash)
+
+    def _waiting(self) -> Callable[[tuple[str, ...]], None]:
+        pauses = iter(ASK_AGAIN)
+
+        def wait(names: tuple[str, ...]) -> None:
+            self._say(stage=f"waiting for approval at {', '.join(names)}")
+            self.orders.sleep(next(pauses, ASK_AGAIN[-1]))
+
+        return wait
+
+    def _watching(self) -> Callable[[str, int], None]:
+        told = [-TELL_EVERY]
+        running = self.run.state is RunState.RUNNING
+
+        def watch(stage: str, exchanges: int) -> None:
+            nonlocal running
+            if time.monotonic() - told[0] < TELL_EVERY:
+                return
+            told[0] = time.monotonic()
+            state = None if running else RunState.RUNNING
+            self.store.advance(self.run.name, self.worker, self.now(), state=state, stage=stage, exchanges=exchanges)
+            running = True
+
+        return watch
+
+
+def _require_enrolled(node: Node, said: Description) -> None:
+    """Who answers under a name is who was enrolled under it. Raises PeerError."""
+    if (said.party.name, said.party.role, said.party.identity) != (node.name, node.role, node.key):
+        raise PeerError(node.name, "another name, role or identity key than it was enrolled with", "those of its joining file")
+
+
+def moment() -> str:
+    """Now, as the store has it."""
+    return dt.datetime.now(dt.UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
