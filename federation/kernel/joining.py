@@ -89,7 +89,7 @@ def node_key_pem(node_key: str) -> bytes:
     if _NODE_KEY.fullmatch(node_key):
         try:
             public = load_ssh_public_key(node_key.encode("ascii"))
-        except (ValueError, UnsupportedAlgorithm):
+        except (ValueError, UnsupportedAlgorithm, NotImplementedError):  # the last for a compressed point
             public = None
     if (
         not isinstance(public, EllipticCurvePublicKey)
