@@ -1,4 +1,4 @@
-"""`creditfed coordinator`: init, start, enrol, submit, status, stop. Whoever may write in the coordinator's folder gives orders; no port does."""
+"""`creditfed coordinator`: init, start, enrol, submit, status, stop. Who may write in its folder gives orders; no port takes any."""
 
 from __future__ import annotations
 
@@ -56,11 +56,16 @@ LAPSE = 20
 def init(
     home: HomeOption = HERE,
     host: Annotated[
-        list[str] | None, typer.Option("--host", help="Name or address by which nodes reach the server; repeat for more. The first one is in the invitation.")
+        list[str] | None,
+        typer.Option(
+            "--host", help="Name or address by which nodes reach the server; repeat for more. The first one is in the invitation."
+        ),
     ] = None,
     port: Annotated[int, typer.Option("--port", min=1, max=65535, help="The one port that must be reachable.")] = 9092,
     listen: Annotated[str, typer.Option("--listen", help="The interface to listen on.")] = "0.0.0.0",  # noqa: S104  # what is served there is the guard's
-    certificate: Annotated[Path | None, typer.Option("--certificate", metavar="PEM", help="Your own PKI's server certificate, with its chain.")] = None,
+    certificate: Annotated[
+        Path | None, typer.Option("--certificate", metavar="PEM", help="Your own PKI's server certificate, with its chain.")
+    ] = None,
     key: Annotated[Path | None, typer.Option("--key", metavar="PEM", help="Its private key.")] = None,
     ca: Annotated[Path | None, typer.Option("--ca", metavar="PEM", help="The authority that nodes shall trust.")] = None,
     store: Annotated[str, typer.Option("--store", metavar="URL", help="PostgreSQL for runs and nodes; a SQLite file here without.")] = "",
@@ -94,6 +99,18 @@ def init(
     typer.echo(f"Put the NAME.join.toml that each sends back into {home / 'joining'}, then: creditfed coordinator enrol --home {home}")
 
 
+@app.command(epilog="Example: creditfed coordinator renew --home coordinator")
+def renew(home: HomeOption = HERE) -> None:
+    """Another server certificate by the authority made at `init`; institutions need nothing new. Start the server again afterwards."""
+    from server.conducting import moment
+    from server.pki import renew as issue_again
+
+    place, store = _there(home)
+    store.close()
+    written = issue_again(place.tls, moment(), place.settings.hosts)
+    typer.echo(f"{written} is renewed. Start the server again.")
+
+
 @app.command(epilog="Example: creditfed coordinator start --home coordinator")
 def start(home: HomeOption = HERE) -> None:
     """Run the server until it is told to end (Ctrl-C, or SIGTERM from a service manager). Runs that are under way go on with the next start."""
@@ -115,14 +132,18 @@ def start(home: HomeOption = HERE) -> None:
         signal.signal(number, lambda *_: over.set())
     with the_only_one(place.root):
         settings = place.settings
-        typer.echo(f"The coordinator listens on {settings.host}:{settings.port}; its certificate is good for {left} more days. Ctrl-C ends it.")
+        typer.echo(
+            f"The coordinator listens on {settings.host}:{settings.port}; its certificate is good for {left} more days. Ctrl-C ends it."
+        )
         Server(place, store).run(over)
     store.close()
 
 
 @app.command(epilog='Example: creditfed coordinator enrol "3f1a 90cc 7d2e b501 1c44 8a0f 5e6d 2b97" --home coordinator')
 def enrol(
-    compared: Annotated[list[str] | None, typer.Argument(metavar="FINGERPRINT", help="As you compared it by telephone.", show_default=False)] = None,
+    compared: Annotated[
+        list[str] | None, typer.Argument(metavar="FINGERPRINT", help="As you compared it by telephone.", show_default=False)
+    ] = None,
     home: HomeOption = HERE,
     file: Annotated[list[Path] | None, typer.Option("--file", metavar="JOIN.toml", help="A joining file that lies elsewhere.")] = None,
     by_files: Annotated[bool, typer.Option("--files", help="Its batches travel as files: it runs `creditfed node exchange`.")] = False,  # noqa: FBT002
@@ -154,9 +175,13 @@ def enrol(
 
 @app.command(epilog="Example: creditfed coordinator submit scorecard.toml --home coordinator --follow")
 def submit(
-    run_file: Annotated[Path, typer.Argument(metavar="RUN.toml", help="As for `creditfed simulate`; each institution's own node.toml has its source.")],
+    run_file: Annotated[
+        Path, typer.Argument(metavar="RUN.toml", help="As for `creditfed simulate`; each institution's own node.toml has its source.")
+    ],
     home: HomeOption = HERE,
-    name: Annotated[str | None, typer.Option("--name", help="The run's name; made from the file's where not given.", show_default=False)] = None,
+    name: Annotated[
+        str | None, typer.Option("--name", help="The run's name; made from the file's where not given.", show_default=False)
+    ] = None,
     follow: Annotated[bool, typer.Option("--follow", help="Show how it goes until it ends.")] = False,  # noqa: FBT002  # a flag
 ) -> None:
     """Ask for a run. Each institution sees it in `creditfed node pending`, and it begins when all have approved."""
@@ -169,7 +194,9 @@ def submit(
     enrolled = {node.name for node in store.nodes() if node.revoked_at is None}
     missing = [party for party in settings.nodes if party not in enrolled]
     if missing:
-        raise ConfigurationError(run_file.name, f"{', '.join(missing)} of it: not enrolled", "creditfed coordinator enrol; then submit again.")
+        raise ConfigurationError(
+            run_file.name, f"{', '.join(missing)} of it: not enrolled", "creditfed coordinator enrol; then submit again."
+        )
     taken = {run.name for run in store.runs()}
     stem = f"{run_file.stem}-{settings.digest[:6]}"
     called = name or next(each for number in range(1, len(taken) + 2) if (each := stem if number == 1 else f"{stem}-{number}") not in taken)

@@ -13,7 +13,6 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-
 from federation.carriage.flower import Line, SuperLink
 from federation.carriage.journal_file import JournalFile
 from federation.carriage.sealed_file import SealedFile
@@ -187,5 +186,3 @@ def _require_enrolled(node: Node, said: Description) -> None:
 def moment() -> str:
     """Now, as the store has it."""
     return dt.datetime.now(dt.UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
-
-

@@ -15,10 +15,11 @@ from cryptography.hazmat.primitives.serialization import load_pem_public_key
 from federation.carriage.flower import SuperLink
 from federation.kernel import suite
 from federation.kernel.errors import ConfigurationError
-from federation.kernel.joining import LONGEST, Joining, read_joining
+from federation.kernel.joining import Joining
 from privacy.approval.words import fingerprint
 from privacy.levels import INSTITUTION_ROLES
 from privacy.store.durable import put
+from server.join import read_join_file
 from server.place import READABLE, Place
 from server.store.records import Node, Way
 from server.store.run_store import RunStore
@@ -46,8 +47,7 @@ def waiting(place: Place, more: tuple[Path, ...] = ()) -> tuple[Waiting, ...]:
 
 
 def _read(path: Path) -> Joining:
-    with path.open(encoding="utf-8", errors="replace") as file:
-        found = read_joining(file.read(LONGEST + 1), str(path))
+    found = read_join_file(path)
     if found.role not in INSTITUTION_ROLES:
         raise ConfigurationError(str(path), "its role is not one of an institution", f"Roles are {', '.join(INSTITUTION_ROLES)}.")
     return found
@@ -59,7 +59,9 @@ def enrol(place: Place, store: RunStore, compared: str, files: tuple[Path, ...],
     among = waiting(place, files)
     chosen = next((one for one in among if _plain(one.fingerprint) == plain), None)
     if chosen is None:
-        action = "Compare again; creditfed coordinator enrol lists what waits." if among else f"Put NAME{_SUFFIX} into {place.root / 'joining'}."
+        action = (
+            "Compare again; creditfed coordinator enrol lists what waits." if among else f"Put NAME{_SUFFIX} into {place.root / 'joining'}."
+        )
         raise ConfigurationError("fingerprint", "no joining file that waits here has it", action)
     node = Node.of(chosen.joining, way, now)
     store.enrol(node)

@@ -69,14 +69,15 @@ class Server:
             timeout_keep_alive=75, limit_concurrency=4096, backlog=512,
         )  # fmt: skip
         web = uvicorn.Server(config)
-        web.install_signal_handlers = lambda: None  # type: ignore[method-assign]  # the process has its own
         serving = threading.Thread(target=_quietly(web.run), daemon=True, name="fleet")
         serving.start()
         with threadpool_limits(1):
             while not over.wait(TICK):
                 if not serving.is_alive():
                     where = f"{settings.host}:{settings.port}"
-                    raise ConfigurationError(where, "the server cannot listen there", "Another program may have the port: change coordinator.toml.")
+                    raise ConfigurationError(
+                        where, "the server cannot listen there", "Another program may have the port: change coordinator.toml."
+                    )
                 self._tick(settings.at_once)
             self._shut_down()
         web.should_exit = True
@@ -149,7 +150,7 @@ class Server:
 
 
 def _quietly(serve: Callable[[], None]) -> Callable[[], None]:
-    """uvicorn ends its process where it cannot listen; here that is its thread alone."""
+    """Uvicorn ends its process where it cannot listen; here that is its thread alone."""
 
     def run() -> None:
         with suppress(SystemExit):

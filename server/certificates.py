@@ -1,0 +1,32 @@
+"""The server's certificates in the coordinator's folder: made here, or an institution's own PKI's, copied in after they were checked."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Sequence
+from pathlib import Path
+
+from privacy.store.durable import put
+from server.pki import CA, SERVER, SERVER_KEY, make_ca, make_server
+from server.pki_check import check
+from server.place import READABLE
+
+
+def issue(folder: Path, hosts: Sequence[str], now: str) -> None:
+    """An authority of the coordinator's own, and a certificate by it. Raises ConfigurationError."""
+    shutil.rmtree(folder, ignore_errors=True)  # what a founding that was cut short has left
+    make_ca(folder, now)
+    make_server(folder, hosts, now)
+
+
+def adopt(folder: Path, certificate: Path, key: Path, ca: Path, hosts: Sequence[str], now: str) -> None:
+    """Certificate (with its chain), key and authority of an institution's own PKI. Raises ConfigurationError for what does not fit together."""
+    check(certificate, key, ca, hosts, now)
+    put(folder / CA, ca.read_bytes(), READABLE)
+    put(folder / SERVER, certificate.read_bytes(), READABLE)
+    put(folder / SERVER_KEY, key.read_bytes())
+
+
+def require_usable(folder: Path, hosts: Sequence[str], now: str) -> int:
+    """Days that the certificate is still good for. Raises ConfigurationError where it is not, for these hosts and this authority."""
+    return check(folder / SERVER, folder / SERVER_KEY, folder / CA, hosts, now).days_left
