@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from clients.home import Home
 from clients.home_option import HERE, HomeOption, there
 from clients.party_config import PartyConfig
 from clients.persons import Persons
@@ -81,6 +82,13 @@ def _counts(spent: Cost, counted: Cost, name: str) -> str:
 
 def _limit(value: int | None) -> str:
     return f"{'no limit':>12}" if value is None else f"{value:>12,}"
+
+
+def first_limits(home: Home, dataset: str, releases: int, by: str) -> None:
+    """The budget that a node is founded with, for any purpose: releases without noise, and none with it."""
+    file = BudgetFile(ledger_path(home.root))
+    file.set_limits(dataset, ANY, Limits(releases=releases), by)
+    file.close()
 
 
 @budget_app.command("set", epilog="Example: creditfed node budget set loans decide --by wang --releases 200 --home node")

@@ -26,6 +26,7 @@ from federation.kernel.errors import AbortCode, ConfigurationError, PolicyRefusa
 from federation.kernel.known import known
 from federation.kernel.manifest import Manifest
 from privacy.levels import InstitutionRole
+from privacy.store.durable import put
 
 Key = Annotated[str, msgspec.Meta(pattern=r"^[0-9a-f]{64}$")]
 FILE = "consortium.toml"
@@ -104,6 +105,4 @@ def _reason(error: Exception) -> str:
 def write(root: Path, coordinator: str, members: Iterable[Member]) -> Path:
     """Pin a coordinator and members."""
     document = {"coordinator": coordinator, "member": [msgspec.to_builtins(member) for member in members]}
-    path = root / FILE
-    path.write_text(tomli_w.dumps(document))
-    return path
+    return put(root / FILE, tomli_w.dumps(document).encode())

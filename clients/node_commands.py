@@ -10,7 +10,9 @@ import typer
 from clients.budget_commands import budget_app
 from clients.consent_commands import consent_app
 from clients.home_option import HERE, HomeOption, there
+from clients.member_commands import members, pin_members
 from clients.policy_commands import policy_app
+from clients.resident_commands import register
 from clients.retention_commands import retention_app
 
 if TYPE_CHECKING:
@@ -23,11 +25,15 @@ app = typer.Typer(
     no_args_is_help=True, rich_markup_mode="markdown",
     help="""An institution's node: it decides, itself, what may be computed on its data.
 
-**To join**: `creditfed node init`, give your fingerprint to the others, put theirs into consortium.toml, import consents.
+**To join**: `creditfed node init --invitation invitation.toml`, `creditfed node approve consortium.toml`, `creditfed node start`.
+
+**When something does not work**: `creditfed node doctor` says what, and what to do.
 
 **When a run is proposed**: `creditfed node pending`, `creditfed node approve RUN` (shows it in plain words first), `creditfed node revoke RUN`.
 """,
 )  # fmt: skip
+register(app)
+app.command(epilog="Example: creditfed node members --home node")(members)
 app.add_typer(policy_app, name="policy")
 app.add_typer(budget_app, name="budget")
 app.add_typer(consent_app, name="consent")
@@ -50,12 +56,23 @@ def init(
     label: Annotated[str | None, typer.Option("--label", help="A bank's column of outcomes, 1 for bad.")] = None,
     owner: Annotated[list[str] | None, typer.Option("--owner", help="Who approves runs; repeat for each person.")] = None,
     four_eyes: Annotated[bool, typer.Option("--four-eyes", help="Two owners must approve.")] = False,  # noqa: FBT002  # a flag
+    invitation: Annotated[Path | None, typer.Option("--invitation", metavar="FILE", help="The coordinator's invitation.toml.")] = None,
+    basis: Annotated[
+        str, typer.Option("--legal-basis", help="Why rows may be used: consent (asked row by row), contract, statute, or agency.")
+    ] = "consent",
+    through: Annotated[str, typer.Option("--through", metavar="AGENCY", help="The agency that relays what this node sends.")] = "",
+    first_budget: Annotated[
+        int, typer.Option("--first-budget", metavar="RELEASES", min=0, help="Releases without noise until the risk officer sets a budget.")
+    ] = 0,
 ) -> None:
     """Found a node: keys (mode 600), folders, the default policy, configuration, and a fingerprint for the other members."""
+    from clients.budget_commands import first_limits
     from clients.clock import utc_now
     from clients.founding import found
+    from clients.joined import accept, read_invited, write_joining
     from federation.kernel.errors import ConfigurationError
     from federation.kernel.manifest import AGENCY
+    from privacy.approval.words import fingerprint
     from privacy.levels import INSTITUTION_ROLES
 
     if role not in INSTITUTION_ROLES:
@@ -71,7 +88,14 @@ def init(
             raise ConfigurationError("--source", f"there is no file {source}", "Name your table, CSV or Parquet.")
         section |= {"source": str(source.absolute()), "dataset": source.stem}
     section |= {} if label is None else {"label": label}
+    section |= {} if role == AGENCY or basis == "consent" else {"legal_basis": basis}
+    section |= {"through": through} if through else {}
+    invited = None if invitation is None else read_invited(invitation)
     founded = found(home, section, utc_now, owners)
+    if invited is not None:
+        accept(founded.home, invited)
+    if first_budget and source is not None:
+        first_limits(founded.home, source.stem, first_budget, owners[0])
     typer.echo(f"{name} is founded in {home}.\n\n  key          {founded.key}\n  fingerprint  {founded.fingerprint}\n")
     typer.echo(
         "Owners: "
@@ -79,24 +103,10 @@ def init(
     )
     if source is not None:
         typer.echo(f"Its table is the data set {source.stem!r}: creditfed node budget set {source.stem} any --home {home} ...")
-    typer.echo("Next: give key and fingerprint to the other members, and write consortium.toml with theirs (docs/guides/institution.md).")
-
-
-@app.command(epilog="Example: creditfed node members --home node")
-def members(home: HomeOption = HERE) -> None:
-    """The members that this node knows, with the fingerprints to compare."""
-    from rich.console import Console
-    from rich.table import Table
-
-    from clients.consortium import read
-    from privacy.approval.words import fingerprint
-
-    pinned = read(there(home).root)
-    table = Table("member", "role", "fingerprint", "")
-    table.add_row("coordinator", "", fingerprint(pinned.coordinator), "revoked" if pinned.coordinator_revoked else "")
-    for member in pinned.members:
-        table.add_row(member.name, member.role, fingerprint(member.key), "revoked" if member.revoked else "")
-    Console().print(table)
+    if invited is not None:
+        typer.echo(f"The coordinator's fingerprint is {fingerprint(invited.key)}: compare it by telephone before anything else.")
+    typer.echo(f"Next: give {write_joining(founded.home)} to the coordinator, and tell your fingerprint by telephone. Then it gives you")
+    typer.echo(f"consortium.toml: creditfed node approve consortium.toml --home {home}, and creditfed node start --home {home}.")
 
 
 @app.command(epilog="Example: creditfed node pending --home node")
@@ -136,14 +146,20 @@ def pending(home: HomeOption = HERE) -> None:
 
 @app.command(epilog="Example: creditfed node approve run-1a2b --as alice --home node")
 def approve(
-    run: Annotated[str, typer.Argument(metavar="RUN", help="The run's name, or `study:NAME`.")],
+    run: Annotated[str, typer.Argument(metavar="RUN", help="The run's name, `study:NAME`, or consortium.toml: the members to pin.")],
     who: AsOption = "",
     home: HomeOption = HERE,
     key: KeyOption = None,
     yes: Annotated[bool, typer.Option("--yes", help="Do not ask again after showing it.")] = False,  # noqa: FBT002  # a flag
 ) -> None:
-    """Show a run in plain words, and as a difference from the last approved one; then sign the approval with your own key."""
+    """Show a run in plain words, and as a difference from the last approved one; then sign the approval with your own key.
+
+    With the coordinator's consortium.toml: show every member's fingerprint, and pin their keys once you have compared them.
+    """
     node = there(home)
+    if run.endswith(".toml"):
+        pin_members(node, Path(run), yes=yes)
+        return
     who = _signer(node, who)
     shown = _show(node, run)
     if not yes:
