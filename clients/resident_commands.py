@@ -37,7 +37,7 @@ def start(
 
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     for quiet in ("flwr", "httpx", "httpcore"):
-        logging.getLogger(quiet).setLevel(logging.ERROR)
+        logging.getLogger(quiet).setLevel(logging.CRITICAL)
     node = there(home)
     if invitation is not None:
         accept(node, read_invited(invitation))

@@ -123,8 +123,9 @@ def start(home: HomeOption = HERE) -> None:
     from server.serve import Server, the_only_one
 
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
-    for quiet in ("flwr", "uvicorn", "alembic", "sqlalchemy"):
+    for quiet in ("uvicorn", "alembic", "sqlalchemy"):
         logging.getLogger(quiet).setLevel(logging.ERROR)
+    logging.getLogger("flwr").setLevel(logging.CRITICAL + 1)  # it quotes what strangers send
     place, store = _there(home)
     left = require_usable(place.tls, place.settings.hosts, moment())
     over = threading.Event()
