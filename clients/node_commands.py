@@ -282,7 +282,11 @@ def _still_needed(home: Home, run: str, about: bytes) -> str:
     people, needed = approvals.approvers(), config.approvals_needed
     signed = standing(approvals.votes(), about, config.name, people).approved
     if len(signed) >= needed:
-        return "Its runs need no vote of their own." if run.startswith("study:") else "Start the run again where it waits."
+        return (
+            "Its runs need no vote of their own."
+            if run.startswith("study:")
+            else "The coordinator asks again by itself; a simulation is started again."
+        )
     others = [name for name in approvals.owners() if people[name].key not in {people[one].key for one in signed}]
     command = f"creditfed node approve {run} --as {others[0] if others else 'NAME'} --home {home.root}"
     return f"That is {len(signed)} of {needed} approvals; still needed: {' or '.join(others) or 'another owner'}. {command}"
