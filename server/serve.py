@@ -65,7 +65,7 @@ class Server:
         tls = self._place.tls
         config = uvicorn.Config(
             Guard(self._link, trial=settings.trial), host=settings.host, port=settings.port, ssl_keyfile=str(tls / "server.key"),
-            ssl_certfile=str(tls / "server.pem"), log_config=None, access_log=False, server_header=False,
+            ssl_certfile=str(tls / "server.pem"), log_config=None, access_log=False, server_header=False, ws="none",
             timeout_keep_alive=75, limit_concurrency=4096, backlog=512,
         )  # fmt: skip
         web = uvicorn.Server(config)

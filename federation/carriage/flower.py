@@ -13,6 +13,7 @@ from __future__ import annotations
 import itertools
 import threading
 import time
+import warnings
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from typing import Any, NoReturn
@@ -263,7 +264,9 @@ class SuperLink:
         from starlette.middleware.base import BaseHTTPMiddleware
 
         _, factory = get_objectstore_linkstate_factories(database, get_federation_manager())
-        self.state: Any = factory.state()
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", DeprecationWarning)  # of alembic, about how Flower configures it
+            self.state: Any = factory.state()
         self.routes = FastAPI(
             docs_url=None, redoc_url=None, openapi_url=None,
             middleware=[
