@@ -56,8 +56,8 @@ class Database:
 
     @property
     def short_name(self) -> str:
-        """The table's own name; "query" for a query."""
-        return "query" if self.table is None else self.table.rpartition(".")[2]
+        """The table's own name; for a query the database's."""
+        return self.table.rpartition(".")[2] if self.table else Path(parse(self.url).database or "query").stem
 
     def password(self) -> Secret | None:
         """The password, None where the node has none. Raises ConfigurationError for a file that others may read."""
@@ -89,8 +89,10 @@ def parse(url: str) -> URL:
         found = None
     if found is None:
         raise ConfigurationError(_WHERE, "url is not the URL of a database", _EXAMPLE)
-    if found.password is not None or any(_SECRET.search(name) for name in _options(found)):
-        action = f"Take it out, and put it into the environment variable {PASSWORD} or into keys/source.password in the node's home (mode 600)."
+    if found.password or any(_SECRET.search(name) for name in _options(found)):
+        action = (
+            f"Take it out, and put it into the environment variable {PASSWORD} or into keys/source.password in the node's home (mode 600)."
+        )
         raise ConfigurationError(_WHERE, "a password is written into url", action)
     return found
 

@@ -12,6 +12,7 @@ from clients.consent_commands import consent_app
 from clients.home_option import HERE, HomeOption, there
 from clients.policy_commands import policy_app
 from clients.retention_commands import retention_app
+from clients.source_commands import add_source
 
 if TYPE_CHECKING:
     from clients.approvals import Approvals
@@ -32,6 +33,7 @@ app.add_typer(policy_app, name="policy")
 app.add_typer(budget_app, name="budget")
 app.add_typer(consent_app, name="consent")
 app.add_typer(retention_app, name="retention")
+add_source(app)
 AsOption = Annotated[
     str,
     typer.Option(
@@ -45,7 +47,11 @@ KeyOption = Annotated[Path | None, typer.Option("--key", metavar="FILE", help="Y
 def init(
     name: Annotated[str, typer.Option("--name", help="Your institution's name in the consortium: a-z, 0-9 and -.")],
     role: Annotated[str, typer.Option("--role", help="bank, platform, tax or agency.")],
-    source: Annotated[Path | None, typer.Option("--source", help="Your table: CSV or Parquet. An agency has none.")] = None,
+    source: Annotated[
+        str | None, typer.Option("--source", help="Your table: a CSV or Parquet file, a folder of Parquet parts, or a database's URL.")
+    ] = None,
+    table: Annotated[str | None, typer.Option("--table", help="Of a database: NAME or SCHEMA.NAME.")] = None,
+    query: Annotated[str | None, typer.Option("--query", help="Of a database, in place of --table: one SELECT.")] = None,
     home: HomeOption = HERE,
     label: Annotated[str | None, typer.Option("--label", help="A bank's column of outcomes, 1 for bad.")] = None,
     owner: Annotated[list[str] | None, typer.Option("--owner", help="Who approves runs; repeat for each person.")] = None,
@@ -54,6 +60,7 @@ def init(
     """Found a node: keys (mode 600), folders, the default policy, configuration, and a fingerprint for the other members."""
     from clients.clock import utc_now
     from clients.founding import found
+    from clients.source_commands import section_of
     from federation.kernel.errors import ConfigurationError
     from federation.kernel.manifest import AGENCY
     from privacy.levels import INSTITUTION_ROLES
@@ -66,10 +73,7 @@ def init(
     if four_eyes and len(owners) < 2:
         raise ConfigurationError("--four-eyes", "needs two owners", "Name both: --owner alice --owner bob.")
     section: dict[str, Any] = {"name": name, "role": role, "approvals_needed": 2 if four_eyes else 1}
-    if source is not None:
-        if not source.is_file():
-            raise ConfigurationError("--source", f"there is no file {source}", "Name your table, CSV or Parquet.")
-        section |= {"source": str(source.absolute()), "dataset": source.stem}
+    section |= section_of(source, table, query)
     section |= {} if label is None else {"label": label}
     founded = found(home, section, utc_now, owners)
     typer.echo(f"{name} is founded in {home}.\n\n  key          {founded.key}\n  fingerprint  {founded.fingerprint}\n")
@@ -78,7 +82,8 @@ def init(
         + ", ".join(f"{who} (key: {home / 'approvers' / (who + '.key')}; move it to where only they can read it)" for who in owners)
     )
     if source is not None:
-        typer.echo(f"Its table is the data set {source.stem!r}: creditfed node budget set {source.stem} any --home {home} ...")
+        name_of = section["dataset"]
+        typer.echo(f"Its table is the data set {name_of!r}: creditfed node budget set {name_of} any --home {home} ...")
     typer.echo("Next: give key and fingerprint to the other members, and write consortium.toml with theirs (docs/guides/institution.md).")
 
 

@@ -86,7 +86,7 @@ class PartyConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_on
         source = raw.get("source")
         if isinstance(source, str) and "://" in source:
             what = "source is a path, and this is the URL of a database"
-            raise ConfigurationError("node.toml", what, 'Write a table [source] with url, and table or query: docs/guides/sources.md.')
+            raise ConfigurationError("node.toml", what, "Write a table [source] with url, and table or query: docs/guides/sources.md.")
         database = Database.from_dict(source, root) if isinstance(source, Mapping) else None
         try:
             config = msgspec.convert({**raw, "source": ""} if database else dict(raw), known(cls), strict=True, dec_hook=path)

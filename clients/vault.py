@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from clients.party_config import PartyConfig
-from clients.row_tree import RowTree, Rows, manifests_salt
+from clients.row_tree import Rows, RowTree, manifests_salt
 from clients.sources.opening import Stamp, stamp
 from clients.sources.records import Records, load
 from federation.align import uscc

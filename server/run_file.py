@@ -234,7 +234,7 @@ def _party(path: Path, number: int, raw: Any, *, binned: bool) -> Party:
     if party.bins is not None and not binned:
         raise ConfigurationError(f"{where} bins", "a logistic model on plain columns has no bins", "Leave it out.")
     return msgspec.structs.replace(
-        party, source=_existing(where, "source", path.parent, party.source),
+        party, source=_existing(where, "source", path.parent, party.source, folder=True),
         bins=None if party.bins is None else _existing(where, "bins", path.parent, party.bins),
         consents=None if party.consents is None else _existing(where, "consents", path.parent, party.consents),
     )  # fmt: skip
@@ -272,9 +272,13 @@ def _mapping(raw: Any, key: str) -> Mapping[str, Any]:
     return inner if isinstance(inner, Mapping) else {}
 
 
-def _existing(where: str, key: str, folder: Path, name: str) -> str:
-    path = (folder / name).resolve()
-    if not path.is_file():
+def _existing(where: str, key: str, root: Path, name: str, *, folder: bool = False) -> str:
+    """The whole path of a file that is there. folder: one of parts will do."""
+    if "://" in name:
+        what, action = "is a URL, and a run file names files", "Databases are sources of nodes (docs/guides/sources.md); give a file here."
+        raise ConfigurationError(f"{where} {key}", what, action)
+    path = (root / name).resolve()
+    if not (path.is_file() or (folder and path.is_dir())):
         what = "is a folder" if path.is_dir() else "does not exist"
         raise ConfigurationError(f"{where} {key}", f"{path} {what}", "Give a file; paths are relative to the run file.")
     return str(path)

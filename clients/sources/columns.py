@@ -75,7 +75,7 @@ def _kind(python: type) -> str:
     if python is type(None):
         return "missing"
     for kinds, name in ((bool, "bool"), ((int, float), "number"), (Decimal, "decimal"), ((str, uuid.UUID), "text"), (dt.date, "day")):
-        if issubclass(python, kinds):  # type: ignore[arg-type]  # mypy widens the tuples
+        if issubclass(python, kinds):
             return name
     return "other"
 

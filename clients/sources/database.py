@@ -126,7 +126,7 @@ def _with_password(url: URL, database: Database) -> URL:
 
 def _relation(database: Database, columns: Sequence[str]) -> Any:
     """What is selected from; each name is quoted where it is not a plain one."""
-    named = [sa.column(name) for name in columns]
+    named: list[sa.ColumnClause[Any]] = [sa.column(name) for name in columns]
     if database.table is not None:
         schema, _, table = database.table.rpartition(".")
         return sa.table(table, *named, schema=schema or None)

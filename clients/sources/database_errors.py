@@ -13,7 +13,10 @@ _DRIVERS: Final = {
     "opengauss": "opengauss-sqlalchemy", "mysql": "pymysql", "mariadb": "pymysql", "mssql": "pyodbc",
 }  # fmt: skip
 _STATES: Final[Mapping[str, tuple[str, str]]] = {
-    "28": ("it does not let this user in", "Check user and password (CREDITFED_SOURCE_PASSWORD, or keys/source.password in the node's home)."),
+    "28": (
+        "it does not let this user in",
+        "Check user and password (CREDITFED_SOURCE_PASSWORD, or keys/source.password in the node's home).",
+    ),
     "3D": ("there is no such database", "Check the end of url in [source]."),
     "3F": ("there is no such schema", "Check table in [source]: SCHEMA.NAME."),
     "42P01": ("there is no such table", "Check table or query in [source]; the role needs USAGE of its schema."),

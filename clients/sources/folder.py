@@ -91,8 +91,10 @@ def _one_schema(where: str, files: Sequence[Path]) -> tuple[str, ...]:
     for name in dict.fromkeys(name for schema in (wanted, *rest) for name in schema):
         other = sum(schema.get(name) != wanted.get(name) for schema in rest)
         if other:
-            what = f"column {name!r} has another type in {other:,} of {len(files):,} parts than in the first, or is not in both (rule: one schema)"
-            raise DataError(where, what, "Nothing was sent. Write the parts anew with one schema; a column without a value needs its type, too.")
+            what = f"column {name!r} is of another type, or missing, in {other:,} of {len(files):,} parts (rule: one schema)"
+            raise DataError(
+                where, what, "Nothing was sent. Write the parts anew with one schema; a column without a value needs its type, too."
+            )
     return tuple(wanted)
 
 

@@ -40,7 +40,10 @@ class Frame:
         more. Otherwise they are the nearest float64 (Arrow's own conversion of decimals is not: it is off by a bit in one of eight).
         """
         column = self._columns.pop(name)
-        size, values = column.nbytes, _as_floats(column) if pa.types.is_decimal(column.type) and not exact else _as_pandas(column, exact=exact)
+        size, values = (
+            column.nbytes,
+            _as_floats(column) if pa.types.is_decimal(column.type) and not exact else _as_pandas(column, exact=exact),
+        )
         del column
         _give_back(size)
         return values
@@ -53,7 +56,8 @@ def no_rows(where: str) -> DataError:
 
 def _as_floats(decimals: Any) -> pd.Series[Any]:
     """Chunk by chunk, for each value is an object on the way."""
-    return pd.concat([chunk.to_pandas().astype("float64") for chunk in decimals.chunks], ignore_index=True)
+    found: list[pd.Series[Any]] = [chunk.to_pandas().astype("float64") for chunk in decimals.chunks]
+    return pd.concat(found, ignore_index=True)
 
 
 def _as_pandas(column: Any, *, exact: bool) -> pd.Series[Any]:
