@@ -9,9 +9,10 @@ Two of these in one column (only SQLite and views of it have that) are refused.
 
 from __future__ import annotations
 
+import contextlib
 import datetime as dt
 import uuid
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from decimal import Decimal
 from typing import Any, Final
 
@@ -25,10 +26,10 @@ _LARGEST: Final = 76
 
 
 class Columns:
-    """names: of the columns, in the order of the rows' values; where: how errors name the source."""
+    """names: of the columns, in the order of the rows' values; where: how errors name the source; exact: see `Frame`."""
 
-    def __init__(self, where: str, names: Sequence[str]) -> None:
-        self._where, self._names = where, tuple(names)
+    def __init__(self, where: str, names: Sequence[str], exact: Collection[str]) -> None:
+        self._where, self._names, self._exact = where, tuple(names), exact
         self._chunks: list[list[Any]] = [[] for _ in names]
 
     def add(self, rows: Sequence[Sequence[Any]]) -> None:
@@ -44,12 +45,12 @@ class Columns:
         found = {}
         for name in reversed(self._names):
             found[name] = self._joined(name, self._chunks.pop())
-        return Frame({name: found[name] for name in self._names})
+        return Frame({name: found[name] for name in self._names}, self._exact)
 
     def _typed(self, name: str, values: Sequence[Any]) -> Any:
         kinds = {_kind(kind) for kind in set(map(type, values))} - {"missing"}
         if kinds <= {"number", "decimal"}:
-            return _numbers(values)
+            return _numbers(values, exact=name in self._exact)
         if len(kinds) > 1:
             raise self._mixed(name)
         return _MAKE[kinds.pop()](values)
@@ -80,20 +81,25 @@ def _kind(python: type) -> str:
     return "other"
 
 
-def _numbers(values: Sequence[Any]) -> Any:
-    """Whole numbers of 64 bits, float64, or decimals; float64 where a decimal is infinite, or has more digits than Arrow."""
-    present = [value for value in values if value is not None]
-    if not present:
+def _numbers(values: Sequence[Any], *, exact: bool) -> Any:
+    """Whole numbers of 64 bits, or float64; exact: decimals stay decimals, if none is infinite or has more digits than Arrow."""
+    kinds = set(map(type, values)) - {type(None)}
+    if not kinds:
         return pa.nulls(len(values))
-    if any(isinstance(value, float) for value in present) or not all(isinstance(v, int) or v.is_finite() for v in present):
-        return _floats(values)
-    if all(isinstance(value, int) and -(1 << 63) <= value < 1 << 63 for value in present):
-        return pa.array(values, pa.int64())
-    exact = [None if value is None else Decimal(value) for value in values]
-    try:
-        return pa.array(exact)
-    except pa.ArrowException:
-        return _floats(values)
+    if all(issubclass(kind, int) for kind in kinds):
+        with contextlib.suppress(pa.ArrowException, OverflowError):  # of more than 64 bits
+            return pa.array(values, pa.int64())
+    if exact and not any(issubclass(kind, float) for kind in kinds):
+        with contextlib.suppress(pa.ArrowException):
+            return _decimals(values)
+    return _floats(values)
+
+
+def _decimals(values: Sequence[Any]) -> Any:
+    """Raises ArrowException for what is infinite or too long, which pyarrow would take for missing."""
+    if any(isinstance(value, Decimal) and not value.is_finite() for value in values):
+        raise pa.ArrowInvalid
+    return pa.array([None if value is None else Decimal(value) for value in values])
 
 
 def _floats(values: Sequence[Any]) -> Any:

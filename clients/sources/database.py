@@ -10,7 +10,7 @@ What a database raises may quote rows, its URL a password: of an error only wher
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, TypeVar
@@ -44,9 +44,9 @@ class DatabaseSource:
     names: tuple[str, ...]
     typed: bool = True
 
-    def read(self, columns: Sequence[str]) -> Frame:
+    def read(self, columns: Sequence[str], exact: Collection[str] = ()) -> Frame:
         """Those columns, rows in whatever order they come. Raises DataError, ConfigurationError."""
-        found = Columns(self.where, columns)
+        found = Columns(self.where, columns, exact)
         relation = _relation(self.database, columns)
 
         def take(connection: sa.Connection) -> None:

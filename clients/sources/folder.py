@@ -6,7 +6,7 @@ over: writers keep there what is not finished.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -33,9 +33,9 @@ class FolderSource:
     keys: tuple[str, ...]
     typed: bool = True
 
-    def read(self, columns: Sequence[str]) -> Frame:
+    def read(self, columns: Sequence[str], exact: Collection[str] = ()) -> Frame:
         """Those columns, part after part. Raises DataError."""
-        return Frame.of(self.where, self._batches(columns))
+        return Frame.of(self.where, self._batches(columns), exact)
 
     def _batches(self, columns: Sequence[str]) -> Iterator[Any]:
         failed = False

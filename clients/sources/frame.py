@@ -5,7 +5,7 @@ Arrow has a million numbers in 8 MB where Python's objects need up to 100; what 
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from typing import Any, Final
 
 import pandas as pd
@@ -17,29 +17,29 @@ _LARGE: Final = 1 << 20
 
 
 class Frame:
-    """rows: how many each column has."""
+    """rows: how many each column has; exact: the columns whose numbers are spelled, and not counted with.
 
-    def __init__(self, columns: dict[str, Any]) -> None:
-        self._columns = columns
+    Of those, decimals and whole numbers beside missing ones are Python's own numbers: 50 bytes each and more. Elsewhere they are the nearest
+    float64 (Arrow's own conversion of decimals is not: it is off by a bit in one of eight).
+    """
+
+    def __init__(self, columns: dict[str, Any], exact: Collection[str]) -> None:
+        self._columns, self._exact = columns, exact
         self.rows = len(next(iter(columns.values()))) if columns else 0
 
     @classmethod
-    def of(cls, where: str, batches: Iterable[Any]) -> Frame:
+    def of(cls, where: str, batches: Iterable[Any], exact: Collection[str]) -> Frame:
         """From record batches of one schema. Raises DataError where they have no row."""
         found = list(batches)
         if not sum(batch.num_rows for batch in found):
             raise no_rows(where)
         table = pa.Table.from_batches(found)
         _give_back(table.nbytes)
-        return cls(dict(zip(table.column_names, table.columns, strict=True)))
+        return cls(dict(zip(table.column_names, table.columns, strict=True)), exact)
 
-    def take(self, name: str, *, exact: bool = False) -> pd.Series[Any]:
-        """A column, which is let go of here, as pandas has it.
-
-        exact: decimals and whole numbers beside missing ones come as Python's own numbers, where their spelling counts: 50 bytes each and
-        more. Otherwise they are the nearest float64 (Arrow's own conversion of decimals is not: it is off by a bit in one of eight).
-        """
-        column = self._columns.pop(name)
+    def take(self, name: str) -> pd.Series[Any]:
+        """A column, which is let go of here, as pandas has it."""
+        column, exact = self._columns.pop(name), name in self._exact
         size, values = (
             column.nbytes,
             _as_floats(column) if pa.types.is_decimal(column.type) and not exact else _as_pandas(column, exact=exact),

@@ -54,11 +54,12 @@ def load(config: PartyConfig) -> Records:
     before, source = stamp(config), open_source(config)
     roles = _roles(config, source)
     offered = _offered(config, source, roles)
-    frame = source.read([*dict.fromkeys((*roles.values(), *offered))])
+    exact = {config.id, *(name for name, kind in config.types.items() if kind == "categorical")}
+    frame = source.read([*dict.fromkeys((*roles.values(), *offered))], exact)
     if stamp(config) != before:
         raise DataError(source.where, "it was changed while it was read", "Nothing was sent. Try again when its writer is done.")
     columns, notes = _columns(config, source, frame, offered)
-    firms, id_kind = _identify(config, kinds.ids(frame.take(config.id, exact=True)))
+    firms, id_kind = _identify(config, kinds.ids(frame.take(config.id)))
     labelled = {role: roles[role] for role in (rules.LABEL, rules.WEIGHT) if role in roles}
     outcome = {name: _outcome(config, frame.take(name), name) for name in labelled.values()}
     typed = outcome | {name: column.values for name, column in columns.items()}
@@ -119,9 +120,8 @@ def _columns(config: PartyConfig, source: Source, frame: Frame, offered: Sequenc
         "empty": "has no value at all", "nested": "is neither number nor text",
     }  # fmt: skip
     for name in offered:
-        declared = config.types.get(name)
-        values = frame.take(name, exact=declared == "categorical")
-        kind = declared or kinds.kind_of(config.name, name, values, typed=source.typed)
+        values = frame.take(name)
+        kind = config.types.get(name) or kinds.kind_of(config.name, name, values, typed=source.typed)
         if kind == "numeric":
             out[name] = Column(name, "numeric", kinds.numbers(config.name, name, values))
         elif kind == "categorical":

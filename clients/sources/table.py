@@ -8,7 +8,7 @@ null, None, #N/A are missing, in CSV and in Parquet text alike.
 from __future__ import annotations
 
 import codecs
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, Protocol
@@ -37,8 +37,8 @@ class Source(Protocol):
     @property
     def typed(self) -> bool: ...  # noqa: D102
 
-    def read(self, columns: Sequence[str]) -> Frame:
-        """Those columns, rows in one order for all. Raises DataError: counts, never content."""
+    def read(self, columns: Sequence[str], exact: Collection[str] = ()) -> Frame:
+        """Those columns, rows in one order for all. exact: whose numbers are spelled (`Frame`). Raises DataError: counts, never content."""
         ...
 
 
@@ -52,12 +52,12 @@ class FileSource:
     typed: bool
     encoding: str = "utf-8"
 
-    def read(self, columns: Sequence[str]) -> Frame:
+    def read(self, columns: Sequence[str], exact: Collection[str] = ()) -> Frame:
         """Those columns, rows in file order: Parquet columns as the file types them, CSV columns as text with None for missing.
 
         Raises DataError for a file that breaks its format: counts and row numbers (from 1, after the header), never content.
         """
-        return Frame.of(self.where, self._parquet(columns) if self.typed else self._csv(columns))
+        return Frame.of(self.where, self._parquet(columns) if self.typed else self._csv(columns), exact)
 
     def _parquet(self, columns: Sequence[str]) -> Iterator[Any]:
         failed = False

