@@ -50,8 +50,9 @@ class DatabaseSource:
         relation = _relation(self.database, columns)
 
         def take(connection: sa.Connection) -> None:
-            for rows in connection.execute(sa.select(*(relation.c[name] for name in columns))).partitions():
-                found.add(rows)
+            with connection.execute(sa.select(*(relation.c[name] for name in columns))) as result:
+                for rows in result.partitions():
+                    found.add(rows)
 
         reading(self.database, self.where, "reading it broke off", take)
         return found.frame()
@@ -62,9 +63,12 @@ def open_database(database: Database, name: str) -> DatabaseSource:
     dialect = parse(database.url).get_backend_name()
     where = f"{name}: database source ({dialect})"
     query = sa.select(sa.text("*")).select_from(_relation(database, ())).where(sa.false())
-    what = "its table or query cannot be read"
-    names = reading(database, where, what, lambda connection: tuple(map(str, connection.execute(query).keys())))
-    return DatabaseSource(where, database, names)
+
+    def look(connection: sa.Connection) -> tuple[str, ...]:
+        with connection.execute(query) as result:
+            return tuple(map(str, result.keys()))
+
+    return DatabaseSource(where, database, reading(database, where, "its table or query cannot be read", look))
 
 
 def reading(database: Database, where: str, what: str, use: Callable[[sa.Connection], T]) -> T:
