@@ -278,8 +278,9 @@ def _existing(where: str, key: str, root: Path, name: str, *, folder: bool = Fal
         what, action = "is a URL, and a run file names files", "Databases are sources of nodes (docs/guides/sources.md); give a file here."
         raise ConfigurationError(f"{where} {key}", what, action)
     path = (root / name).resolve()
-    if not (path.is_file() or (folder and path.is_dir())):
-        what = "is a folder" if path.is_dir() else "does not exist"
+    parts = folder and any(path.rglob("*.parquet"))
+    if not (path.is_file() or parts):
+        what = "is a folder" + (" without a *.parquet file" if folder else "") if path.is_dir() else "does not exist"
         raise ConfigurationError(f"{where} {key}", f"{path} {what}", "Give a file; paths are relative to the run file.")
     return str(path)
 
