@@ -1,7 +1,7 @@
 """A node's home folder: its own configuration, keys, journals and results. Nothing outside it belongs to the node but its source.
 
 node.toml        name, role, source, columns: this party's own section of the run file
-keys/            identity.key, storage.key (mode 600)
+keys/            identity.key, storage.key; source.password of a database (mode 600)
 journal/RUN.db   the journals of running sessions, encrypted
 align/ID.npz     positions of a finished alignment, for `[align] from`
 results/         share.json, scores.parquet, bins.toml, metrics.json of the last run; run.json: which one, and a digest of each
