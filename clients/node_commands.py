@@ -9,6 +9,7 @@ import typer
 
 from clients.budget_commands import budget_app
 from clients.consent_commands import consent_app
+from clients.exchange_commands import exchange
 from clients.home_option import HERE, HomeOption, there
 from clients.policy_commands import policy_app
 from clients.retention_commands import retention_app
@@ -32,6 +33,7 @@ app.add_typer(policy_app, name="policy")
 app.add_typer(budget_app, name="budget")
 app.add_typer(consent_app, name="consent")
 app.add_typer(retention_app, name="retention")
+app.command(epilog="Example: creditfed node exchange --in from-coordinator --out to-coordinator --home node")(exchange)
 AsOption = Annotated[
     str,
     typer.Option(

@@ -139,7 +139,7 @@ class FilePost:
             ) from None
 
     def collect(self) -> dict[str, Parcel | LostNode]:
-        """The answer, once it is there. It and its question stay, for a coordinator that is killed before it has made use of it, until `forget`."""
+        """The answer, once it is there. The files stay until `forget`, for a coordinator that is killed before it has made use of them."""
         if self._due is None:
             return {}
         (ticket, parcel), ignored, judged = self._due, Counter[str](), dict[tuple[Path, tuple[int, int, int]], str]()
