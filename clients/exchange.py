@@ -43,13 +43,16 @@ _log = logging.getLogger("creditfed.node")
 
 
 class Kept(msgspec.Struct, frozen=True):
-    """The last question of a run that was answered. question: its file's digest; code: of a refusal; answer: the file."""
+    """The last question of a run that was answered. question: its file's digest; code: of a refusal; answer: the file; before: the name of the
+    answer before it.
+    """
 
     number: int
     question: bytes
     operation: str
     answer: bytes
     code: str = ""
+    before: str = ""
 
     @property
     def name(self) -> str:
@@ -59,7 +62,7 @@ class Kept(msgspec.Struct, frozen=True):
 
 @dataclass(frozen=True)
 class Done:
-    """What became of one question of a run. code: of a refusal; exit_code: of the error that it was refused for, or that just now ended the run."""
+    """What became of one question of a run. code: of a refusal; exit_code: of the error for which it was refused or the run ended."""
 
     run: str
     operation: str
@@ -116,21 +119,21 @@ class Exchange:
             round_.ignored["not from the coordinator to this node, or cut short or altered"] += 1
             return
         kept, number, digest = self._kept(question.run), number_of(file.ticket), about(raw)
-        if kept is not None and kept.question == digest:
-            self._give(kept, outgoing)
-            round_.done.append(Done(question.run, question.operation, "answered before", kept.code))
-        elif kept is not None and number <= kept.number:
+        if kept is not None and kept.question != digest and number <= kept.number:
             round_.ignored["of a step gone by"] += 1
             if number < kept.number:
                 _discard(file.path)
+            return
+        if kept is not None and kept.question == digest:
+            done = Done(question.run, question.operation, "answered before", kept.code)
         else:
-            now, done = self._work(question, number, digest)
-            self._give(now, outgoing)
-            if kept is not None:
-                _discard(outgoing / kept.name)  # that the next was asked says that it has arrived
-            round_.done.append(done)
+            kept, done = self._work(question, number, digest, "" if kept is None else kept.name)
+        self._give(kept, outgoing)
+        if kept.before:
+            _discard(outgoing / kept.before)  # that the next was asked says that it has arrived
+        round_.done.append(done)
 
-    def _work(self, question: Question, number: int, digest: bytes) -> tuple[Kept, Done]:
+    def _work(self, question: Question, number: int, digest: bytes, before: str) -> tuple[Kept, Done]:
         """A question that was not asked before: its answer, on disk."""
         parcel = Parcel(question.operation, question.run, question.payload)
         failures = self._failures(question.run)
@@ -143,7 +146,8 @@ class Exchange:
             exit_code = self._exit_code()
         code = said.payload.decode() if said.operation == "refused" else ""
         answer, exchange_key = Answer(said.operation, said.run, said.payload), bytes.fromhex(self._coordinator.exchange_key)
-        kept = Kept(number, digest, question.operation, write(answer, digest, self._back, self._node.identity, exchange_key, seal_to), code)
+        raw = write(answer, digest, self._back, self._node.identity, exchange_key, seal_to)
+        kept = Kept(number, digest, question.operation, raw, code, before)
         self._make_room()
         put(self._path(question.run), msgspec.msgpack.encode(kept))
         return kept, Done(question.run, question.operation, "refused" if code else "answered", code, exit_code or int(bool(code)))

@@ -107,7 +107,7 @@ class FilePost:
             if before.parcel != digest:
                 self._asked = self._question(parcel, digest)
                 self._remember()  # first: a question that is out is remembered
-                (self._out / before.name).unlink(missing_ok=True)
+                self._take_in(before)
             self._put_out(self._asked)
         except OSError as error:
             what = f"its folder cannot be written ({error.strerror})"
@@ -123,6 +123,10 @@ class FilePost:
         path = self._out / asked.name
         if not path.exists() or about(path.read_bytes()) != asked.ticket:
             put(path, asked.raw, READABLE)
+
+    def _take_in(self, asked: _Asked) -> None:
+        for name in (asked.name, f"{asked.name}.partial"):  # a write that was cut short leaves the latter
+            (self._out / name).unlink(missing_ok=True)
 
     def _remember(self) -> None:
         if self._memory is not None:
@@ -193,7 +197,7 @@ class FilePost:
         asked, self._asked, self._answered = self._asked, _Asked(self._asked.number), False
         with suppress(OSError):  # a disk that is away: what lies on it is ignored when it is back
             self._remember()
-            (self._out / asked.name).unlink(missing_ok=True)
+            self._take_in(asked)
             for file in self._files():
                 if file.ticket == asked.ticket:
                     file.path.unlink(missing_ok=True)

@@ -115,7 +115,7 @@ class Office:
         node = correspondent(self.home, BY_FILES)
         return FilePost(self.out, self.into, node, self.identity, self.exchange, memory, sleep=wait)
 
-    def conduct(self, watch: Callable[[str, int], None] = lambda _stage, _exchanges: None) -> Conduct:
+    def conduct(self, waiting: Callable[[tuple[str, ...]], None] | None = None) -> Conduct:
         """One process of the coordinator, from the beginning or from where an earlier one was killed."""
         from clients.app import app
 
@@ -131,7 +131,7 @@ class Office:
             with threadpool_limits(1):
                 courier, started = Courier(posts), time.monotonic()
                 said = described(courier, self.run)
-                desk = Desk(self.settings, self.run, self.identity, journal, outbox, kept, watch=watch)
+                desk = Desk(self.settings, self.run, self.identity, journal, outbox, kept, waiting=waiting)
                 return carry_out(courier, tuple(said.values()), desk, started)
         finally:
             journal.close()

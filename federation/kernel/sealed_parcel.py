@@ -93,9 +93,9 @@ def write(message: Question | Answer, ticket: bytes, ends: Ends, identity: Secre
     encoded = encode(message)
     length = len(encoded).to_bytes(_LENGTH_BYTES, "big")
     padding = bytes(_padded(_LENGTH_BYTES + len(encoded)) - _LENGTH_BYTES - len(encoded))
-    bound = _bound(type(message), ends, ticket)
-    body = MAGIC + ticket + sealer(exchange_key, bound, b"".join((length, encoded, padding)))
-    return body + suite.sign(identity, _signed(bound, body))
+    place = bound(type(message), ends, ticket)
+    body = MAGIC + ticket + sealer(exchange_key, place, b"".join((length, encoded, padding)))
+    return body + suite.sign(identity, signed(place, body))
 
 
 def ticket_of(head: bytes, sender: str) -> bytes:
@@ -112,23 +112,26 @@ def read(raw: bytes, kind: type[M], ends: Ends, exchange: Secret, sender: str, l
     least = HEAD_BYTES + BLOCK + suite.HPKE_BYTES + _SIGNATURE_BYTES
     if not least <= len(raw) <= limit or (len(raw) - least) % BLOCK:
         raise PeerError(sender, f"a file of {len(raw)} bytes", f"whole blocks, at most {limit} bytes")
-    bound = _bound(kind, ends, ticket_of(raw[:HEAD_BYTES], sender))
+    place = bound(kind, ends, ticket_of(raw[:HEAD_BYTES], sender))
     body, signature = raw[:-_SIGNATURE_BYTES], raw[-_SIGNATURE_BYTES:]
-    if not suite.verifies(ends.sender, _signed(bound, body), signature):
+    if not suite.verifies(ends.sender, signed(place, body), signature):
         raise PeerError(sender, "a file whose signature does not hold", "the sender's own, unchanged, for this recipient")
-    plain = suite.open_sealed(exchange, bound, body[HEAD_BYTES:])
+    plain = suite.open_sealed(exchange, place, body[HEAD_BYTES:])
     if plain is None:
         raise PeerError(sender, "a file that this party's exchange key does not open", "one sealed to it")
     return decode(_unpadded(plain, sender), kind, sender, limit)
 
 
-def _bound(kind: type[Question | Answer], ends: Ends, ticket: bytes) -> bytes:
+def bound(kind: type[Question | Answer], ends: Ends, ticket: bytes) -> bytes:
+    """What a file's sealing and signature hold for, and nothing else."""
     return suite.frame("exchange", suite.NAME, kind.kind(), ends.sender, ends.recipient, ticket)
 
 
-def _signed(bound: bytes, body: bytes) -> bytes:
-    """What is signed, in a domain of its own; the digest, since a signature's bytes are remembered where it is checked."""
-    return suite.frame("exchange signature", bound, suite.plain_digest(body))
+def signed(place: bytes, body: bytes) -> bytes:
+    """What is signed, in a domain of its own. place: of `bound`; body: the file but for its signature, as its digest, since what is checked is
+    remembered.
+    """
+    return suite.frame("exchange signature", place, suite.plain_digest(body))
 
 
 def _padded(size: int) -> int:
