@@ -148,7 +148,7 @@ class Exchange:
         answer, exchange_key = Answer(said.operation, said.run, said.payload), bytes.fromhex(self._coordinator.exchange_key)
         raw = write(answer, digest, self._back, self._node.identity, exchange_key, seal_to)
         kept = Kept(number, digest, question.operation, raw, code, before)
-        self._make_room()
+        self._make_room(question.run)
         put(self._path(question.run), msgspec.msgpack.encode(kept))
         return kept, Done(question.run, question.operation, "refused" if code else "answered", code, exit_code or int(bool(code)))
 
@@ -173,10 +173,10 @@ class Exchange:
             what = "is not an answer that this node has kept"  # to answer anew would answer one question twice
             raise ConfigurationError(str(path), what, "Restore it, or abandon the run and move the file away.") from None
 
-    def _make_room(self) -> None:
+    def _make_room(self, run: str) -> None:
         """Forget answers of the longest ago where there are very many: a coordinator can ask about any number of runs that never come about."""
-        kept = sorted((self._root / FOLDER).glob(f"*{ENDING}"), key=lambda path: path.stat().st_mtime_ns)
-        for path in kept[: max(0, len(kept) + 1 - MOST_KEPT)]:
+        others = [path for path in (self._root / FOLDER).glob(f"*{ENDING}") if path != self._path(run)]
+        for path in sorted(others, key=lambda path: path.stat().st_mtime_ns)[: max(0, len(others) + 1 - MOST_KEPT)]:
             path.unlink()
 
     # -- what became of runs ----------------------------------------------------------------------------------------------------

@@ -34,7 +34,6 @@ from simulations.founding import simulated
 from simulations.inline import InlineGrid
 from simulations.simulate import prepare_homes
 
-BY_FILES = "tax"
 _AUTHORITY = "-----BEGIN CERTIFICATE-----\nbm9uZQ==\n-----END CERTIFICATE-----\n"
 
 
@@ -57,6 +56,7 @@ class Office:
     folder: Path
     run_file: Path
     run: str = "run-files"
+    by_files: str = "tax"
     courier: Callable[[Office], None] = lambda office: office.trip()
     rounds: list[Round] = field(default_factory=list)
     waited: int = 0
@@ -68,14 +68,14 @@ class Office:
         self.identity = file_key(self.coordinator / "keys" / "identity.key")
         self.exchange = file_key(self.coordinator / "keys" / "exchange.key")
         introduce(self.home, self.identity, self.exchange)
-        self.out, self.into = self.coordinator / "to-tax", self.coordinator / "from-tax"
+        self.out, self.into = self.coordinator / "there", self.coordinator / "back"
         self.node_in, self.node_out = self.folder / "disk" / "in", self.folder / "disk" / "out"
         for folder in (self.out, self.into, self.node_in, self.node_out):
             folder.mkdir(parents=True, exist_ok=True)
 
     @property
     def home(self) -> Path:
-        return self.homes[BY_FILES]
+        return self.homes[self.by_files]
 
     # -- the courier's ways -------------------------------------------------------------------------------------------------------
 
@@ -111,8 +111,8 @@ class Office:
             self.waited += 1
             self.courier(self)
 
-        memory = self.coordinator / "exchange" / f"{self.run}.{BY_FILES}"
-        node = correspondent(self.home, BY_FILES)
+        memory = self.coordinator / "exchange" / f"{self.run}.{self.by_files}"
+        node = correspondent(self.home, self.by_files)
         return FilePost(self.out, self.into, node, self.identity, self.exchange, memory, sleep=wait)
 
     def conduct(self, waiting: Callable[[tuple[str, ...]], None] | None = None) -> Conduct:
@@ -120,10 +120,10 @@ class Office:
         from clients.app import app
 
         made, RESIDENTS.make = RESIDENTS.make, simulated
-        numbers = {name: 11 + place for place, name in enumerate(self.homes) if name != BY_FILES}
+        numbers = {name: 11 + place for place, name in enumerate(self.homes) if name != self.by_files}
         grid = InlineGrid(app, {number: {"home": str(self.homes[name])} for name, number in numbers.items()})
         by_grid = GridPost(grid, numbers)
-        posts: dict[str, Post] = {name: self.post() if name == BY_FILES else by_grid for name in self.homes}
+        posts: dict[str, Post] = {name: self.post() if name == self.by_files else by_grid for name in self.homes}
         storage, stem = file_key(self.coordinator / "keys" / "storage.key"), self.coordinator / "journal" / self.run
         journal = JournalFile(stem.with_suffix(".db"), storage)
         outbox, kept = Outbox(SealedFile(stem.with_suffix(".outbox"), storage)), Kept.of(self.coordinator, self.identity)

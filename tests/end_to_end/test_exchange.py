@@ -21,6 +21,7 @@ from privacy.store.durable import put
 from server.app import Conduct
 from simulations.founding import simulated as node_at
 from tests.end_to_end.scene import World, creditfed, finish, logged, make_world, result, simulated, start
+from tests.end_to_end.test_agency_consent import run_file as with_agency
 from tests.exchange_scene import Office, names, outcomes
 from tests.mortal import Killed
 
@@ -100,6 +101,19 @@ def test_a_courier_that_hoards_and_carries_everything_again_and_again_changes_no
     print(office.rounds[-1].ignored, outcomes(office))
     assert outcomes(office)["answered"] == conduct.cost.messages["tax"] == len(hoards[1])
     assert office.rounds[-1].ignored["of a step gone by"] == conduct.cost.messages["tax"] - 2, "all but the last, and the one before it"
+
+
+@pytest.mark.slow
+def test_an_agency_by_files_which_holds_consents_comes_to_the_same(tmp_path: Path) -> None:
+    """Its statements, their acknowledgements and the word that the run is over travel as files, too."""
+    file = with_agency(tmp_path / "files")
+    office = Office(tmp_path / "office", file, by_files="agency-a")
+    conduct = office.conduct()
+    simulated(file, tmp_path / "inline")
+    fine(conduct, tmp_path / "inline")
+    asked = {done.operation for round_ in office.rounds for done in round_.done}
+    assert asked == {"describe", "propose", "open", "consents", "heard", "deliver", "close"}
+    assert outcomes(office) == {"answered": office.waited}
 
 
 # -- kills ------------------------------------------------------------------------------------------------------------------------------
