@@ -3,9 +3,9 @@
     out     what a courier takes to the institution: one question at a time for a run
     into    where a courier puts its answers
 
-A question that was not answered is kept as the same file, also when the coordinator has been restarted (`memory`), so that an answer that is
-under way still counts; another question takes its place. An answer counts for the question whose digest it names, once, if the institution
-signed it. Everything else in the folder is left where it is, and counted.
+A question that was not answered is kept as the same file, also for a coordinator that has been restarted and asks it again (`memory`); another
+question takes its place. An answer counts for the question whose digest it names, once, if the institution signed it. Answers to questions that
+are over are removed; everything else in the folder is left where it is, and counted.
 """
 
 from __future__ import annotations
@@ -91,6 +91,7 @@ class FilePost:
         self._asked = self._remembered()
         self._due: tuple[bytes, Parcel] | None = None
         self._answered = False
+        self._over: set[bytes] = set()
         self._judged: dict[tuple[Path, tuple[int, int, int]], str] = {}
         self.ignored: Counter[str] = Counter()
 
@@ -108,6 +109,7 @@ class FilePost:
                 self._asked = self._question(parcel, digest)
                 self._remember()  # first: a question that is out is remembered
                 self._take_in(before)
+                self._over.add(before.ticket)
             self._put_out(self._asked)
         except OSError as error:
             what = f"its folder cannot be written ({error.strerror})"
@@ -149,6 +151,9 @@ class FilePost:
         (ticket, parcel), ignored, judged = self._due, Counter[str](), dict[tuple[Path, tuple[int, int, int]], str]()
         answer: Parcel | None = None
         for file in self._files():
+            if file.ticket in self._over:
+                _remove(file.path)  # of a question that was answered, or that nobody asks any more
+                continue
             verdict = self._judged.get((file.path, file.mark)) if file.ticket == ticket else "not an answer that is due"
             if verdict is None and answer is None:
                 opened = self._read(file, parcel.run)
@@ -195,14 +200,21 @@ class FilePost:
         if not self._answered:
             return
         asked, self._asked, self._answered = self._asked, _Asked(self._asked.number), False
+        self._over.add(asked.ticket)
         with suppress(OSError):  # a disk that is away: what lies on it is ignored when it is back
             self._remember()
             self._take_in(asked)
-            for file in self._files():
-                if file.ticket == asked.ticket:
-                    file.path.unlink(missing_ok=True)
+        for file in self._files():
+            if file.ticket == asked.ticket:
+                _remove(file.path)
 
     def wait(self) -> None:
         """A moment, where something is awaited."""
         if self._due is not None:
             self._sleep(POLL)
+
+
+def _remove(path: Path) -> None:
+    """Where the folder can be written."""
+    with suppress(OSError):
+        path.unlink(missing_ok=True)

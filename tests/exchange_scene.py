@@ -96,6 +96,14 @@ class Office:
             node.close()
         return self.rounds[-1]
 
+    def move(self) -> None:
+        """There and back by a courier that leaves no copy."""
+        for source, target in ((self.out, self.node_in), (self.node_out, self.into)):
+            if source == self.node_out:
+                self.answer()
+            for path in source.glob("*.sealed"):
+                shutil.move(path, target / path.name)
+
     def trip(self) -> None:
         """There and back."""
         self.fetch()

@@ -235,7 +235,7 @@ def test_a_coordinator_killed_at_every_step_goes_on_to_the_same_result(
 
     def waits(office: Office) -> None:
         axe.step()
-        office.trip()
+        office.move()
         axe.step()
 
     office = Office(tmp_path / "office", run_file(small), courier=waits)
@@ -255,8 +255,8 @@ def test_a_coordinator_killed_at_every_step_goes_on_to_the_same_result(
         conduct = office.conduct()
     print(f"killed {deaths.total()} times at steps {', '.join(deaths)}; {outcomes(office)}")
     fine(conduct, inline)
-    assert deaths.total() == 17
-    assert names(office.out) == names(office.into) == {}
+    assert deaths.total() == 17 and names(office.out) == {}
+    assert len(names(office.into)) <= 17, "what answers a question that a killed process had asked is left, and ignored"
 
 
 def test_after_a_restart_an_answer_that_is_under_way_still_counts(small: World, tmp_path: Path) -> None:
