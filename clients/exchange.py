@@ -100,6 +100,9 @@ class Exchange:
         for folder in (incoming, outgoing):
             if not folder.is_dir():
                 raise ConfigurationError(str(folder), "there is no such folder to exchange files through", "Make it, or mount its disk.")
+        if coordinator_of(self._root) != self._coordinator:  # also where one process looks again and again
+            what = "the coordinator's keys have changed since this process began"
+            raise ConfigurationError(str(self._root / INVITATION), what, "Start it again.")
         round_ = Round()
         for file in sorted(found(incoming), key=lambda each: (each.ticket or b"", each.path.name)):
             self._look(file, outgoing, round_)

@@ -13,6 +13,8 @@ from clients.consortium import FILE
 from clients.exchange import INVITATION, Exchange
 from federation.carriage.mailbox import Parcel
 from federation.kernel import suite
+from federation.kernel.batch import Batch
+from federation.kernel.codec import decode, encode
 from federation.kernel.errors import ConfigurationError, PolicyRefusal
 from federation.kernel.invitation import read_invitation
 from federation.kernel.manifest import Description
@@ -98,6 +100,21 @@ def test_a_bug_is_a_code_and_no_word_of_it_leaves(bureau: Bureau, monkeypatch: p
     assert bureau.heard() == Parcel("refused", "test", b"internal")
 
 
+def test_a_run_that_this_nodes_people_end_is_told_by_the_exit_code(bureau: Bureau) -> None:
+    made = bureau.house.opened()
+    bureau.house.node.close()
+    bureau.ask("deliver", encode(Batch(0)))
+    said = bureau.exchange()
+    assert said.code == 0 and "opened" in said.out
+    assert decode(bureau.heard().payload, Batch, "bank", 1 << 20).envelopes
+    bureau.house.vote(made.hash, verdict="revoke")
+    bureau.ask("deliver", encode(Batch(1)))
+    said = bureau.exchange()
+    assert said.code == 3 and "failed" in said.out
+    assert decode(bureau.heard().payload, Batch, "bank", 1 << 20).done
+    assert bureau.exchange().code == 0, "it was said once"
+
+
 def test_what_is_ignored_is_counted(bureau: Bureau) -> None:
     (bureau.there / "1.sealed").write_bytes(b"x" * 5000)
     (bureau.there / "notes.txt").write_text("SECRET")
@@ -136,7 +153,10 @@ def test_a_home_that_is_none_gets_no_lock(bureau: Bureau, tmp_path: Path) -> Non
 
 def test_a_node_that_does_not_know_its_coordinator_answers_nobody(bureau: Bureau) -> None:
     root = bureau.house.root
-    kept = (root / INVITATION).read_text()
+    kept, office = (root / INVITATION).read_text(), Exchange(bureau.house.node)
+    introduce(root, identity(COORDINATOR), Secret(b"n" * 32))
+    with pytest.raises(ConfigurationError, match="have changed"):
+        office.carry(bureau.there, bureau.back)
     (root / INVITATION).unlink()
     with pytest.raises(ConfigurationError, match="keys are not here"):
         Exchange(bureau.house.node)
