@@ -50,6 +50,18 @@ class Assent:
         vote = f"creditfed node approve {manifest.run} --as {missing} --home {self._home.root}"
         raise self._refusal(what + beyond, f"Look at it and vote: {vote}. The coordinator asks again; a simulation is started again.")
 
+    def decided(self, run: str, digest: bytes) -> bool:
+        """Whether a manifest that was proposed no longer waits for people, so that proposing it again gives another answer. digest: its hash."""
+        waiting = next((manifest for manifest in self.approvals.proposals() if manifest.run == run and manifest.hash == digest), None)
+        if waiting is None:
+            return True
+        try:
+            self.require_current(waiting)
+            self.of(waiting)
+        except PolicyRefusal as refusal:
+            return refusal.code is not AbortCode.APPROVAL
+        return True
+
     def require_current(self, manifest: Manifest) -> None:
         """The run has not expired and was not revoked. Raises PolicyRefusal."""
         if self._clock() >= manifest.expires:

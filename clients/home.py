@@ -8,6 +8,9 @@ results/         share.json, scores.parquet, bins.toml, metrics.json of the last
 approvals/       proposed runs, votes, studies, what became of runs; approvers.toml, approvers/ beside it
 policy/          the institution's Cedar policies
 consortium.toml  the members by their keys
+coordinator.toml the coordinator's invitation: its address and public keys
+exchange/        of runs that are exchanged as files: the answer to each one's last question
+node.lock        held by the one process that works on this home
 audit/           the audit log
 releases/        what was released before
 """

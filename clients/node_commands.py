@@ -9,6 +9,7 @@ import typer
 
 from clients.budget_commands import budget_app
 from clients.consent_commands import consent_app
+from clients.exchange_commands import exchange
 from clients.home_option import HERE, HomeOption, there
 from clients.member_commands import members, pin_members
 from clients.policy_commands import policy_app
@@ -40,6 +41,7 @@ app.add_typer(budget_app, name="budget")
 app.add_typer(consent_app, name="consent")
 app.add_typer(retention_app, name="retention")
 add_source(app)
+app.command(epilog="Example: creditfed node exchange --in from-coordinator --out to-coordinator --home node")(exchange)
 AsOption = Annotated[
     str,
     typer.Option(

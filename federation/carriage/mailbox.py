@@ -19,6 +19,9 @@ LARGEST = (1 << 31) - 1
 SHORT = 1 << 16
 """Bytes up to which a payload rides beside its operation."""
 
+DECIDED, UNDECIDED = b"decided", b"not yet"
+"""Answers to `voted`."""
+
 
 @dataclass(frozen=True)
 class Parcel:

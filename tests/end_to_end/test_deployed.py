@@ -114,7 +114,7 @@ def test_a_run_that_one_institution_refuses_ends_and_says_who(world: World, cons
 
 def test_what_is_wrong_is_said_with_what_to_do(world: World, consortium: Deployment, tmp_path: Path) -> None:
     second = creditfed("node", "start", "--home", consortium.home("bank"))
-    assert second.code == 2 and "another process works with this node" in second.err
+    assert second.code == 2 and "works on this node already" in second.err
     twice = creditfed("coordinator", "start", "--home", consortium.coordinator)
     assert twice.code == 2 and "a server runs here already" in twice.err
     stranger = world.run_file("stranger")
