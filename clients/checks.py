@@ -186,6 +186,9 @@ def _enrolment(home: Home) -> Finding:
         fleet.activate()
         fleet.deactivate()
     except httpx.HTTPStatusError as error:
+        if error.response.status_code == httpx.codes.PRECONDITION_FAILED:
+            what = "the server knows this node, and counts a process of it as online"
+            return Finding("enrolment", "look", what, "Where none runs, it is forgotten within a minute.")
         file = f"{home.config()['name']}.join.toml"
         what = f"the server does not know this node's key (status {error.response.status_code})"
         return Finding("enrolment", "wrong", what, f"Give {file} to the coordinator, and compare fingerprints by telephone.")

@@ -197,8 +197,10 @@ class ResidentNode:
 
 
 def _refusal(status: int) -> str:
-    if status in (httpx.codes.UNAUTHORIZED, httpx.codes.FORBIDDEN, httpx.codes.PRECONDITION_FAILED):
-        return f"the server does not know this node's key (status {status}): it is not enrolled yet, or was revoked"
+    if status in (httpx.codes.UNAUTHORIZED, httpx.codes.FORBIDDEN):
+        return f"the server does not know this node's key (status {status}): it is not enrolled yet, or was revoked; or the clocks differ"
+    if status == httpx.codes.PRECONDITION_FAILED:
+        return "the server still counts an earlier process of this node as online, for up to a minute"
     return f"the server did not serve this node (status {status})"
 
 
