@@ -112,6 +112,7 @@ class ResidentNode:
                         continue
                 except NotFlowers as error:
                     self._counts["malformed"] += 1
+                    self._write()
                     _log.warning("a message that is none of Flower's (%s): not answered", error)
                 if time.monotonic() - asked < _HELD:
                     self._over.wait(pause)

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import datetime as dt
 import logging
+import socket
 import ssl
 import threading
 import time
 import warnings
 from base64 import b64encode
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -18,18 +19,28 @@ from typing import Any
 import httpx
 from cryptography.hazmat.primitives.asymmetric import ec
 from flwr.app import Message
+from flwr.app.message import remove_content_from_message
 from flwr.common.constant import TIMESTAMP_HEADER
+from flwr.common.serde import message_from_proto, message_to_proto
+from flwr.proto.fleet_pb2 import ActivateNodeRequest, DeactivateNodeRequest, PullMessagesRequest, PullMessagesResponse, PushMessagesRequest
+from flwr.proto.heartbeat_pb2 import SendNodeHeartbeatRequest
+from flwr.proto.message_pb2 import PullObjectRequest, PushObjectRequest
+from flwr.proto.node_pb2 import Node
 from flwr.supercore.constant import FLEET_HTTP_PUBLIC_KEY_HEADER, FLEET_HTTP_SIGNATURE_HEADER
+from flwr.supercore.inflatable.inflatable_object import get_object_tree
 from flwr.supercore.primitives.asymmetric import public_key_to_bytes, sign_message
 
 from federation.carriage.fleet import Fleet
 from federation.carriage.flower import SuperLink
 from federation.carriage.mailbox import MESSAGE_TYPE, Parcel, pack
-from server.guard import Guard
+from server.guard import PREFIX, Guard
 from server.pki import CA, make_ca, make_server
 from server.port import Prompt, served
 
 MEDIA = "application/protobuf"
+SEED = 20261130
+MARKER = "marker-91-4403-0058"
+REFUSED = {401, 403, 404, 405}
 
 
 def now() -> str:
@@ -54,6 +65,7 @@ def signed(key: ec.EllipticCurvePrivateKey, seconds_ago: float = 0.0, claims: ec
 def serving(application: Any, tls: Path, protocol: type[Prompt] = Prompt) -> Iterator[tuple[int, threading.Thread]]:
     """An ASGI application on a free port, as `server.serve` serves it."""
     web = served(application, "127.0.0.1", 0, tls, protocol)
+    web.config.timeout_graceful_shutdown = 3
     thread = threading.Thread(target=web.run, daemon=True)
     thread.start()
     end = time.monotonic() + 20
@@ -63,7 +75,7 @@ def serving(application: Any, tls: Path, protocol: type[Prompt] = Prompt) -> Ite
     try:
         yield web.servers[0].sockets[0].getsockname()[1], thread
     finally:
-        web.should_exit = web.force_exit = True
+        web.should_exit = True
         thread.join(20)
 
 
@@ -127,3 +139,73 @@ def replies(line: Any, sent: list[str], seconds: float = 10.0) -> list[Message]:
     while not (found := line.pull_messages(sent)) and time.monotonic() < end:
         line.wait(0.1)
     return list(found)
+
+
+class Impatient(Prompt):
+    """As deployed, in less time."""
+
+    head = 1.0
+
+
+def post(client: httpx.Client, path: str, body: bytes, headers: dict[str, str]) -> httpx.Response:
+    return client.post(path, content=body, headers=headers)
+
+
+def asked(port: Port, name: str, message: Any, key: Any = "bank", **options: Any) -> httpx.Response:
+    with port.client() as client:
+        return post(client, PREFIX + name, message.SerializeToString(), signed(port.keys.get(key, key), **options))
+
+
+def spoken(port: Port, request: bytes, seconds: float = 5.0) -> bytes:
+    """What the server says to bytes of our own."""
+    with closing(dialled(port)) as tls:
+        tls.settimeout(seconds)
+        tls.sendall(request)
+        heard = b""
+        try:
+            while part := tls.recv(65536):
+                heard += part
+        except (TimeoutError, OSError):
+            pass
+        return heard
+
+
+def dialled(port: Port) -> ssl.SSLSocket:
+    return port.context().wrap_socket(socket.create_connection(("127.0.0.1", port.number), 5), server_hostname="localhost")
+
+
+def status_of(heard: bytes) -> int:
+    return int(heard.split(b" ", 2)[1]) if heard.startswith(b"HTTP/1.") else 0
+
+
+def requests(port: Port, node: int, key: Any) -> dict[str, Any]:
+    public = public_key_to_bytes(key.public_key())
+    return {
+        "activate-node": ActivateNodeRequest(public_key=public, heartbeat_interval=30),
+        "deactivate-node": DeactivateNodeRequest(node_id=node),
+        "send-node-heartbeat": SendNodeHeartbeatRequest(node=Node(node_id=node), heartbeat_interval=30),
+        "pull-messages": PullMessagesRequest(node=Node(node_id=node)),
+        "push-messages": PushMessagesRequest(node=Node(node_id=node)),
+        "push-object": PushObjectRequest(node=Node(node_id=node)),
+        "pull-object": PullObjectRequest(node=Node(node_id=node)),
+    }
+
+
+def a_reply(port: Port, given: PullMessagesResponse, node: int) -> PushMessagesRequest:
+    """As `Fleet.reply` announces it."""
+    question = message_from_proto(given.messages_list[0])
+    reply = Message(pack(Parcel("answer", "run", MARKER.encode())), reply_to=question)
+    reply.metadata.__dict__["_message_id"] = reply.object_id
+    return PushMessagesRequest(
+        node=Node(node_id=node), messages_list=[message_to_proto(remove_content_from_message(reply))],
+        message_object_trees=[get_object_tree(reply)], clientapp_runtime_list=[0.1],
+    )  # fmt: skip
+
+
+@contextmanager
+def an_attacked_port(folder: Path) -> Iterator[Port]:
+    """With two nodes that are enrolled."""
+    with a_port(folder, protocol=Impatient) as made:
+        for name in ("bank", "platform"):
+            made.enrol(name)
+        yield made

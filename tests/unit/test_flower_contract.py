@@ -141,7 +141,9 @@ def test_control_a_call_with_other_parameters_would_be_named(monkeypatch):
     from flwr.supernode.fleet_http_client import FleetHttpClient
 
     monkeypatch.setattr(FleetHttpClient, "PullMessages", lambda self, request, more: None)
-    with pytest.raises(AssertionError, match=r"flwr 1\.\S+: .*PullMessages changed: creditfed relies on it in federation/carriage/fleet.py for messages"):
+    with pytest.raises(
+        AssertionError, match=r"flwr 1\.\S+: .*PullMessages changed: creditfed relies on it in federation/carriage/fleet.py for messages"
+    ):
         test_a_call(f"{FLEET}.PullMessages")
     monkeypatch.delattr(FleetHttpClient, "PullObject")
     with pytest.raises(pytest.fail.Exception, match="PullObject changed"):
