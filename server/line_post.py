@@ -62,7 +62,11 @@ class LinePost(GridPost):
         if anew:
             before = [identifier for identifier, name in self._due.items() if name in anew]
             self._due = {identifier: name for identifier, name in self._due.items() if name not in anew}
-            self._give(anew)
+            online = set(self._line.get_node_ids())
+            for name in anew:
+                if self.nodes[name] not in online:  # or it was revoked: Flower's state would not take a message for it
+                    del self._asked[name]
+            self.send(anew)
             self._line.withdraw(before)  # after the new ones, which have the same pieces: a node that comes and goes piles nothing up
         if self._waiting and now - self._looked >= _ASK_AGAIN:
             self._looked = now

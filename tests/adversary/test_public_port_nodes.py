@@ -17,12 +17,17 @@ from flwr.proto.fleet_pb2 import (
 )
 from flwr.proto.message_pb2 import ConfirmMessageReceivedRequest, ObjectTree, PullObjectRequest, PullObjectResponse, PushObjectRequest
 from flwr.proto.node_pb2 import Node
+from flwr.supercore.inflatable.inflatable_object import get_all_nested_objects, get_object_id, get_object_tree
 
-from federation.carriage.dealings import MOST_TRIES, Dealings
+import federation.carriage.flower
+import federation.carriage.mailbox
+from federation.carriage.dealings import MOST_TRIES, Dealings, pieces_of
 from federation.carriage.fleet import inflated
-from federation.carriage.mailbox import Parcel, pack, unpack
+from federation.carriage.mailbox import MESSAGE_TYPE, Parcel, pack, unpack
+from federation.kernel.errors import PeerError
 from server import guard
 from server.guard import ROUTES
+from server.post import GridPost
 from tests.port_scene import (
     Port,
     a_message,
@@ -113,8 +118,6 @@ def test_a_reply_whose_own_pieces_name_another_message_is_taken_for_what_its_hea
         fleet.node_id = bank
         contents = {}
         for tree in told.message_object_trees:
-            from federation.carriage.dealings import pieces_of
-
             contents = {piece: fleet._pull(told.messages_list[0].metadata.run_id, piece) for piece in pieces_of(tree)}
         question = inflated(told.messages_list[0].metadata.message_id, contents)
         question.metadata.__dict__["_message_id"] = told.messages_list[0].metadata.message_id
@@ -125,8 +128,6 @@ def test_a_reply_whose_own_pieces_name_another_message_is_taken_for_what_its_hea
         identifier = reply.object_id
         announced = a_reply(port, told, bank)
         del announced.message_object_trees[:]
-        from flwr.supercore.inflatable.inflatable_object import get_all_nested_objects, get_object_tree
-
         announced.message_object_trees.append(get_object_tree(reply))
         announced.messages_list[0].metadata.message_id = identifier
         answer = PushMessagesResponse.FromString(asked(port, "push-messages", announced).content)
@@ -142,14 +143,9 @@ def test_a_reply_whose_own_pieces_name_another_message_is_taken_for_what_its_hea
 
 def test_a_reply_that_makes_no_message_comes_as_one_that_no_mailbox_takes(port, given, monkeypatch):
     """And is that node's fault, not an error in the run's thread."""
-    from federation.kernel.errors import PeerError
-    from server.post import GridPost
-
     line, bank, _, told = given
     reply = a_reply(port, told, bank)
     rubbish = b"Nonsense,,3\x00abc"
-    from flwr.supercore.inflatable.inflatable_object import get_object_id
-
     del reply.message_object_trees[:]
     reply.message_object_trees.add(object_id=get_object_id(rubbish))
     reply.messages_list[0].metadata.message_id = get_object_id(rubbish)
@@ -157,13 +153,33 @@ def test_a_reply_that_makes_no_message_comes_as_one_that_no_mailbox_takes(port, 
     assert list(answer.objects_to_push) == [get_object_id(rubbish)]
     asked(port, "push-object", PushObjectRequest(node=Node(node_id=bank), run_id=told.messages_list[0].metadata.run_id,
                                                  session_id=answer.session_id, object_id=get_object_id(rubbish), object_content=rubbish))  # fmt: skip
-    import federation.carriage.flower
-
     monkeypatch.setattr(federation.carriage.flower, "waits", lambda: iter([0.01] * 3))
     post = GridPost(line, {"bank": bank})
     post._due = {line.sent[0]: "bank"}
     with pytest.raises(PeerError, match="bank"):
         post.collect()
+
+
+def poisoned(port: Port, given: Any) -> list[str]:
+    """The bank announces, in another form, the records that the coordinator is going to ask the platform with in another run."""
+    _, bank, platform, told = given
+    expected = get_object_tree(Message(pack(Parcel("describe", "tomorrow", b"")), platform, MESSAGE_TYPE)).children[0].object_id
+    reply = a_reply(port, told, bank)
+    poison = reply.message_object_trees[0].children.add(object_id=expected)
+    poison.children.add(object_id="0" * 64)
+    assert asked(port, "push-messages", reply).status_code == 200
+    with port.link.line() as other:
+        return other.push_messages([Message(pack(Parcel("describe", "tomorrow", b"")), platform, MESSAGE_TYPE)])
+
+
+def test_a_node_cannot_keep_the_coordinators_questions_from_others_by_announcing_them_first(port, given):
+    assert len(poisoned(port, given)) == 1
+
+
+def test_control_without_the_salt_it_can(port, given, monkeypatch):
+    monkeypatch.setattr(federation.carriage.mailbox.secrets, "token_bytes", bytes)
+    with pytest.raises(ValueError, match="different children"):
+        poisoned(port, given)
 
 
 def stored_megabytes(port: Port) -> float:
@@ -175,8 +191,6 @@ def stored_megabytes(port: Port) -> float:
 
 def filled(port: Port, told: PullMessagesResponse, bank: int, rounds: int, own_root: bool) -> Counter[int]:
     """Announce pieces that nobody asked for, by one reply again and again, and send them."""
-    from flwr.supercore.inflatable.inflatable_object import get_object_id
-
     found: Counter[int] = Counter()
     base = a_reply(port, told, bank)
     for number in range(rounds):

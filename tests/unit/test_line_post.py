@@ -172,6 +172,21 @@ def test_silence_is_broken_after_a_while_and_then_after_twice_as_long(line, post
     assert len(asked_at) == 5
 
 
+def test_a_silent_node_that_has_gone_offline_or_was_revoked_is_given_nothing(line, post):
+    """Flower's state refuses a message for a revoked node, which would end the run as a bug."""
+    post.send({"bank": ASK, "platform": ASK})
+    line.online.discard(11)
+    line.now += line_post._SILENCE + 1
+    for _ in range(10):
+        line.now += 2
+        post.collect()
+    assert given(line, 11) == ["m0"] == line.withdrawn[:1] and len(given(line, 12)) == 2
+    line.restart(11)
+    line.now += 2
+    post.collect()
+    assert len(given(line, 11)) == 2, "control: it is asked when it is back"
+
+
 def test_patience_begins_anew_with_the_next_question(line, post):
     post.send({"bank": ASK})
     line.now += line_post._SILENCE + 1
