@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
 from collections import Counter
 from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any, Final
@@ -45,6 +46,8 @@ HOLD: Final = 20.0
 """Seconds that a question for messages is held; Flower's client waits 30."""
 AT_ONCE: Final = 32
 """Requests of one node at one time: ours has three, the stock SuperNode some more."""
+SILENT: Final = 10.0
+"""Seconds between two lines in the log about one node."""
 UPLOAD: Final = 300.0
 """Seconds that a body may take: 6 MiB in that time are 170 kbit/s."""
 _log = logging.getLogger("creditfed.server")
@@ -57,6 +60,7 @@ class Guard:
         self._link, self._routes, self._hold = link, ROUTES | (TRIAL if trial else {}), hold
         self._dealings = Dealings()
         self._busy: Counter[int] = Counter()
+        self._told: dict[int, float] = {}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """One request. What is neither HTTP nor the server's own start and end is not served."""
@@ -113,18 +117,25 @@ class Guard:
                 self._note(name, node, b"".join(event.get("body", b"") for event in events))
             elif events[0]["status"] >= 500:
                 theirs = name == "push-messages" and not await run_in_threadpool(self._link.fits, body)
-                _log.info("%s: Flower answered with %d", name, events[0]["status"])
+                self._tell(node, f"{name}: Flower answered with {events[0]['status']}")
                 return (409 if theirs else 503), []
         except NotTheirs as error:
-            _log.info("%s: refused (%s)", name, error)
+            self._tell(node, f"{name}: refused ({error})")
             return 403, []
         except (DecodeError, NotFlowers) as error:
-            _log.info("%s: a malformed request (%s)", name, type(error).__name__)
+            self._tell(node, f"{name}: a malformed request ({type(error).__name__})")
             return 400, []
         except Exception as error:  # noqa: BLE001  # the server's edge: a traceback could quote the request
-            _log.error("%s: the request could not be served (%s)", name, type(error).__name__)
+            self._tell(node, f"{name}: the request could not be served ({type(error).__name__})")
             return 503, []
         return 0, events
+
+    def _tell(self, node: int, text: str) -> None:
+        """A line about a node, and no more than one in some seconds: it could fill the log."""
+        now = time.monotonic()
+        if now - self._told.get(node, -SILENT) >= SILENT:
+            self._told[node] = now
+            _log.warning("node %d: %s", node, text)
 
     def _note(self, name: str, node: int, answer: bytes) -> None:
         if name == "activate-node":

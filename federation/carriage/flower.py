@@ -29,7 +29,9 @@ from flwr.supercore.constant import FLEET_HTTP_PUBLIC_KEY_HEADER, NOOP_FEDERATIO
 from flwr.supercore.inflatable.inflatable_object import get_all_nested_objects, get_object_tree, iterate_object_tree, no_object_id_recompute
 from flwr.supercore.object_store import NoObjectInStoreError
 from flwr.supercore.primitives.asymmetric import public_key_to_bytes
+from flwr.supercore.state.schema.linkstate_models import MessageRes
 from flwr.supercore.task_identity import TaskIdentity
+from sqlalchemy import select
 
 from federation.carriage.bells import Bells, Doorbell
 from federation.carriage.dealings import NotFlowers, pieces_of
@@ -216,14 +218,19 @@ class Line(Grid):
         """The replies that have come, whole; one that cannot be read comes as one without records, which no mailbox takes."""
         self._seen = self._link.replied.rung
         heads = self._state.get_message_res(message_ids=set(message_ids), run_id=self._run_id)
+        found = [self._whole(head) for head in heads]
         self.withdraw(head.metadata.reply_to_message_id for head in heads)
-        return [self._whole(head) for head in heads]
+        return found
 
     def withdraw(self, identifiers: Iterable[str]) -> None:
-        """Forget messages that were given out, and their pieces."""
-        with self._state.session():
-            for identifier in identifiers:
-                self._state.delete_messages(message_ins_ids={identifier})
+        """Forget messages that were given out and whatever was announced as a reply to them, with all pieces: nothing piles up in a run."""
+        given = set(identifiers)
+        if not given:
+            return
+        with self._state.session() as session:
+            replies = session.scalars(select(MessageRes.message_id).where(MessageRes.reply_to_message_id.in_(given))).all()
+            self._state.delete_messages(message_ins_ids=given)
+            for identifier in given.union(replies):
                 self._state.object_store.delete(identifier)
 
     def _whole(self, head: Message) -> Message:
@@ -237,7 +244,6 @@ class Line(Grid):
             head.content = found.content if found.has_content() else RecordDict()
         except (NotFlowers, NoObjectInStoreError):
             head.content = RecordDict()
-        self._state.object_store.delete(identifier)
         return head
 
     def _content(self, piece: str) -> bytes:

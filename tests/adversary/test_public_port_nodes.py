@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from flwr.app import Message
 from flwr.proto.fleet_pb2 import (
+    DeactivateNodeRequest,
     PullMessagesRequest,
     PullMessagesResponse,
     PushMessagesRequest,
@@ -19,6 +20,7 @@ from flwr.proto.message_pb2 import ConfirmMessageReceivedRequest, ObjectTree, Pu
 from flwr.proto.node_pb2 import Node
 from flwr.supercore.inflatable.inflatable_object import get_all_nested_objects, get_object_id, get_object_tree
 
+import federation.carriage.fleet
 import federation.carriage.flower
 import federation.carriage.mailbox
 from federation.carriage.dealings import MOST_TRIES, Dealings, pieces_of
@@ -45,6 +47,11 @@ def port(tmp_path_factory) -> Iterator[Port]:
 
 
 # -- what a node may do to others ----------------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(autouse=True)
+def hurried(monkeypatch):
+    monkeypatch.setattr(federation.carriage.fleet, "OBJECT_WAIT", 0.2)
 
 
 @pytest.fixture
@@ -158,6 +165,31 @@ def test_a_reply_that_makes_no_message_comes_as_one_that_no_mailbox_takes(port, 
     post._due = {line.sent[0]: "bank"}
     with pytest.raises(PeerError, match="bank"):
         post.collect()
+
+
+@pytest.mark.parametrize("way", ["an error", "asked again", "gone offline", "answered"])
+def test_nothing_that_a_node_announced_stays_once_its_answer_was_taken_or_given_up(port, given, way):
+    """Else a node that comes and goes could have the coordinator keep 3 GiB a second for as long as the run lasts."""
+    line, bank, _, told = given
+    reply = a_reply(port, told, bank)
+    if way == "an error":
+        reply.messages_list[0].ClearField("content")
+        reply.messages_list[0].error.code = 3
+    answer = PushMessagesResponse.FromString(asked(port, "push-messages", reply).content)
+    assert len(answer.objects_to_push) == 3 and len(port.link.state.object_store) == 6
+    if way == "gone offline":
+        asked(port, "deactivate-node", DeactivateNodeRequest(node_id=bank))
+    if way == "asked again":
+        line.withdraw(line.sent)
+    else:
+        assert len(replies(line, line.sent)) == 1
+    assert len(port.link.state.object_store) == 0 == port.link.state.num_message_res() == port.link.state.num_message_ins()
+    piece = PushObjectRequest(
+        node=Node(node_id=bank), run_id=told.messages_list[0].metadata.run_id, session_id=answer.session_id, object_id=answer.objects_to_push[0],
+        object_content=b"x",
+    )  # fmt: skip
+    asked(port, "push-object", piece)
+    assert len(port.link.state.object_store) == 0, "and it cannot be sent later"
 
 
 def poisoned(port: Port, given: Any) -> list[str]:

@@ -181,6 +181,11 @@ def test_the_fleet_routes_are_those_that_the_guard_knows():
     assert not set(guard.ROUTES) & set(guard.FORBIDDEN) and set(guard.TRIAL) <= set(guard.FORBIDDEN)
 
 
+def test_replies_are_kept_by_what_they_reply_to():
+    columns = set(found("flwr.supercore.state.schema.linkstate_models:MessageRes").__table__.columns.keys())
+    assert columns >= {"message_id", "reply_to_message_id"}, changed("MessageRes", "flower", "deleting what was announced as a reply")
+
+
 def test_the_client_has_what_is_set_on_it():
     """No redirects and no compression: `Fleet` says so to the client within Flower's."""
     import httpx

@@ -292,6 +292,28 @@ def test_what_fails_within_is_the_servers_fault_and_tells_nothing(failure, caplo
     assert answered(Flower(failure), "send-node-heartbeat") == (503, b"") and "secret" not in caplog.text
 
 
+def test_a_node_that_errs_all_the_time_does_not_fill_the_log(caplog):
+    async def scenario() -> None:
+        guard = guarded(Flower())
+        for _ in range(50):
+            assert (await Call(guard, "pull-object", b"\xff").answer())[0] == 400
+
+    run(scenario)
+    assert len(caplog.records) == 1 and f"node {NODE}" in caplog.text
+
+
+def test_control_other_nodes_are_still_told_of(caplog):
+    async def scenario() -> None:
+        flower = Flower()
+        guard = guarded(flower)
+        for node in range(50):
+            flower.known = node
+            await Call(guard, "pull-object", b"\xff").answer()
+
+    run(scenario)
+    assert len(caplog.records) == 50
+
+
 def test_pieces_that_contradict_what_is_there_are_the_callers_fault():
     from flwr.app import Message, RecordDict
     from flwr.common.serde import message_to_proto
