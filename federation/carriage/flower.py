@@ -235,9 +235,10 @@ class Line(Grid):
 
     def _whole(self, head: Message) -> Message:
         """A reply with what Flower has checked about it as its head, whatever its own pieces say."""
-        if head.has_error():
-            return head
         identifier = head.metadata.message_id
+        if head.has_error():
+            self._state.object_store.delete(identifier)  # Flower's own errors have pieces, too
+            return head
         try:
             contents = {piece: self._content(piece) for piece in pieces_of(self._state.object_store.get_object_tree(identifier))}
             found = inflated(identifier, contents)
