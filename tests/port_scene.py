@@ -8,7 +8,6 @@ import socket
 import ssl
 import threading
 import time
-import warnings
 from base64 import b64encode
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
@@ -110,12 +109,6 @@ class Port:
         return httpx.Client(base_url=f"https://{self.address}", verify=self.context(), timeout=20, trust_env=False)
 
 
-def a_link(database: Path) -> SuperLink:
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", "No path_separator", DeprecationWarning)  # Flower's own migrations
-        return SuperLink(str(database))
-
-
 @contextmanager
 def a_port(folder: Path, hold: float = 0.3, protocol: type[Prompt] = Prompt, **options: Any) -> Iterator[Port]:
     logging.getLogger("flwr").setLevel(logging.CRITICAL + 1)  # as `creditfed coordinator start` has it
@@ -123,7 +116,7 @@ def a_port(folder: Path, hold: float = 0.3, protocol: type[Prompt] = Prompt, **o
     tls.mkdir(parents=True)
     make_ca(tls, now())
     make_server(tls, ("localhost", "127.0.0.1"), now())
-    link = a_link(folder / "superlink.db")
+    link = SuperLink(str(folder / "superlink.db"))
     guard = Guard(link, hold=hold, **options)
     with serving(guard, tls, protocol) as (number, thread):
         yield Port(link, guard, number, thread, (tls / CA).read_bytes())

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import threading
 import time
+import warnings
 from base64 import b64decode
 from collections.abc import Iterable, Iterator, MutableMapping
 from contextlib import contextmanager
@@ -61,7 +62,9 @@ class SuperLink:
         from starlette.middleware.base import BaseHTTPMiddleware
 
         _, factory = get_objectstore_linkstate_factories(database, get_federation_manager())
-        self.state: Any = factory.state()
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", DeprecationWarning)  # of alembic, about how Flower configures it
+            self.state: Any = factory.state()
         self.routes = FastAPI(
             docs_url=None, redoc_url=None, openapi_url=None,
             middleware=[

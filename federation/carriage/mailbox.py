@@ -24,6 +24,9 @@ _SALT = "salt"
 SHORT = 1 << 16
 """Bytes up to which a payload rides beside its operation."""
 
+DECIDED, UNDECIDED = b"decided", b"not yet"
+"""Answers to `voted`."""
+
 
 @dataclass(frozen=True)
 class Parcel:

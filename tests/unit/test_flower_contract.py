@@ -18,7 +18,7 @@ from federation.carriage.fleet import HEARTBEAT, Fleet, failed
 from federation.carriage.mailbox import LARGEST, Parcel, pack, unpack
 from server import guard
 from server.post import GridPost
-from tests.port_scene import a_key, a_link, a_message, a_port, replies
+from tests.port_scene import a_key, a_message, a_port, replies
 
 ROOT = Path(__file__).resolve().parents[2]
 STATE = "flwr.server.superlink.linkstate.sql_linkstate:SqlLinkState"
@@ -274,7 +274,7 @@ def test_a_node_is_offline_three_missed_heartbeats_after_its_last_sign():
 
 
 def test_what_a_killed_process_left_is_gone_with_the_next_start_and_the_nodes_are_not(tmp_path):
-    link = a_link(tmp_path / "superlink.db")
+    link = flower.SuperLink(str(tmp_path / "superlink.db"))
     key = a_key().public_key()
     node = link.register(key, "bank")
     line = link.line()
@@ -282,7 +282,7 @@ def test_what_a_killed_process_left_is_gone_with_the_next_start_and_the_nodes_ar
     link.state.activate_node(node, 30)
     first.push_messages([a_message(node, bytes(6 << 20))])
     assert len(link.state.object_store) == 7 and link.state.num_message_ins() == 1
-    again = a_link(tmp_path / "superlink.db")  # the first was killed
+    again = flower.SuperLink(str(tmp_path / "superlink.db"))  # the first was killed
     assert again.register(key, "bank") == node
     assert len(again.state.object_store) == 0 and again.state.num_message_ins() == 0
     assert again.state.get_message_ins(node, limit=1) == []
