@@ -76,6 +76,7 @@ class SuperLink:
         self.routes.state.linkstate_factory = factory
         self.routes.state.enable_supernode_auth = True  # no node registers itself
         self.routes.include_router(router)
+        self._flower = self.routes
         self.sent, self.replied = Bells(), Doorbell()
         self.activated: dict[int, float] = {}
         self._registering = threading.Lock()
@@ -109,7 +110,7 @@ class SuperLink:
         from fastapi import HTTPException, Request
         from flwr.superlink.routers.fleet.node_auth import authenticate_node
 
-        request = Request({**scope, "app": self.routes, "state": {}})
+        request = Request({**scope, "app": self._flower, "state": {}})
         try:
             key = b64decode(request.headers[FLEET_HTTP_PUBLIC_KEY_HEADER], validate=True)
             known = self.state.get_node_id_by_public_key(key)
