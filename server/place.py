@@ -82,7 +82,8 @@ class Place:
         """Write the invitation anew."""
         authority = (self.tls / "ca.pem").read_text()
         exchange = suite.agreement_public(self.key("exchange")).hex()
-        made = invitation(f"{settings.hosts[0]}:{settings.port}", authority, self.identity, exchange)
+        host = f"[{settings.hosts[0]}]" if ":" in settings.hosts[0] else settings.hosts[0]  # RFC 3986: an IPv6 address stands in brackets
+        made = invitation(f"{host}:{settings.port}", authority, self.identity, exchange)
         put(self.root / "invitation.toml", made.text().encode(), READABLE)
         return made
 

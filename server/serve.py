@@ -17,7 +17,6 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-import uvicorn
 from threadpoolctl import threadpool_limits
 
 from federation.carriage.flower import SuperLink
@@ -28,6 +27,7 @@ from server.conducting import Conducting, Orders, moment
 from server.enrolment import let_in
 from server.guard import Guard
 from server.place import READABLE, Place
+from server.port import served
 from server.store.records import Failure, Node, Run
 from server.store.run_store import RunStore, RunTaken
 
@@ -62,13 +62,7 @@ class Server:
     def run(self, over: threading.Event) -> None:
         """Serve until told that it is over. Raises ConfigurationError where the port or the certificates cannot be used."""
         settings = self._place.settings
-        tls = self._place.tls
-        config = uvicorn.Config(
-            Guard(self._link, trial=settings.trial), host=settings.host, port=settings.port, ssl_keyfile=str(tls / "server.key"),
-            ssl_certfile=str(tls / "server.pem"), log_config=None, access_log=False, server_header=False, ws="none",
-            timeout_keep_alive=75, limit_concurrency=4096, backlog=512,
-        )  # fmt: skip
-        web = uvicorn.Server(config)
+        web = served(Guard(self._link, trial=settings.trial), settings.host, settings.port, self._place.tls)
         serving = threading.Thread(target=_quietly(web.run), daemon=True, name="fleet")
         serving.start()
         with threadpool_limits(1):
