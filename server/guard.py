@@ -33,10 +33,12 @@ Send = Callable[[Event], Awaitable[None]]
 Application = Callable[[Scope, Receive, Send], Awaitable[None]]
 
 PREFIX: Final = "/v1/fleet/"
-SMALL, LARGE = 1 << 16, LONGEST_PIECE + (1 << 16)
-"""Bytes of a request: a tree of the most pieces has some 40 KB, and Flower cuts objects into pieces of 5 MiB."""
+SMALL, MIDDLE, LARGE = 1 << 16, 2 << 20, LONGEST_PIECE + (1 << 16)
+"""Bytes of a request: a tree of the most pieces has some 40 KB, a message travels whole up to 1 MiB, and Flower cuts longer ones into pieces of
+5 MiB.
+"""
 ROUTES: Final = {
-    "activate-node": SMALL, "deactivate-node": SMALL, "send-node-heartbeat": SMALL, "pull-messages": SMALL, "push-messages": SMALL,
+    "activate-node": SMALL, "deactivate-node": SMALL, "send-node-heartbeat": SMALL, "pull-messages": SMALL, "push-messages": MIDDLE,
     "push-object": LARGE, "pull-object": SMALL,
 }  # fmt: skip
 """What a node may call, and how long its request may be."""

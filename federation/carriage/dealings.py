@@ -13,9 +13,11 @@ import threading
 from dataclasses import dataclass
 from typing import Final
 
+from flwr.app import Message
 from flwr.common.serde import message_from_proto
 from flwr.proto.fleet_pb2 import PullMessagesResponse, PushMessagesRequest
 from flwr.proto.message_pb2 import ConfirmMessageReceivedRequest, ObjectTree, PullObjectRequest, PushObjectRequest
+from flwr.proto.message_pb2 import Message as Sent
 from flwr.supercore.inflatable.inflatable_object import is_valid_sha256_hash, iterate_object_tree
 
 MOST_OBJECTS: Final = 512
@@ -87,14 +89,9 @@ class Dealings:
         if tree.object_id != head.message_id:
             raise NotFlowers("a tree that is not the message's own")  # else one reply could announce pieces without end
         require_tree(tree)
+        _require_whole_or_in_pieces(asked.messages_list[0], tree)
         if not (math.isfinite(head.ttl) and math.isfinite(head.created_at) and all(map(math.isfinite, asked.clientapp_runtime_list))):
             raise NotFlowers("a time that is no number")
-        try:
-            told = message_from_proto(asked.messages_list[0])
-        except Exception as error:  # noqa: BLE001  # the adapter's edge: Flower's parsers raise whatever the bytes lead them to
-            raise NotFlowers(type(error).__name__) from None
-        if told.has_content() and len(told.content):
-            raise NotFlowers("a message with its content beside it, and not in pieces")
         given = self._answered(node, head.reply_to_message_id, head.run_id)
         given.tries += 1
         if given.tries > MOST_TRIES:
@@ -109,6 +106,27 @@ class Dealings:
     def _of(self, node: int) -> list[_Given]:
         with self._lock:
             return list(self._given.get(node, {}).values())
+
+
+def _require_whole_or_in_pieces(came: Sent, tree: ObjectTree) -> None:
+    """A reply has its content with it, or in its pieces, and not both. Raises NotFlowers."""
+    told = headed(came)
+    if is_whole(told) == bool(tree.children):
+        raise NotFlowers("a reply that is whole and in pieces, or neither")
+
+
+def headed(came: Sent) -> Message:
+    """A message as it came, whole or without what is in its pieces. Raises NotFlowers."""
+    try:
+        message = message_from_proto(came)
+    except Exception as error:  # noqa: BLE001  # the adapter's edge: Flower's parsers raise whatever the bytes lead them to
+        raise NotFlowers(type(error).__name__) from None
+    return message
+
+
+def is_whole(message: Message) -> bool:
+    """Whether all of a message is there, and nothing in pieces."""
+    return bool(message.has_error() or (message.has_content() and len(message.content)))
 
 
 def pieces_of(tree: ObjectTree) -> list[str]:

@@ -15,25 +15,22 @@ from typing import TypeVar
 import httpx
 from cryptography.hazmat.primitives.asymmetric import ec
 from flwr.app import Context, Error, Message, RecordDict
-from flwr.app.message import remove_content_from_message
 from flwr.common.constant import HEARTBEAT_DEFAULT_INTERVAL, ErrorCode
 from flwr.common.serde import message_to_proto
 from flwr.proto.fleet_pb2 import ActivateNodeRequest, DeactivateNodeRequest, PullMessagesRequest, PushMessagesRequest
 from flwr.proto.heartbeat_pb2 import SendNodeHeartbeatRequest
 from flwr.proto.message_pb2 import PullObjectRequest, PushObjectRequest
 from flwr.proto.node_pb2 import Node
-from flwr.supercore.inflatable.inflatable_object import get_all_nested_objects, get_object_id, get_object_tree, no_object_id_recompute
-from flwr.supercore.inflatable.inflatable_utils import inflate_object_from_contents
+from flwr.supercore.inflatable.inflatable_object import get_object_id, no_object_id_recompute
 from flwr.supercore.primitives.asymmetric import public_key_to_bytes
 from flwr.supernode.fleet_http_client import FleetHttpClient
 from flwr.supernode.node_auth_http_interceptor import NodeAuthHttpInterceptor
 
-from federation.carriage.dealings import LONGEST_PIECE, NotFlowers, pieces_of
+from federation.carriage.dealings import LONGEST_PIECE, NotFlowers, headed, is_whole, pieces_of
+from federation.carriage.pieces import inflated, sent, waits
 
 HEARTBEAT = HEARTBEAT_DEFAULT_INTERVAL / 3
 """Seconds between two signs of life; after `HEARTBEAT_DEFAULT_INTERVAL` without one a node is offline."""
-OBJECT_WAIT = 60.0
-"""Seconds that a piece which was announced may take to arrive."""
 Question = TypeVar("Question")
 Answer = TypeVar("Answer")
 
@@ -115,10 +112,12 @@ class Fleet:
         answer = self._asked(self._client.PullMessages, PullMessagesRequest(node=self._node))
         if not answer.messages_list or not answer.message_object_trees:
             return None
-        head = answer.messages_list[0].metadata
-        contents = {piece: self._pull(head.run_id, piece) for piece in pieces_of(answer.message_object_trees[0])}
-        message = inflated(head.message_id, contents)
-        message.metadata.__dict__["_message_id"] = head.message_id
+        head = headed(answer.messages_list[0])
+        if is_whole(head):
+            return head
+        name, run = head.metadata.message_id, head.metadata.run_id
+        message = inflated(name, {piece: self._pull(run, piece) for piece in pieces_of(answer.message_object_trees[0])})
+        message.metadata.__dict__["_message_id"] = name
         return message
 
     def _pull(self, run: int, piece: str) -> bytes:
@@ -133,24 +132,22 @@ class Fleet:
 
     def reply(self, reply: Message, seconds: float) -> None:
         """Send the reply to a message. seconds: that the application took."""
-        reply.metadata.__dict__["_message_id"] = reply.object_id
+        head, tree, pieces = sent(reply)
+        asked = PushMessagesRequest(
+            node=self._node, messages_list=[message_to_proto(head)], message_object_trees=[tree], clientapp_runtime_list=[seconds]
+        )
+        answer = self._asked(self._client.PushMessages, asked)
+        wanted = dict.fromkeys(answer.objects_to_push) if pieces else {}
+        if not pieces.keys() >= wanted.keys():
+            raise NotFlowers("a wish for a piece that the reply does not have")
         run = reply.metadata.run_id
-        with no_object_id_recompute():
-            tree, pieces = get_object_tree(reply), get_all_nested_objects(reply)
-            head = message_to_proto(remove_content_from_message(reply) if reply.has_content() else reply)
-            asked = PushMessagesRequest(
-                node=self._node, messages_list=[head], message_object_trees=[tree], clientapp_runtime_list=[seconds]
-            )
-            answer = self._asked(self._client.PushMessages, asked)
-            wanted = dict.fromkeys(answer.objects_to_push)
-            if not pieces.keys() >= wanted.keys():
-                raise NotFlowers("a wish for a piece that the reply does not have")
-            for piece in wanted:
+        for piece in wanted:
+            with no_object_id_recompute():
                 content = pieces[piece].deflate()
-                self._asked(
-                    self._client.PushObject,
-                    PushObjectRequest(node=self._node, run_id=run, session_id=answer.session_id, object_id=piece, object_content=content),
-                )
+            self._asked(
+                self._client.PushObject,
+                PushObjectRequest(node=self._node, run_id=run, session_id=answer.session_id, object_id=piece, object_content=content),
+            )
 
     def close(self) -> None:
         """Let the connection go."""
@@ -165,23 +162,3 @@ def context(node_id: int, config: dict[str, str]) -> Context:
 def failed(message: Message) -> Message:
     """The reply where the application could not answer: it tells nothing."""
     return Message(Error(code=ErrorCode.CLIENT_APP_RAISED_EXCEPTION, reason="the application could not answer"), reply_to=message)
-
-
-def waits() -> Iterator[float]:
-    """Seconds to wait between questions for a piece: short at first."""
-    wait, total = 0.005, 0.0
-    while total < OBJECT_WAIT:
-        yield wait
-        total += wait
-        wait = min(2 * wait, 0.5)
-
-
-def inflated(identifier: str, contents: dict[str, bytes]) -> Message:
-    """The message that pieces make. Raises NotFlowers where they make none."""
-    try:
-        message = inflate_object_from_contents(identifier, contents)
-    except Exception as error:  # noqa: BLE001  # the adapter's edge: Flower's parsers raise whatever the bytes lead them to
-        raise NotFlowers(type(error).__name__) from None
-    if not isinstance(message, Message):
-        raise NotFlowers("an object that is not a message")
-    return message

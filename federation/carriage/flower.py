@@ -20,14 +20,13 @@ from typing import Any, NoReturn
 
 from cryptography.hazmat.primitives.asymmetric import ec
 from flwr.app import Message, RecordDict
-from flwr.app.message import remove_content_from_message
 from flwr.common.constant import HEARTBEAT_DEFAULT_INTERVAL, NOOP_ACCOUNT_NAME, NOOP_FLWR_AID, Status, SubStatus
 from flwr.common.serde import message_from_proto, message_to_proto
 from flwr.proto.fleet_pb2 import ActivateNodeResponse, PullMessagesRequest, PushMessagesRequest
 from flwr.proto.node_pb2 import Node
 from flwr.serverapp import Grid
 from flwr.supercore.constant import FLEET_HTTP_PUBLIC_KEY_HEADER, NOOP_FEDERATION_ID, NodeStatus, TaskType
-from flwr.supercore.inflatable.inflatable_object import get_all_nested_objects, get_object_tree, iterate_object_tree, no_object_id_recompute
+from flwr.supercore.inflatable.inflatable_object import iterate_object_tree, no_object_id_recompute
 from flwr.supercore.object_store import NoObjectInStoreError
 from flwr.supercore.primitives.asymmetric import public_key_to_bytes
 from flwr.supercore.state.schema.linkstate_models import MessageRes
@@ -35,8 +34,9 @@ from flwr.supercore.task_identity import TaskIdentity
 from sqlalchemy import select
 
 from federation.carriage.bells import Bells, Doorbell
-from federation.carriage.dealings import NotFlowers, pieces_of
-from federation.carriage.fleet import HEARTBEAT, Fleet, context, failed, inflated, waits
+from federation.carriage.dealings import NotFlowers, is_whole, pieces_of
+from federation.carriage.fleet import HEARTBEAT, Fleet, context, failed
+from federation.carriage.pieces import inflated, sent, waits
 
 __all__ = ["HEARTBEAT", "VERSION", "Fleet", "Line", "NotFlowers", "SuperLink", "context", "failed"]
 
@@ -204,15 +204,13 @@ class Line(Grid):
         return identifiers
 
     def _push(self, message: Message) -> str:
-        message.metadata.__dict__.update(_run_id=self._run_id, _src_node_id=SERVER, _message_id="")
-        message.metadata.__dict__["_message_id"] = message.object_id
-        with no_object_id_recompute():
-            tree, pieces = get_object_tree(message), get_all_nested_objects(message)
-            head = message_from_proto(message_to_proto(remove_content_from_message(message)))
-            with self._state.session():
-                session = self._state.start_session(self._run_id)
-                stored, missing = self._state.store_message_and_object_tree(head, tree, session)
-                for piece in missing if stored else ():
+        message.metadata.__dict__.update(_run_id=self._run_id, _src_node_id=SERVER)
+        head, tree, pieces = sent(message)
+        with self._state.session():
+            session = self._state.start_session(self._run_id)
+            stored, missing = self._state.store_message_and_object_tree(message_from_proto(message_to_proto(head)), tree, session)
+            with no_object_id_recompute():
+                for piece in missing if stored and pieces else ():
                     self._state.store_object(self._run_id, session, piece, pieces[piece].deflate())
         if not stored:
             raise NotFlowers("Flower's state refused a message: the run is over, or the node is not registered")
@@ -240,7 +238,7 @@ class Line(Grid):
     def _whole(self, head: Message) -> Message:
         """A reply with what Flower has checked about it as its head, whatever its own pieces say."""
         identifier = head.metadata.message_id
-        if head.has_error():
+        if is_whole(head):
             self._state.object_store.delete(identifier)  # Flower's own errors have pieces, too
             return head
         try:

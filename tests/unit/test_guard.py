@@ -12,7 +12,7 @@ from flwr.proto.message_pb2 import ObjectTree, PullObjectRequest
 from flwr.proto.node_pb2 import Node
 
 from federation.carriage.bells import Bells, Doorbell
-from server.guard import FORBIDDEN, LARGE, PREFIX, ROUTES, SMALL, TRIAL, Guard
+from server.guard import FORBIDDEN, LARGE, MIDDLE, PREFIX, ROUTES, SMALL, TRIAL, Guard
 
 NODE = 5
 QUESTION = PullMessagesRequest(node=Node(node_id=NODE)).SerializeToString()
@@ -216,7 +216,7 @@ def test_a_body_over_its_limit_is_read_no_further(name, limit):
     flower = Flower()
     assert answered(flower, name, length=limit + 1)[0] == 413
     assert answered(flower, name, b"x" * limit, b"y")[0] == 413 and not flower.bodies
-    assert limit in (SMALL, LARGE)
+    assert limit in (SMALL, MIDDLE, LARGE)
 
 
 def test_a_length_that_is_no_number_is_none():
@@ -337,7 +337,9 @@ def test_pieces_that_contradict_what_is_there_are_the_callers_fault():
     reply = Message(RecordDict(), reply_to=question)
     reply.metadata.__dict__["_message_id"] = "b" * 64
     body = PushMessagesRequest(
-        node=Node(node_id=NODE), messages_list=[message_to_proto(reply)], message_object_trees=[ObjectTree(object_id="b" * 64)]
+        node=Node(node_id=NODE),
+        messages_list=[message_to_proto(reply)],
+        message_object_trees=[ObjectTree(object_id="b" * 64, children=[ObjectTree(object_id="c" * 64)])],
     ).SerializeToString()
 
     async def scenario(fits: bool) -> int:
