@@ -72,6 +72,7 @@ class LinePost(GridPost):
         super().forget()
         self._asked.clear()
         self._waiting.clear()
+        self._line.clear()
 
     def wait(self) -> None:
         """Until a node has said something, or a moment has passed."""

@@ -62,16 +62,7 @@ class Server:
     def run(self, over: threading.Event) -> None:
         """Serve until told that it is over. Raises ConfigurationError where the port or the certificates cannot be used."""
         settings = self._place.settings
-        tls = self._place.tls
-        config = uvicorn.Config(
-            Guard(self._link, trial=settings.trial), host=settings.host, port=settings.port, ssl_keyfile=str(tls / "server.key"),
-            ssl_certfile=str(tls / "server.pem"), log_config=None, access_log=False, server_header=False,
-            timeout_keep_alive=75, limit_concurrency=4096, backlog=512,
-        )  # fmt: skip
-        web = uvicorn.Server(config)
-        serving = threading.Thread(target=_quietly(web.run), daemon=True, name="fleet")
-        serving.start()
-        with threadpool_limits(1):
+        with listening(Guard(self._link), self._place) as serving, threadpool_limits(1):
             while not over.wait(TICK):
                 if not serving.is_alive():
                     where = f"{settings.host}:{settings.port}"
@@ -80,8 +71,6 @@ class Server:
                     )
                 self._tick(settings.at_once)
             self._shut_down()
-        web.should_exit = True
-        serving.join(LINGER)
 
     def _tick(self, at_once: int) -> None:
         """Let in who was enrolled, take up runs, tell those under way what operators want, and say that all is well."""
@@ -147,6 +136,24 @@ class Server:
         for work in self._works.values():
             work.thread.join(max(0.0, end - time.monotonic()))
         (self._place.root / "server.json").unlink(missing_ok=True)
+
+
+@contextmanager
+def listening(guard: Guard, place: Place) -> Iterator[threading.Thread]:
+    """The guard on the place's port, over TLS, in a thread that ends early where it cannot listen there."""
+    settings, tls = place.settings, place.tls
+    config = uvicorn.Config(
+        guard, host=settings.host, port=settings.port, ssl_keyfile=str(tls / "server.key"), ssl_certfile=str(tls / "server.pem"),
+        log_config=None, access_log=False, server_header=False, timeout_keep_alive=75, limit_concurrency=4096, backlog=512,
+    )  # fmt: skip
+    web = uvicorn.Server(config)
+    serving = threading.Thread(target=_quietly(web.run), daemon=True, name="fleet")
+    serving.start()
+    try:
+        yield serving
+    finally:
+        web.should_exit = True
+        serving.join(LINGER)
 
 
 def _quietly(serve: Callable[[], None]) -> Callable[[], None]:
