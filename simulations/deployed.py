@@ -139,13 +139,13 @@ def nodes(made: Deployed) -> Iterator[dict[str, subprocess.Popen[bytes]]]:
                 each.terminate()  # all at once; the stack waits for them
 
 
-def until(there: Callable[[], bool], seconds: float, what: str) -> float:
+def until(there: Callable[[], bool], seconds: float, what: str, look: float = _LOOK) -> float:
     """Wait for something; returns how long it took. Raises LocalError where it does not come."""
     started = time.monotonic()
     while not there():
         if time.monotonic() - started > seconds:
             raise LocalError("deployment", f"{what}: not within {seconds:g} s", "Look at the files named log in its folders.")
-        time.sleep(_LOOK)
+        time.sleep(look)
     return time.monotonic() - started
 
 
