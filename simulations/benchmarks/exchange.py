@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import logging
 import os
 import signal
 import statistics
@@ -149,6 +150,7 @@ def main() -> None:
     if options.node is not None:
         resident(options.node)
         return
+    logging.getLogger("flwr").setLevel(logging.CRITICAL)
     print(f"{os.cpu_count()} cores, load {os.getloadavg()[0]:.1f}; {NODES} nodes, TLS, node authentication, SQLite state")
     print(f"  {'':12} {'median s':>8} {'most s':>8} {'of':>4} {'node CPU s':>10} {'server':>10} {'node MB':>8} {'server MB':>9}")
     with tempfile.TemporaryDirectory(prefix="creditfed-exchange-") as folder:
