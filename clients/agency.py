@@ -1,6 +1,6 @@
 """A licensed credit agency's node: the same four operations as an institution's, and no records behind them but the consents that it holds.
 
-    describe, propose, open, deliver    as `clients.node`; its gate opens no vault, and what it delivers is what it lets pass
+    describe, propose, voted, open, deliver    as `clients.node`; its gate opens no vault, and what it delivers is what it lets pass
     consents                            -> the statements for the platforms whose consents it holds (`clients.held`); also its answer to
                                         `deliver` while a platform has not acknowledged the last one, and then nothing passes
     heard                               the platforms' acknowledgements
@@ -59,7 +59,7 @@ class AgencyNode(Node):
         if parcel.operation == "close":
             self.close_run(parcel.run)
             return self._reply(parcel, b"")
-        raise PeerError(COORDINATOR, "an unknown operation", "describe, propose, consents, heard, open, deliver or close")
+        raise PeerError(COORDINATOR, "an unknown operation", "describe, propose, voted, consents, heard, open, deliver or close")
 
     def describe(self) -> Description:
         """Its name and key; the kind of ids is no matter of its own."""

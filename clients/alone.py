@@ -1,4 +1,7 @@
-"""One process at a time works on a node's home: the resident node, or an exchange of files."""
+"""One process at a time works on a node's home: the resident node, or an exchange of files.
+
+The lock is the operating system's (`flock` on node.lock) and ends with the process, however that ends; the number in the file is for people.
+"""
 
 from __future__ import annotations
 
@@ -10,20 +13,29 @@ from pathlib import Path
 
 from federation.kernel.errors import ConfigurationError
 
+LOCK = "node.lock"
+
 
 @contextmanager
-def alone(root: Path) -> Iterator[None]:
-    """Hold the node of a home folder; the lock goes with the process. Raises ConfigurationError, which says who holds it."""
-    descriptor = os.open(root / "node.lock", os.O_CREAT | os.O_RDWR, 0o600)
+def alone(home: Path) -> Iterator[None]:
+    """Be the one process that works on this home. Raises ConfigurationError where another does, and says which."""
+    descriptor = os.open(home / LOCK, os.O_CREAT | os.O_RDWR, 0o600)
     try:
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            holder = os.read(descriptor, 32).decode("ascii", "replace").strip()
-            what = f"another process works with this node ({holder or 'it has just begun'})"
-            raise ConfigurationError(str(root), what, "One is enough: look at it with creditfed node status, or end it first.") from None
+            raise ConfigurationError(str(home), f"process {_holder(descriptor)} works on this node already", _WAIT) from None
         os.ftruncate(descriptor, 0)
-        os.pwrite(descriptor, f"process {os.getpid()}\n".encode(), 0)
+        os.pwrite(descriptor, str(os.getpid()).encode(), 0)
         yield
     finally:
         os.close(descriptor)
+
+
+_WAIT = "Wait until it has ended, or stop it; one process answers for a node at a time."
+
+
+def _holder(descriptor: int) -> str:
+    """The number of the process that has the lock, as it wrote it."""
+    said = os.pread(descriptor, 16, 0)
+    return said.decode() if said.isdigit() else "(unknown)"

@@ -48,7 +48,19 @@ class Assent:
         beyond = f" (it is outside the study {manifest.study}: {'; '.join(why)})" if why else ""
         missing = next((name for name in self.approvals.owners() if name not in found), "NAME")
         vote = f"creditfed node approve {manifest.run} --as {missing} --home {self._home.root}"
-        raise self._refusal(what + beyond, f"Look at it and vote: {vote}. Then start the run again.")
+        raise self._refusal(what + beyond, f"Look at it and vote: {vote}. The coordinator asks again; a simulation is started again.")
+
+    def decided(self, run: str, digest: bytes) -> bool:
+        """Whether a manifest that was proposed no longer waits for people, so that proposing it again gives another answer. digest: its hash."""
+        waiting = next((manifest for manifest in self.approvals.proposals() if manifest.run == run and manifest.hash == digest), None)
+        if waiting is None:
+            return True
+        try:
+            self.require_current(waiting)
+            self.of(waiting)
+        except PolicyRefusal as refusal:
+            return refusal.code is not AbortCode.APPROVAL
+        return True
 
     def require_current(self, manifest: Manifest) -> None:
         """The run has not expired and was not revoked. Raises PolicyRefusal."""
@@ -58,17 +70,19 @@ class Assent:
         for about in (manifest.hash, about_name(manifest.run)):
             if against := self._standing(about).against:
                 what = f"run {manifest.run} was refused or revoked by {', '.join(against)}"
-                raise self._refusal(what, "Ask them; a new run, which a changed run file gives another name, needs a new approval.")
+                raise self._refusal(
+                    what, "Ask them; a new run, which a changed run file gives another name, needs a new approval.", AbortCode.REVOKED
+                )
         study = self.study(manifest)
         if study is not None and self._standing(study.hash).against:
             what = f"the study {study.name} was refused or revoked"
-            raise self._refusal(what, "Take the study's name out of the run, or put a new study to the vote.")
+            raise self._refusal(what, "Take the study's name out of the run, or put a new study to the vote.", AbortCode.REVOKED)
 
     def require_not_over(self, manifest: Manifest) -> None:
         """The run has not ended here. Raises PolicyRefusal."""
         if self.over(manifest):
             what = f"run {manifest.run} is over, and is not begun again under the same approval"
-            raise self._refusal(what, "Draft a new run, under another name.")
+            raise self._refusal(what, "Draft a new run, under another name.", AbortCode.REVOKED)
 
     def require_standing(self, manifest: Manifest) -> None:
         """The run is current, and whoever approved it may still do so: asked at every message. Raises PolicyRefusal."""
@@ -80,7 +94,7 @@ class Assent:
         about = manifest.hash if study is None else study.hash
         if len(self._standing(about).approved) < self._config.approvals_needed:
             what = f"the approval of run {manifest.run} no longer stands"
-            raise self._refusal(what, "See `creditfed node approvers`; vote on a new run.")
+            raise self._refusal(what, "See `creditfed node approvers`; vote on a new run.", AbortCode.REVOKED)
 
     def study(self, manifest: Manifest) -> Study | None:
         """The study that the manifest names, where this node knows it."""
@@ -110,5 +124,5 @@ class Assent:
             self.approvals.record_vote(cast(self._config.name, name, manifest.hash, "approve", self._clock(), self.approvals.key_of(name)))
         return names
 
-    def _refusal(self, what: str, action: str) -> PolicyRefusal:
-        return PolicyRefusal(self._config.name, what, action, AbortCode.APPROVAL)
+    def _refusal(self, what: str, action: str, code: AbortCode = AbortCode.APPROVAL) -> PolicyRefusal:
+        return PolicyRefusal(self._config.name, what, action, code)

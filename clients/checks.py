@@ -23,7 +23,8 @@ from clients.joined import link, node_key, require_ours
 from clients.party_config import PartyConfig
 from clients.resident_node import resident_says
 from clients.vault import describe_table
-from federation.carriage.flower import Fleet
+from federation.carriage.dealings import NotFlowers
+from federation.carriage.fleet import Fleet
 from federation.kernel.errors import CreditfedError
 from federation.kernel.invitation import Invitation
 from federation.kernel.manifest import AGENCY
@@ -159,7 +160,8 @@ def _clock(home: Home) -> Finding:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.load_verify_locations(cadata=invited.authority)
     try:
-        said = httpx.get(f"https://{invited.address}/", verify=context, timeout=_SHORT, trust_env=False).headers.get("date", "")
+        with httpx.stream("GET", f"https://{invited.address}/", verify=context, timeout=_SHORT, trust_env=False) as answer:
+            said = answer.headers.get("date", "")  # and nothing of what a server may send after it, without end
         off = (parsedate_to_datetime(said) - dt.datetime.now(dt.UTC)).total_seconds()
     except (httpx.HTTPError, ValueError, TypeError):
         return Finding("clock", "look", "the server's time is not known", "See the check of the certificate.")
@@ -184,11 +186,14 @@ def _enrolment(home: Home) -> Finding:
         fleet.activate()
         fleet.deactivate()
     except httpx.HTTPStatusError as error:
+        if error.response.status_code == httpx.codes.PRECONDITION_FAILED:
+            what = "the server knows this node, and counts a process of it as online"
+            return Finding("enrolment", "look", what, "Where none runs, it is forgotten within a minute.")
         file = f"{home.config()['name']}.join.toml"
         what = f"the server does not know this node's key (status {error.response.status_code})"
         return Finding("enrolment", "wrong", what, f"Give {file} to the coordinator, and compare fingerprints by telephone.")
-    except httpx.HTTPError:
-        return Finding("enrolment", "look", "the server does not answer", "See the check of the certificate.")
+    except (httpx.HTTPError, NotFlowers):
+        return Finding("enrolment", "look", "the server does not answer as one of Flower's", "See the check of the certificate.")
     finally:
         fleet.close()
     return Finding("enrolment", "ok", "the server knows this node; it does not run: creditfed node start")

@@ -169,10 +169,10 @@ class Gate:
         me, missing = self._config.name, left_out(manifest)
         if missing:
             what = f"the manifest leaves out leakage contracts that hold for the run: {', '.join(missing)}"
-            raise PolicyRefusal(me, what, "Draft it with a coordinator of this version.", AbortCode.APPROVAL)
+            raise PolicyRefusal(me, what, "Draft it with a coordinator of this version.", AbortCode.REVOKED)
         if longest_text(manifest) > LONGEST_TEXT or len(manifest.contracts) > MOST_CONTRACTS:
             what = f"the manifest has a text of more than {LONGEST_TEXT} characters, or more than {MOST_CONTRACTS} contracts"
-            raise PolicyRefusal(me, what, "Nobody could read it before approving. Draft it with shorter names.", AbortCode.APPROVAL)
+            raise PolicyRefusal(me, what, "Nobody could read it before approving. Draft it with shorter names.", AbortCode.REVOKED)
 
     def _ask(self, manifest: Manifest, ask: Ask) -> None:
         self.told.allowed(manifest, ask, require(self.policies, ask))

@@ -1,13 +1,16 @@
 """A node's home folder: its own configuration, keys, journals and results. Nothing outside it belongs to the node but its source.
 
 node.toml        name, role, source, columns: this party's own section of the run file
-keys/            identity.key, storage.key (mode 600)
+keys/            identity.key, storage.key; source.password of a database (mode 600)
 journal/RUN.db   the journals of running sessions, encrypted
 align/ID.npz     positions of a finished alignment, for `[align] from`
 results/         share.json, scores.parquet, bins.toml, metrics.json of the last run; run.json: which one, and a digest of each
 approvals/       proposed runs, votes, studies, what became of runs; approvers.toml, approvers/ beside it
 policy/          the institution's Cedar policies
 consortium.toml  the members by their keys
+coordinator.toml the coordinator's invitation: its address and public keys
+exchange/        of runs that are exchanged as files: the answer to each one's last question
+node.lock        held by the one process that works on this home
 audit/           the audit log
 releases/        what was released before
 """

@@ -7,6 +7,7 @@ NAME.join.toml     its public keys, signed as one: the coordinator enrols it by 
 
 from __future__ import annotations
 
+import ssl
 from pathlib import Path
 
 from cryptography.hazmat.primitives.asymmetric import ec
@@ -81,7 +82,17 @@ def accept(home: Home, invited: Invitation) -> None:
     if known - {invited.key}:
         what = "this node belongs to another coordinator"
         raise ConfigurationError(str(home.root), what, "Found another node for this one; a node has one coordinator.")
+    require_authority(invited)
     home.keep(there, invited.text().encode())
+
+
+def require_authority(invited: Invitation) -> None:
+    """Its authority can be trusted as one. Raises ConfigurationError."""
+    try:
+        ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_verify_locations(cadata=invited.authority)
+    except (ssl.SSLError, ValueError):
+        what = "its authority is in the form of a certificate and is none"
+        raise ConfigurationError("invitation", what, "Ask the coordinator for invitation.toml again.") from None
 
 
 def link(home: Home) -> Invitation:
@@ -91,7 +102,9 @@ def link(home: Home) -> Invitation:
         raise ConfigurationError(
             str(home.root), "no coordinator has invited this node", "creditfed node start --invitation invitation.toml"
         )
-    return read_invited(path)
+    invited = read_invited(path)
+    require_authority(invited)
+    return invited
 
 
 def require_ours(home: Home, consortium: Consortium) -> None:

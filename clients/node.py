@@ -1,10 +1,11 @@
 """The institution's node: what it says about itself, what it signs, and its participant in each session.
 
-Four operations, each answered from this machine's own files and rules:
+Five operations, each answered from this machine's own files and rules:
     describe   name, role, identity key, columns with kind and level: what a manifest is drafted from
     propose    a manifest -> this institution's signature, or a refusal
     open       the manifest with everybody's signatures -> a participant with a journal
     deliver    a batch of envelopes -> a batch of envelopes
+    voted      whether people have decided on a manifest that was proposed and waits for them: opens nothing, and writes nothing
 and `consents`, where an agency holds them: its statement -> this institution's acknowledgement.
 
 Each may be answered by another process than the one before (`simulations.ray_workers`): whatever a node keeps in memory is made anew from
@@ -35,7 +36,7 @@ from clients.results import partner_results, read_alignment, read_bins
 from clients.stated import read_told
 from clients.vault import Vault
 from federation.carriage.journal_file import JournalFile, Overtaken
-from federation.carriage.mailbox import Parcel
+from federation.carriage.mailbox import DECIDED, UNDECIDED, Parcel
 from federation.kernel import suite
 from federation.kernel.batch import Batch
 from federation.kernel.codec import decode
@@ -103,13 +104,15 @@ class Node:
                 return self._reply(parcel, self.open(parcel.run, parcel.payload))
         if parcel.operation == "deliver":
             return self._reply(parcel, self.deliver(parcel.run, parcel.payload))
+        if parcel.operation == "voted":
+            return self._reply(parcel, DECIDED if self.gate.assent.decided(parcel.run, parcel.payload) else UNDECIDED)
         return self._answer_other(parcel)
 
     def _answer_other(self, parcel: Parcel) -> Parcel:
         if parcel.operation == "consents":
             with self.gate.approvals.alone():
                 return self._reply(parcel, self.hear_consents(parcel.payload))
-        raise PeerError(COORDINATOR, "an unknown operation", "describe, propose, open, deliver or consents")
+        raise PeerError(COORDINATOR, "an unknown operation", "describe, propose, voted, open, deliver or consents")
 
     def hear_consents(self, payload: bytes) -> bytes:
         """Take a consent statement of the agency that holds the consents; returns the acknowledgement. Raises PeerError, ConfigurationError."""

@@ -9,11 +9,13 @@ import typer
 
 from clients.budget_commands import budget_app
 from clients.consent_commands import consent_app
+from clients.exchange_commands import exchange
 from clients.home_option import HERE, HomeOption, there
 from clients.member_commands import members, pin_members
 from clients.policy_commands import policy_app
 from clients.resident_commands import register
 from clients.retention_commands import retention_app
+from clients.source_commands import add_source
 
 if TYPE_CHECKING:
     from clients.approvals import Approvals
@@ -38,6 +40,8 @@ app.add_typer(policy_app, name="policy")
 app.add_typer(budget_app, name="budget")
 app.add_typer(consent_app, name="consent")
 app.add_typer(retention_app, name="retention")
+add_source(app)
+app.command(epilog="Example: creditfed node exchange --in from-coordinator --out to-coordinator --home node")(exchange)
 AsOption = Annotated[
     str,
     typer.Option(
@@ -51,9 +55,15 @@ KeyOption = Annotated[Path | None, typer.Option("--key", metavar="FILE", help="Y
 def init(
     name: Annotated[str, typer.Option("--name", help="Your institution's name in the consortium: a-z, 0-9 and -.")],
     role: Annotated[str, typer.Option("--role", help="bank, platform, tax or agency.")],
-    source: Annotated[Path | None, typer.Option("--source", help="Your table: CSV or Parquet. An agency has none.")] = None,
+    source: Annotated[
+        str | None, typer.Option("--source", help="Your table: a CSV or Parquet file, a folder of Parquet parts, or a database's URL.")
+    ] = None,
+    table: Annotated[str | None, typer.Option("--table", help="Of a database: NAME or SCHEMA.NAME.")] = None,
+    query: Annotated[str | None, typer.Option("--query", help="Of a database, in place of --table: one SELECT.")] = None,
     home: HomeOption = HERE,
+    identifier: Annotated[str, typer.Option("--id", metavar="COLUMN", help="The column of firms' identifiers.")] = "id",
     label: Annotated[str | None, typer.Option("--label", help="A bank's column of outcomes, 1 for bad.")] = None,
+    as_of: Annotated[str | None, typer.Option("--as-of", metavar="COLUMN", help="The column of rows' dates, where they are dated.")] = None,
     owner: Annotated[list[str] | None, typer.Option("--owner", help="Who approves runs; repeat for each person.")] = None,
     four_eyes: Annotated[bool, typer.Option("--four-eyes", help="Two owners must approve.")] = False,  # noqa: FBT002  # a flag
     invitation: Annotated[Path | None, typer.Option("--invitation", metavar="FILE", help="The coordinator's invitation.toml.")] = None,
@@ -70,6 +80,7 @@ def init(
     from clients.clock import utc_now
     from clients.founding import found
     from clients.joined import accept, read_invited, write_joining
+    from clients.source_commands import section_of
     from federation.kernel.errors import ConfigurationError
     from federation.kernel.manifest import AGENCY
     from privacy.approval.words import fingerprint
@@ -83,11 +94,9 @@ def init(
     if four_eyes and len(owners) < 2:
         raise ConfigurationError("--four-eyes", "needs two owners", "Name both: --owner alice --owner bob.")
     section: dict[str, Any] = {"name": name, "role": role, "approvals_needed": 2 if four_eyes else 1}
-    if source is not None:
-        if not source.is_file():
-            raise ConfigurationError("--source", f"there is no file {source}", "Name your table, CSV or Parquet.")
-        section |= {"source": str(source.absolute()), "dataset": source.stem}
-    section |= {} if label is None else {"label": label}
+    section |= section_of(source, table, query)
+    columns = {"id": None if identifier == "id" else identifier, "label": label, "as_of": as_of}
+    section |= {key: column for key, column in columns.items() if column is not None}
     section |= {} if role == AGENCY or basis == "consent" else {"legal_basis": basis}
     section |= {"through": through} if through else {}
     invited = None if invitation is None else read_invited(invitation)
@@ -95,14 +104,15 @@ def init(
     if invited is not None:
         accept(founded.home, invited)
     if first_budget and source is not None:
-        first_limits(founded.home, source.stem, first_budget, owners[0])
+        first_limits(founded.home, str(section["dataset"]), first_budget, owners[0])
     typer.echo(f"{name} is founded in {home}.\n\n  key          {founded.key}\n  fingerprint  {founded.fingerprint}\n")
     typer.echo(
         "Owners: "
         + ", ".join(f"{who} (key: {home / 'approvers' / (who + '.key')}; move it to where only they can read it)" for who in owners)
     )
     if source is not None:
-        typer.echo(f"Its table is the data set {source.stem!r}: creditfed node budget set {source.stem} any --home {home} ...")
+        name_of = section["dataset"]
+        typer.echo(f"Its table is the data set {name_of!r}: creditfed node budget set {name_of} any --home {home} ...")
     if invited is not None:
         typer.echo(f"The coordinator's fingerprint is {fingerprint(invited.key)}: compare it by telephone before anything else.")
     typer.echo(f"Next: give {write_joining(founded.home)} to the coordinator, and tell your fingerprint by telephone. Then it gives you")
@@ -282,7 +292,11 @@ def _still_needed(home: Home, run: str, about: bytes) -> str:
     people, needed = approvals.approvers(), config.approvals_needed
     signed = standing(approvals.votes(), about, config.name, people).approved
     if len(signed) >= needed:
-        return "Its runs need no vote of their own." if run.startswith("study:") else "Start the run again where it waits."
+        return (
+            "Its runs need no vote of their own."
+            if run.startswith("study:")
+            else "The coordinator asks again by itself; a simulation is started again."
+        )
     others = [name for name in approvals.owners() if people[name].key not in {people[one].key for one in signed}]
     command = f"creditfed node approve {run} --as {others[0] if others else 'NAME'} --home {home.root}"
     return f"That is {len(signed)} of {needed} approvals; still needed: {' or '.join(others) or 'another owner'}. {command}"

@@ -8,6 +8,7 @@ from typing import Annotated, Any, Literal, Self
 
 import msgspec
 
+from clients.database import Database
 from federation.kernel.errors import ConfigurationError
 from federation.kernel.known import known
 from federation.kernel.manifest import AGENCY, Level
@@ -19,7 +20,8 @@ _OF_AN_AGENCY = {"name", "role", "journal", "approvals_needed", "consent"}
 
 
 class PartyConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """An institution's node.toml. source, bins, former: paths, relative to the node's home.
+    """An institution's node.toml. source, bins, former: paths, relative to the node's home; source: a CSV or Parquet file, or a folder of
+    Parquet parts. Where node.toml has a table `[source]`, `database` is what it says, and source the home.
 
     id, label, weight, as_of: columns of the source (label: the label party alone; as_of: a feature party may lack it); include,
     exclude: feature columns; levels: JR/T 0197-2020 level of a column, 3 where not given; classes: JR/T 0171-2020 class of a column, C1 where
@@ -36,6 +38,7 @@ class PartyConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_on
     name: str
     role: str
     source: Path
+    database: Database | None = None
     id: str = "id"
     label: str | None = None
     weight: str | None = None
@@ -61,7 +64,7 @@ class PartyConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_on
     @property
     def budget_dataset(self) -> str:
         """The name under which the budget keeps the source."""
-        return self.dataset or self.source.stem
+        return self.dataset or (self.source.stem if self.database is None else self.database.short_name)
 
     @classmethod
     def from_dict(cls, raw: Mapping[str, Any], root: Path) -> Self:
@@ -78,12 +81,19 @@ class PartyConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_on
             if excess:
                 raise ConfigurationError("node.toml", f"an agency brings no records, and {excess[0]!r} speaks of them", "Leave it out.")
             raw = {**raw, "source": ""}
+        if "database" in raw:
+            raise ConfigurationError("node.toml", "'database' is no key of it", "A database is written as a table [source].")
+        source = raw.get("source")
+        if isinstance(source, str) and "://" in source:
+            what = "source is a path, and this is the URL of a database"
+            raise ConfigurationError("node.toml", what, "Write a table [source] with url, and table or query: docs/guides/sources.md.")
+        database = Database.from_dict(source, root) if isinstance(source, Mapping) else None
         try:
-            config = msgspec.convert(dict(raw), known(cls), strict=True, dec_hook=path)
+            config = msgspec.convert({**raw, "source": ""} if database else dict(raw), known(cls), strict=True, dec_hook=path)
         except msgspec.ValidationError as error:
             raise ConfigurationError("node.toml", str(error).replace("`", ""), "Correct the file.") from None
         if config.legal_basis == "agency" and (not config.through or config.label or config.weight or config.consent):
             what = 'legal_basis = "agency" needs `through`, and goes with no label, weight or ledger of its own'
             raise ConfigurationError("node.toml", what, "Name the agency that holds the consents; leave the others out.")
         require(config.retention)
-        return config
+        return config if database is None else msgspec.structs.replace(config, database=database)

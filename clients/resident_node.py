@@ -1,6 +1,6 @@
 """The resident node: one long-lived process that fetches messages from the coordinator's server and answers them by the installed ClientApp.
 
-It speaks Flower's Fleet API and runs no code that comes over it (`federation.carriage.flower` has no call that fetches any). What it must not
+It speaks Flower's Fleet API and runs no code that comes over it (`federation.carriage.fleet` has no call that fetches any). What it must not
 lose is in the node's home, so that it may be killed at any moment: the coordinator asks again.
 """
 
@@ -27,8 +27,8 @@ from clients.clock import utc_now
 from clients.home import Home
 from clients.joined import link, node_key
 from clients.residents import dismiss
-from federation.carriage.flower import HEARTBEAT, Fleet, context, failed
-from federation.carriage.pieces import NotFlowers
+from federation.carriage.dealings import NotFlowers
+from federation.carriage.fleet import HEARTBEAT, Fleet, context, failed
 from federation.kernel.errors import ConfigurationError
 
 RESIDENT = "resident.json"
@@ -85,13 +85,12 @@ class ResidentNode:
                 self._is("connected", node=fleet.node_id)
                 self._connected(fleet)
             except httpx.HTTPStatusError as error:
-                self._is(
-                    "refused",
-                    f"the server does not know this node's key (status {error.response.status_code}): it is not enrolled yet, or was revoked",
-                )
-            except httpx.TransportError as error:
+                self._is("refused", _refusal(error.response.status_code))
+            except (httpx.RequestError, NotFlowers) as error:
                 self._require_trusted(error)
-                self._is("unreachable", f"the server at {self._invited.address} does not answer ({type(error).__name__})")
+                self._is(
+                    "unreachable", f"the server at {self._invited.address} does not answer as one of Flower's ({type(error).__name__})"
+                )
             finally:
                 fleet.close()
             self._over.wait(pause)
@@ -108,14 +107,15 @@ class ResidentNode:
                 asked = time.monotonic()
                 try:
                     message = fleet.receive()
+                    if message is not None:
+                        pause = AT_ONCE
+                        self._answer(fleet, message)
+                        continue
                 except NotFlowers as error:
                     self._counts["malformed"] += 1
+                    self._write()
                     _log.warning("a message that is none of Flower's (%s): not answered", error)
-                    continue
-                if message is not None:
-                    pause = AT_ONCE
-                    self._answer(fleet, message)
-                elif time.monotonic() - asked < _HELD:
+                if time.monotonic() - asked < _HELD:
                     self._over.wait(pause)
                     pause = min(2 * pause, IDLE)
         finally:
@@ -130,7 +130,7 @@ class ResidentNode:
             except Exception as error:  # noqa: BLE001  # the adapter's edge: what is no mailbox message is not answered, and an error's text stays
                 _log.warning("a message that this node does not answer (%s)", type(error).__name__)
                 self._counts["not answered"] += 1
-                reply = failed(message)
+                reply = _failed(message)
             fleet.reply(reply, time.monotonic() - started)
             self._counts["answered"] += 1
             self._write(last=utc_now())
@@ -147,7 +147,7 @@ class ResidentNode:
         while not lost.wait(HEARTBEAT):
             try:
                 known = fleet.heartbeat()
-            except httpx.TransportError:
+            except (httpx.RequestError, NotFlowers):
                 continue  # whoever asks for messages notices, too
             except httpx.HTTPStatusError:
                 known = False
@@ -166,7 +166,7 @@ class ResidentNode:
         fleet.node_id = int(self._facts["node"])
         try:
             fleet.deactivate()
-        except httpx.HTTPError:
+        except (httpx.HTTPError, NotFlowers):
             _log.info("the server was not told that this node ends")
         finally:
             fleet.close()
@@ -190,10 +190,28 @@ class ResidentNode:
         cause: BaseException | None = error
         while cause is not None:
             if isinstance(cause, ssl.SSLCertVerificationError):
-                what = f"the server at {self._invited.address} shows a certificate that the invitation's authority has not signed for that name"
+                what = (
+                    f"the server at {self._invited.address} shows a certificate that cannot be trusted ({cause.verify_message.rstrip('.')})"
+                )
                 action = "Do not go on. Ask the coordinator, by telephone; a new invitation: creditfed node start --invitation FILE."
                 raise ConfigurationError("server certificate", what, action) from None
             cause = cause.__cause__ or cause.__context__
+
+
+def _refusal(status: int) -> str:
+    if status in (httpx.codes.UNAUTHORIZED, httpx.codes.FORBIDDEN):
+        return f"the server does not know this node's key (status {status}): it is not enrolled yet, or was revoked; or the clocks differ"
+    if status == httpx.codes.PRECONDITION_FAILED:
+        return "the server still counts an earlier process of this node as online, for up to a minute"
+    return f"the server did not serve this node (status {status})"
+
+
+def _failed(message: Message) -> Message:
+    """Raises NotFlowers for a message that nobody could answer."""
+    try:
+        return failed(message)
+    except Exception as error:  # noqa: BLE001  # the adapter's edge: its head may hold what Flower's own types do not take
+        raise NotFlowers(type(error).__name__) from None
 
 
 def resident_says(root: Path) -> dict[str, Any]:

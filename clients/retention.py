@@ -106,7 +106,7 @@ class Retention:
         digest, run = manifest.hash.hex(), manifest.run
         files: dict[Kind, list[str]] = {"proposal": [f"approvals/signed/{digest}.json"]}
         if journal:
-            files["journal"] = [f"journal/{run}{suffix}" for suffix in _JOURNAL]
+            files["journal"] = [*(f"journal/{run}{suffix}" for suffix in _JOURNAL), f"exchange/{run}.answer"]
             files["proposal"].append(f"approvals/{run}.json")
         if results:
             files |= {kind: [f"results/{name}" for name in names] for kind, names in _RESULTS.items()}

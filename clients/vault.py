@@ -14,7 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from clients.party_config import PartyConfig
-from clients.row_tree import RowTree, manifests_salt
+from clients.row_tree import Rows, RowTree, manifests_salt
+from clients.sources.opening import Stamp, stamp
 from clients.sources.records import Records, load
 from federation.align import uscc
 from federation.kernel import suite
@@ -31,7 +32,7 @@ Places = NDArray[np.intp]
 class Facts:
     """What a party says of its table before a run: no row.
 
-    rows: how many, for its own screen alone; periods: its months, YYYY-MM, where its rows are dated.
+    rows, firms: how many, for its own screen alone; periods: its months, YYYY-MM, where its rows are dated.
     """
 
     columns: tuple[ColumnDeclaration, ...]
@@ -41,17 +42,20 @@ class Facts:
     rows: int
     periods: tuple[str, ...]
     notes: tuple[str, ...]
+    firms: int = 0
 
 
 def describe_table(config: PartyConfig) -> Facts:
     """The party's columns and the shape of its table. Raises DataError."""
     records = load(config)
     dated = records.as_of is not None
-    several = len(set(records.firms)) < len(records.firms)
+    firms = len(set(records.firms))
+    several = firms < len(records.firms)
     if several and not dated:
         uscc.refuse_duplicates(records.firms, f"{config.name}: column {config.id!r} (firms with several rows need [sample] as_of)")
     periods = tuple(sorted(set(records.months.tolist()))) if dated else ()
-    return Facts(_declared(config, records.columns), records.id_kind, dated, several, len(records.firms), periods, records.notes)
+    columns = _declared(config, records.columns)
+    return Facts(columns, records.id_kind, dated, several, len(records.firms), periods, records.notes, firms)
 
 
 Chooser = Callable[[Sequence[str]], NDArray[np.bool_]]
@@ -61,12 +65,13 @@ Chooser = Callable[[Sequence[str]], NDArray[np.bool_]]
 class Vault:
     """One institution's, which remembers what it has opened. salt: the node's, from which each manifest's commitment has its own.
 
-    A source that has changed is opened anew. A run that is open holds the rows that it began with itself.
+    A source that has changed is opened anew, and a database each time that it is asked for: nothing tells whether a table or a view is what it
+    was. A run that is open holds the rows that it began with itself.
     """
 
     def __init__(self, config: PartyConfig, salt: Secret) -> None:
         self._config, self._salt = config, salt
-        self._stamp: tuple[int, ...] | None = None
+        self._stamp: Stamp | None = None
         self._facts: Facts | None = None
         self._tables: dict[tuple[Any, ...], Table] = {}
         self._committed: dict[bytes, Table] = {}
@@ -105,21 +110,10 @@ class Vault:
         self._committed.clear()
 
     def _notice_changes(self) -> None:
-        try:
-            found = self._config.source.stat()
-        except OSError:
-            stamp = None  # not a file here
-        else:
-            stamp = (
-                found.st_dev,
-                found.st_ino,
-                found.st_size,
-                found.st_mtime_ns,
-                found.st_ctime_ns,
-            )  # times of a file can be put back, not that
-        if stamp is None or stamp != self._stamp:
+        found = stamp(self._config)
+        if found is None or found != self._stamp:
             self.forget()
-            self._stamp = stamp
+            self._stamp = found
 
 
 def open_table(config: PartyConfig, manifest: Manifest, salt: Secret, consented: Chooser | None = None) -> Table:
@@ -136,12 +130,12 @@ def open_table(config: PartyConfig, manifest: Manifest, salt: Secret, consented:
         raise DataError(config.name, "the source's columns or ids are no longer those that the manifest declares", action)
     allowed = np.arange(len(records.firms)) if consented is None else np.flatnonzero(consented(records.firms))
     if manifest.sample.key == "firm":
-        rows, keys, notes = allowed, [records.firms[row] for row in allowed], records.notes
+        rows, keys, notes = allowed, _at(records.firms, allowed), records.notes
         uscc.refuse_duplicates(keys, f"{config.name}: column {config.id!r}", allowed.tolist())
     else:
         rows, keys, notes = _by_period(config, records, allowed, manifest)
-    order = np.argsort(np.array(keys), kind="stable")
-    return committed(_pick(records, [keys[i] for i in order], rows[order], notes), salt)
+    order = np.fromiter(sorted(range(len(keys)), key=keys.__getitem__), np.intp, len(keys))
+    return committed(_pick(records, _at(keys, order), rows[order], notes), salt)
 
 
 def committed(table: Table, salt: Secret) -> Table:
@@ -168,10 +162,20 @@ def _by_period(config: PartyConfig, records: Records, allowed: Places, manifest:
     return np.repeat(allowed, len(periods)), [f"{firm}|{period}" for firm in firms for period in periods], (*records.notes, note)
 
 
+def _at(texts: Sequence[str], places: Places) -> list[str]:
+    """The same objects in another order."""
+    found: list[str] = np.array(texts, object)[places].tolist()
+    return found
+
+
 def _pick(records: Records, keys: list[str], rows: Places, notes: tuple[str, ...]) -> Table:
-    columns = {name: Column(name, column.kind, column.values[rows]) for name, column in records.columns.items()}
+    """The table of these rows; each column leaves the records as it is picked."""
+    columns = {}
+    for name in list(records.columns):
+        column = records.columns.pop(name)
+        columns[name] = Column(name, column.kind, column.values[rows])
     return Table(
-        keys=tuple(keys), firms=tuple(records.firms[row] for row in rows), columns=columns, commitment=b"",
+        keys=tuple(keys), firms=tuple(_at(records.firms, rows)), columns=columns, commitment=b"",
         as_of=None if records.as_of is None else records.as_of[rows],
         label=None if records.label is None else records.label[rows],
         weight=None if records.weight is None else records.weight[rows], notes=notes,
@@ -181,23 +185,11 @@ def _pick(records: Records, keys: list[str], rows: Places, notes: tuple[str, ...
 def row_tree(table: Table, salt: Secret) -> RowTree:
     """The tree over a table's rows: key, date, label, weight and every column, in the table's order."""
     own = {"as_of": (table.as_of, "<M8[D]"), "label": (table.label, "<i1"), "weight": (table.weight, "<f8")}
-    fixed = [(name, np.asarray(values, form)) for name, (values, form) in own.items() if values is not None]
-    fixed += [(f"column {name}", _numbers(column)) for name, column in table.columns.items() if column.kind == "numeric"]
-    packed = np.empty(table.rows, [(f"f{i}", values.dtype) for i, (_, values) in enumerate(fixed)])
-    for i, (_, values) in enumerate(fixed):
-        packed[f"f{i}"] = values
-    width, raw = packed.dtype.itemsize, packed.tobytes()
+    fixed = {name: (values, form) for name, (values, form) in own.items() if values is not None}
+    fixed |= {f"column {name}": (column.values, "<f8") for name, column in table.columns.items() if column.kind == "numeric"}
     texts = {name: column.values for name, column in table.columns.items() if column.kind == "categorical"}
-    head = suite.digest("row", *(name for name, _ in fixed), "texts", *texts)
-    rows = [
-        head + suite.frame(key, *("" if text[i] is None else f"={text[i]}" for text in texts.values())) + raw[i * width : (i + 1) * width]
-        for i, key in enumerate(table.keys)
-    ]
-    return RowTree(table.keys, rows, salt)
-
-
-def _numbers(column: Column) -> NDArray[np.float64]:
-    return np.where(column.missing, np.nan, column.values).astype("<f8")  # one NaN, whatever its payload was
+    head = suite.digest("row", *fixed, "texts", *texts)
+    return RowTree(table.keys, Rows(head, table.keys, list(texts.values()), list(fixed.values())), salt)
 
 
 def _declared(config: PartyConfig, columns: Mapping[str, Column]) -> tuple[ColumnDeclaration, ...]:

@@ -21,7 +21,7 @@ from flwr.app import Context
 from flwr.serverapp import Grid, ServerApp
 
 from federation.carriage.journal_file import JournalFile
-from federation.carriage.mailbox import Parcel
+from federation.carriage.mailbox import UNDECIDED, Parcel
 from federation.carriage.sealed_file import SealedFile
 from federation.kernel import suite
 from federation.kernel.batch import Batch
@@ -30,6 +30,7 @@ from federation.kernel.errors import AbortCode, CreditfedError, PeerError
 from federation.kernel.journal import Journal, MemoryJournal
 from federation.kernel.known import known
 from federation.kernel.manifest import Description, Manifest
+from federation.kernel.manifest_rules import read_manifest
 from federation.kernel.participant import Participant
 from federation.kernel.passage import Passage
 from federation.kernel.role import COORDINATOR
@@ -185,11 +186,13 @@ def _approvals(courier: Courier, manifest: Manifest, waiting: Callable[[tuple[st
 
 
 def _asked(courier: Courier, asked: dict[str, Parcel], waiting: Callable[[tuple[str, ...]], None] | None) -> dict[str, Parcel]:
-    """Signatures, for which one waits as long as it is people who have not voted yet; who has signed is not asked again."""
+    """Signatures, for which one waits as long as it is people who have not voted yet; who has signed is not asked again, and who has not only
+    once somebody there has decided, since a proposal opens the source and is counted.
+    """
     signed: dict[str, Parcel] = {}
+    due, undecided = asked, dict[str, Parcel]()
     while len(signed) < len(asked):
-        lacking: list[str] = []
-        for name, answer in courier.hear({name: parcel for name, parcel in asked.items() if name not in signed}).items():
+        for name, answer in courier.hear(due).items():
             if isinstance(answer, LostNode):
                 raise answer
             if answer.operation != "refused":
@@ -198,9 +201,13 @@ def _asked(courier: Courier, asked: dict[str, Parcel], waiting: Callable[[tuple[
             refused = refusal(name, answer)
             if waiting is None or refused.code is not AbortCode.APPROVAL:
                 raise refused
-            lacking.append(name)
-        if waiting is not None and lacking:
-            waiting(tuple(lacking))
+            undecided[name] = Parcel("voted", asked[name].run, read_manifest(asked[name].payload).hash)
+        due = {}
+        if undecided and waiting is not None:
+            waiting(tuple(undecided))
+            said = courier.exchange(undecided)
+            due = {name: asked[name] for name in undecided if said[name].payload != UNDECIDED}
+            undecided = {name: parcel for name, parcel in undecided.items() if name not in due}
     return signed
 
 

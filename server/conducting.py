@@ -23,6 +23,7 @@ from server.app import Conduct, Desk, Kept, carry_out, described, failure_docume
 from server.courier import Courier, Stopped
 from server.drafts import forget_session
 from server.enrolment import let_in
+from server.file_post import Correspondent, FilePost
 from server.line_post import LinePost
 from server.outbox import Outbox
 from server.place import READABLE, Place
@@ -109,8 +110,10 @@ class Conducting:
         return record
 
     def _over(self) -> None:
-        """The session's secrets go."""
+        """The session's secrets go, and what was asked by files."""
         forget_session(self.place.root / "journal", self.run.name)
+        for path in self.place.asked(self.run.name, "").parent.glob(f"{self.run.name}.*"):
+            path.unlink(missing_ok=True)
 
     def _conduct(self) -> Conduct:
         started = time.monotonic()
@@ -145,9 +148,17 @@ class Conducting:
         return {name: enrolled[name] for name in settings.nodes}
 
     def _posts(self, line: Line, nodes: dict[str, Node]) -> dict[str, Post]:
+        """One post for all who connect, and one for each who takes its batches as files."""
         numbers = let_in(self.link, self.store.nodes())
         connected = LinePost(line, {name: numbers[name] for name, node in nodes.items() if node.way == "connected"})
-        return {name: connected for name, node in nodes.items() if node.way == "connected"}
+        return {name: connected if node.way == "connected" else self._by_files(node) for name, node in nodes.items()}
+
+    def _by_files(self, node: Node) -> FilePost:
+        out, into = self.place.exchange(node.name)
+        for folder in (out, into):
+            folder.mkdir(parents=True, exist_ok=True)
+        to = Correspondent(node.name, bytes.fromhex(node.key), bytes.fromhex(node.exchange_key))
+        return FilePost(out, into, to, self.place.identity, self.place.key("exchange"), self.place.asked(self.run.name, node.name))
 
     def _say(self, state: RunState | None = None, stage: str | None = None, manifest_hash: str | None = None) -> None:
         self.store.advance(self.run.name, self.worker, self.now(), state=state, stage=stage, manifest_hash=manifest_hash)

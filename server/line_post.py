@@ -14,7 +14,7 @@ _HELD = 0.25
 _SILENCE = 120.0
 """Seconds after which a node that is online and has not answered is asked again, twice as many each time: an answer may be lost on the way."""
 _ASK_AGAIN = 1.0
-"""Seconds between two looks at who has come online."""
+"""Seconds between two looks at who has come online, and at least between two questions to one node."""
 
 
 class LinePost(GridPost):
@@ -57,11 +57,17 @@ class LinePost(GridPost):
         anew = {
             name: parcel
             for name, (parcel, at, patience) in self._asked.items()
-            if self._line.came_online(self.nodes[name]) > at or now - at > patience
+            if now - at > (_ASK_AGAIN if self._line.came_online(self.nodes[name]) > at else patience)
         }
         if anew:
+            before = [identifier for identifier, name in self._due.items() if name in anew]
             self._due = {identifier: name for identifier, name in self._due.items() if name not in anew}
-            self._give(anew)
+            online = set(self._line.get_node_ids())
+            for name in anew:
+                if self.nodes[name] not in online:  # or it was revoked: Flower's state would not take a message for it
+                    del self._asked[name]
+            self.send(anew)
+            self._line.withdraw(before)  # after the new ones, which have the same pieces: a node that comes and goes piles nothing up
         if self._waiting and now - self._looked >= _ASK_AGAIN:
             self._looked = now
             waiting, self._waiting = self._waiting, {}
@@ -72,7 +78,6 @@ class LinePost(GridPost):
         super().forget()
         self._asked.clear()
         self._waiting.clear()
-        self._line.clear()
 
     def wait(self) -> None:
         """Until a node has said something, or a moment has passed."""

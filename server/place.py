@@ -8,7 +8,7 @@ keys/               identity.key, storage.key, exchange.key (mode 600)
 tls/                ca.pem, ca.key, server.pem, server.key
 superlink.db        Flower's state; runs.db: the run store, where no other is configured
 runs/NAME/          run.toml, conduct.json
-exchange/NAME/      out, in: batches of an institution that takes them as files
+exchange/NAME/      out, in: batches of an institution that takes them as files; exchange/asked/: what each was asked last
 drafts/ journal/ audit/   as in a simulation
 """
 
@@ -80,7 +80,8 @@ class Place:
         """Write the invitation anew."""
         authority = (self.tls / "ca.pem").read_text()
         exchange = suite.agreement_public(self.key("exchange")).hex()
-        made = invitation(f"{settings.hosts[0]}:{settings.port}", authority, self.identity, exchange)
+        host = f"[{settings.hosts[0]}]" if ":" in settings.hosts[0] else settings.hosts[0]  # RFC 3986: an IPv6 address stands in brackets
+        made = invitation(f"{host}:{settings.port}", authority, self.identity, exchange)
         put(self.root / "invitation.toml", made.text().encode(), READABLE)
         return made
 
@@ -110,3 +111,7 @@ class Place:
     def exchange(self, name: str) -> tuple[Path, Path]:
         """Where files for an institution lie, and where its answers are looked for."""
         return self.root / "exchange" / name / "out", self.root / "exchange" / name / "in"
+
+    def asked(self, run: str, name: str) -> Path:
+        """What an institution was asked last by files in a run, for a server that is started again."""
+        return self.root / "exchange" / "asked" / f"{run}.{name}"

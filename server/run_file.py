@@ -271,7 +271,7 @@ def _party(path: Path, number: int, raw: Any, *, binned: bool, deployed: bool) -
     if deployed:
         return party
     return msgspec.structs.replace(
-        party, source=_existing(where, "source", path.parent, party.source),
+        party, source=_existing(where, "source", path.parent, party.source, folder=True),
         bins=None if party.bins is None else _existing(where, "bins", path.parent, party.bins),
         consents=None if party.consents is None else _existing(where, "consents", path.parent, party.consents),
     )  # fmt: skip
@@ -309,10 +309,15 @@ def _mapping(raw: Any, key: str) -> Mapping[str, Any]:
     return inner if isinstance(inner, Mapping) else {}
 
 
-def _existing(where: str, key: str, folder: Path, name: str) -> str:
-    path = (folder / name).resolve()
-    if not path.is_file():
-        what = "is a folder" if path.is_dir() else "does not exist"
+def _existing(where: str, key: str, root: Path, name: str, *, folder: bool = False) -> str:
+    """The whole path of a file that is there. folder: one of parts will do."""
+    if "://" in name:
+        what, action = "is a URL, and a run file names files", "Databases are sources of nodes (docs/guides/sources.md); give a file here."
+        raise ConfigurationError(f"{where} {key}", what, action)
+    path = (root / name).resolve()
+    parts = folder and any(path.rglob("*.parquet"))
+    if not (path.is_file() or parts):
+        what = "is a folder" + (" without a *.parquet file" if folder else "") if path.is_dir() else "does not exist"
         raise ConfigurationError(f"{where} {key}", f"{path} {what}", "Give a file; paths are relative to the run file.")
     return str(path)
 

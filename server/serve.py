@@ -17,7 +17,6 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-import uvicorn
 from threadpoolctl import threadpool_limits
 
 from federation.carriage.flower import SuperLink
@@ -28,6 +27,7 @@ from server.conducting import Conducting, Orders, moment
 from server.enrolment import let_in
 from server.guard import Guard
 from server.place import READABLE, Place
+from server.port import served
 from server.store.records import Failure, Node, Run
 from server.store.run_store import RunStore, RunTaken
 
@@ -140,13 +140,8 @@ class Server:
 
 @contextmanager
 def listening(guard: Guard, place: Place) -> Iterator[threading.Thread]:
-    """The guard on the place's port, over TLS, in a thread that ends early where it cannot listen there."""
-    settings, tls = place.settings, place.tls
-    config = uvicorn.Config(
-        guard, host=settings.host, port=settings.port, ssl_keyfile=str(tls / "server.key"), ssl_certfile=str(tls / "server.pem"),
-        log_config=None, access_log=False, server_header=False, timeout_keep_alive=75, limit_concurrency=4096, backlog=512,
-    )  # fmt: skip
-    web = uvicorn.Server(config)
+    """The guard on the place's port, in a thread that ends early where it cannot listen there."""
+    web = served(guard, place.settings.host, place.settings.port, place.tls)
     serving = threading.Thread(target=_quietly(web.run), daemon=True, name="fleet")
     serving.start()
     try:

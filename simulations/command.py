@@ -159,7 +159,9 @@ def main() -> None:
     from federation.kernel.errors import ConfigurationError, CreditfedError
 
     try:
-        app(standalone_mode=False)
+        code = app(standalone_mode=False)  # click returns what a `typer.Exit` says
+        if isinstance(code, int) and code:
+            sys.exit(code)
     except CreditfedError as error:
         sys.stderr.write(f"{error}\n")
         sys.exit(error.exit_code)
@@ -169,8 +171,6 @@ def main() -> None:
         refused = ConfigurationError(os.fsdecode(error.filename), f"it cannot be read or written ({error.strerror})", _OF_PATHS)
         sys.stderr.write(f"{refused}\n")
         sys.exit(refused.exit_code)
-    except typer.Exit as end:
-        sys.exit(end.exit_code)
     except typer.Abort:
         sys.exit(2)
     except Exception as error:  # noqa: BLE001  # the command's edge

@@ -69,7 +69,7 @@ def simulate(
         conduct = run_apps(run_file, out, homes, run, journal, screen, backend=backend, ray_address=ray_address)
     failure = first_failure(homes, conduct)
     if failure is not None:
-        if failure.code is not AbortCode.APPROVAL:  # that run is only waiting
+        if failure.code not in (AbortCode.APPROVAL, AbortCode.REVOKED):  # those runs are with people
             erase_journals(out)
         raise failure
     seconds = time.monotonic() - started

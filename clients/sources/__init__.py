@@ -1,1 +1,5 @@
-"""Where raw records come from. Only the vault imports this: `table` reads CSV and Parquet, `kinds` decides what each column is."""
+"""Where raw records come from. Only the vault imports this.
+
+Read opening (which kind), table (CSV, Parquet), folder, database with columns and database_errors; frame, what all of them give; then kinds,
+which decides what each column is, and records.
+"""

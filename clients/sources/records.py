@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import difflib
 import re
 from collections.abc import Mapping, Sequence
@@ -15,7 +14,9 @@ from numpy.typing import NDArray
 
 from clients.party_config import PartyConfig
 from clients.sources import kinds, rules
-from clients.sources.table import Source, open_source
+from clients.sources.frame import Frame
+from clients.sources.opening import open_source, stamp
+from clients.sources.table import Source
 from federation.align import uscc
 from federation.kernel.errors import DataError
 from federation.models.bins import OTHER
@@ -46,22 +47,27 @@ class Records:
 
 
 def load(config: PartyConfig) -> Records:
-    """Read, type and check the party's records. Raises DataError."""
-    source = open_source(config.source, config.name)
+    """Read, type and check the party's records. Raises DataError.
+
+    A column leaves the frame when it is typed: what is in memory is one table and a column, not two tables.
+    """
+    before, source = stamp(config), open_source(config)
     roles = _roles(config, source)
     offered = _offered(config, source, roles)
-    frame = source.read([*dict.fromkeys((*roles.values(), *offered))])
+    exact = {config.id, *(name for name, kind in config.types.items() if kind == "categorical")}
+    frame = source.read([*dict.fromkeys((*roles.values(), *offered))], exact)
+    if stamp(config) != before:
+        raise DataError(source.where, "it was changed while it was read", "Nothing was sent. Try again when its writer is done.")
     columns, notes = _columns(config, source, frame, offered)
-    firms, id_kind = _identify(config, kinds.ids(frame[config.id]))
-    typed = pd.DataFrame({name: pd.Series(column.values, dtype=column.values.dtype) for name, column in columns.items()}, index=frame.index)
+    firms, id_kind = _identify(config, kinds.ids(frame.take(config.id)))
     labelled = {role: roles[role] for role in (rules.LABEL, rules.WEIGHT) if role in roles}
-    for name in labelled.values():
-        typed[name] = _outcome(config, frame[name], name)
+    outcome = {name: _outcome(config, frame.take(name), name) for name in labelled.values()}
+    typed = outcome | {name: column.values for name, column in columns.items()}
     rules.check(config.name, typed, labelled, {name: column.kind for name, column in columns.items()})
-    label = typed[roles["label"]].to_numpy(np.int8) if "label" in roles else None
-    weight = typed[roles["weight"]].to_numpy(np.float64) if "weight" in roles else None
+    label = outcome[roles["label"]].astype(np.int8) if "label" in roles else None
+    weight = outcome[roles["weight"]] if "weight" in roles else None
     _check_outcome(config, label, weight)
-    as_of = _days(config, frame[roles["as_of"]]) if "as_of" in roles else None
+    as_of = _days(config, frame.take(roles["as_of"])) if "as_of" in roles else None
     return Records(firms, id_kind, columns, as_of, label, weight, (*notes, *_constant(config, columns), *_called_other(config, columns)))
 
 
@@ -105,7 +111,7 @@ def _require(source: Source, names: Sequence[str] | Mapping[str, Any], what: str
         raise DataError(source.where, f"there is no column {name!r} ({what}) among {len(source.names)}", f"Nothing was sent. {hint}")
 
 
-def _columns(config: PartyConfig, source: Source, frame: pd.DataFrame, offered: Sequence[str]) -> tuple[dict[str, Column], list[str]]:
+def _columns(config: PartyConfig, source: Source, frame: Frame, offered: Sequence[str]) -> tuple[dict[str, Column], list[str]]:
     """Each offered column in its kind, and what was left out and why."""
     out: dict[str, Column] = {}
     notes = []
@@ -114,11 +120,12 @@ def _columns(config: PartyConfig, source: Source, frame: pd.DataFrame, offered: 
         "empty": "has no value at all", "nested": "is neither number nor text",
     }  # fmt: skip
     for name in offered:
-        kind = config.types.get(name) or kinds.kind_of(config.name, name, frame[name], typed=source.typed)
+        values = frame.take(name)
+        kind = config.types.get(name) or kinds.kind_of(config.name, name, values, typed=source.typed)
         if kind == "numeric":
-            out[name] = Column(name, "numeric", kinds.numbers(config.name, name, frame[name]))
+            out[name] = Column(name, "numeric", kinds.numbers(config.name, name, values))
         elif kind == "categorical":
-            out[name] = Column(name, "categorical", kinds.levels(frame[name]))
+            out[name] = Column(name, "categorical", kinds.levels(values))
         elif name in config.include and kind != "empty":
             what = f"column {name!r} {reasons[kind]}"
             raise DataError(config.name, what, "Nothing was sent. Take it out of include or declare its type.")
@@ -137,27 +144,14 @@ def _used(config: PartyConfig) -> tuple[str | None, ...]:
 
 def _identify(config: PartyConfig, raw: Sequence[str | None]) -> tuple[list[str], uscc.Kind]:
     """Ids in their one spelling. A firm may have several rows here: what a key is, and so what a duplicate is, the manifest says."""
-    texts = [text or "" for text in raw]
-    distinct = list(dict.fromkeys(texts))
+    texts = np.array([text or "" for text in raw], object)
+    places, found = pd.factorize(texts)
+    distinct: list[str] = found.tolist()
     kind: uscc.Kind = config.id_kind if config.id_kind != "auto" else "uscc" if uscc.looks_like_uscc(distinct) else "any"
-    where = f"{config.name}: column {config.id!r}"
-    spelled = _spellings(distinct, kind)
-    if len(spelled) < len(distinct):
-        uscc.normalise(texts, kind, where)  # raises, with the row numbers
-    return [spelled[text] for text in texts], kind
-
-
-def _spellings(distinct: Sequence[str], kind: uscc.Kind) -> dict[str, str]:
-    """Each text's one spelling, without those that are no identifier; two texts may spell one firm."""
-    try:
-        return dict(zip(distinct, uscc.normalise(distinct, kind), strict=True))
-    except DataError:
-        pass
-    out = {}
-    for text in distinct:
-        with contextlib.suppress(DataError):
-            out[text] = uscc.normalise([text], kind)[0]
-    return out
+    spelled = uscc.spellings(distinct, kind)
+    if not all(spelled):
+        uscc.normalise(texts.tolist(), kind, f"{config.name}: column {config.id!r}")  # raises, with the row numbers
+    return np.array(spelled, object)[places].tolist(), kind
 
 
 def _outcome(config: PartyConfig, values: pd.Series[Any], name: str) -> NDArray[np.float64]:
@@ -192,7 +186,7 @@ def _constant(config: PartyConfig, columns: Mapping[str, Column]) -> list[str]:
     return [
         f"{config.name}: column {name!r} has the same value in every row"
         for name, column in columns.items()
-        if not column.missing.any() and len(pd.unique(column.values)) == 1
+        if not column.missing.any() and (column.values == column.values[0]).all()
     ]
 
 

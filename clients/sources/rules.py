@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pandera.pandas as pandera
+from numpy.typing import NDArray
 
 from federation.kernel.errors import DataError
 
@@ -40,15 +41,21 @@ def schema(roles: Mapping[str, str], kinds: Mapping[str, str]) -> pandera.DataFr
     return pandera.DataFrameSchema(columns, strict=True)
 
 
-def check(where: str, frame: pd.DataFrame, roles: Mapping[str, str], kinds: Mapping[str, str]) -> None:
-    """Raises DataError for the first column, in the schema's order, that breaks a rule."""
-    failures = _failures(frame, schema(roles, kinds))
+def check(where: str, values: Mapping[str, NDArray[Any]], roles: Mapping[str, str], kinds: Mapping[str, str]) -> None:
+    """Raises DataError for the first column, in the schema's order, that breaks a rule. values: (n,) for each column of the schema.
+
+    Column by column: pandera copies what it looks at.
+    """
+    failures = []
+    for name, column in schema(roles, kinds).columns.items():
+        one = pd.Series(values[name], dtype=values[name].dtype, copy=False).to_frame(name)  # of object stays of object
+        failures += _failures(one, pandera.DataFrameSchema({name: column}, strict=True))
     if failures:
         (column, rule), count = failures[0]
         more = f" and {len(failures) - 1} more columns or rules fail" if len(failures) > 1 else ""
         raise DataError(
             where,
-            f"column {column!r} has {count:,} of {len(frame):,} values that break a rule (rule: {rule}){more}",
+            f"column {column!r} has {count:,} of {len(values[column]):,} values that break a rule (rule: {rule}){more}",
             f"Nothing was sent. {_ACTIONS.get(rule, 'Correct them at the source.')}",
         )
 
@@ -62,9 +69,8 @@ def _failures(frame: pd.DataFrame, wanted: pandera.DataFrameSchema) -> list[tupl
         counted = cases.value_counts(sort=False)
     else:
         return []
-    order = {name: place for place, name in enumerate(wanted.columns)}
     found = [((str(column), _rule(str(rule))), int(count)) for (column, rule), count in counted.items()]
-    return sorted(found, key=lambda failure: (order.get(failure[0][0], len(order)), failure[0][1]))
+    return sorted(found, key=lambda failure: failure[0][1])
 
 
 def _rule(check_name: str) -> str:

@@ -1,4 +1,4 @@
-"""CSV and Parquet files as pandas frames, in batches, in the file's row order; nothing is interpreted here beyond the file's own types.
+"""CSV and Parquet files as frames, in batches, in the file's row order; nothing is interpreted here beyond the file's own types.
 
 A CSV file has no types: every column comes as text, so that an id keeps its leading zeros and no row's value decides a type (or reaches an
 error text) by accident. Encodings: UTF-8, with or without byte order mark, else GB 18030 (Chinese exports). Blank cells and NA, N/A, NaN,
@@ -8,16 +8,16 @@ null, None, #N/A are missing, in CSV and in Parquet text alike.
 from __future__ import annotations
 
 import codecs
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, Protocol
 
-import pandas as pd
 import pyarrow as pa
 import pyarrow.csv as pa_csv
 import pyarrow.parquet as pa_parquet
 
+from clients.sources.frame import Frame
 from federation.kernel.errors import DataError
 
 MISSING = ("", "NA", "N/A", "NaN", "nan", "null", "NULL", "None", "#N/A")
@@ -27,9 +27,24 @@ _SHOWN = 5
 _PARQUET_MAGIC = b"PAR1"
 
 
+class Source(Protocol):
+    """Where records come from. where: how errors name it; names: its columns in order; typed: whether it declares types (CSV does not)."""
+
+    @property
+    def where(self) -> str: ...  # noqa: D102  # see the class
+    @property
+    def names(self) -> tuple[str, ...]: ...  # noqa: D102
+    @property
+    def typed(self) -> bool: ...  # noqa: D102
+
+    def read(self, columns: Sequence[str], exact: Collection[str] = ()) -> Frame:
+        """Those columns, rows in one order for all. exact: whose numbers are spelled (`Frame`). Raises DataError: counts, never content."""
+        ...
+
+
 @dataclass(frozen=True)
-class Source:
-    """A data file. where: how errors name it; names: its columns in order; typed: whether the file declares types (Parquet does)."""
+class FileSource:
+    """A CSV or Parquet file."""
 
     where: str
     path: Path
@@ -37,25 +52,21 @@ class Source:
     typed: bool
     encoding: str = "utf-8"
 
-    def read(self, columns: Sequence[str]) -> pd.DataFrame:
+    def read(self, columns: Sequence[str], exact: Collection[str] = ()) -> Frame:
         """Those columns, rows in file order: Parquet columns as the file types them, CSV columns as text with None for missing.
 
         Raises DataError for a file that breaks its format: counts and row numbers (from 1, after the header), never content.
         """
-        batches = list(self._parquet(columns) if self.typed else self._csv(columns))
-        if not batches or not sum(batch.num_rows for batch in batches):
-            raise DataError(self.where, "the file has no rows", "Nothing was sent. Name a file with data.")
-        frame: pd.DataFrame = pa.Table.from_batches(batches).to_pandas(date_as_object=False)
-        return frame
+        return Frame.of(self.where, self._parquet(columns) if self.typed else self._csv(columns), exact)
 
     def _parquet(self, columns: Sequence[str]) -> Iterator[Any]:
         failed = False
         try:
-            yield from pa_parquet.ParquetFile(self.path).iter_batches(_ROWS, columns=list(columns))
+            yield from parquet_batches(self.path, columns)
         except (pa.ArrowException, OSError):
             failed = True  # raised outside the handler, so that the text of Arrow's error, which quotes cells, does not hang on to ours
         if failed:
-            raise _broken(self.where, "Parquet")
+            raise broken(self.where, "Parquet")
 
     def _csv(self, columns: Sequence[str]) -> Iterator[Any]:
         wrong, failed = _WrongRows(), False
@@ -70,7 +81,7 @@ class Source:
         except (pa.ArrowException, UnicodeDecodeError, OSError):
             failed = True
         if failed:
-            raise _broken(self.where, "CSV")
+            raise broken(self.where, "CSV")
         if wrong.count:
             rows = ", ".join(str(row - 1) for row in wrong.first) + (", ..." if wrong.count > len(wrong.first) else "")
             raise DataError(
@@ -94,7 +105,12 @@ class _WrongRows:
         return "skip"
 
 
-def open_source(path: Path, where: str) -> Source:
+def parquet_batches(path: Path, columns: Sequence[str]) -> Iterator[Any]:
+    """A file's columns in batches, without the whole file's pages in memory beside them. Raises ArrowException, OSError."""
+    yield from pa_parquet.ParquetFile(path, pre_buffer=False, buffer_size=_CHUNK).iter_batches(_ROWS, columns=list(columns))
+
+
+def open_file(path: Path, where: str) -> FileSource:
     """Look at a file: its format, encoding and columns. Raises DataError."""
     try:
         with path.open("rb") as file:
@@ -102,20 +118,19 @@ def open_source(path: Path, where: str) -> Source:
     except OSError as error:
         reason = error.strerror
     else:
-        found = _open_parquet(path, where) if head == _PARQUET_MAGIC else _open_csv(path, where, empty=not head)
-        return _with_distinct_names(found)
+        return _open_parquet(path, where) if head == _PARQUET_MAGIC else _open_csv(path, where, empty=not head)
     raise DataError(where, f"{path} cannot be read ({reason})", "Check [[party]] source and the file's permissions.")
 
 
-def _open_parquet(path: Path, where: str) -> Source:
+def _open_parquet(path: Path, where: str) -> FileSource:
     try:
-        return Source(where, path, tuple(pa_parquet.ParquetFile(path).schema_arrow.names), typed=True)
+        return FileSource(where, path, tuple(pa_parquet.ParquetFile(path).schema_arrow.names), typed=True)
     except (pa.ArrowException, OSError):
         pass
-    raise _broken(where, "Parquet")
+    raise broken(where, "Parquet")
 
 
-def _open_csv(path: Path, where: str, *, empty: bool) -> Source:
+def _open_csv(path: Path, where: str, *, empty: bool) -> FileSource:
     if empty:
         raise DataError(where, "the file is empty", "Nothing was sent. Name a file with data.")
     encoding = _encoding(path, where)
@@ -124,10 +139,10 @@ def _open_csv(path: Path, where: str, *, empty: bool) -> Source:
             header = file.readline(_CHUNK)
         options = pa_csv.ReadOptions(use_threads=False)
         table = pa_csv.read_csv(pa.BufferReader(header.encode() or b"\n"), read_options=options)
-        return Source(where, path, tuple(table.column_names), typed=False, encoding=encoding.removesuffix("-sig"))
+        return FileSource(where, path, tuple(table.column_names), typed=False, encoding=encoding.removesuffix("-sig"))
     except (pa.ArrowException, ValueError):
         pass
-    raise _broken(where, "CSV")
+    raise broken(where, "CSV")
 
 
 def _encoding(path: Path, where: str) -> str:
@@ -146,13 +161,6 @@ def _encoding(path: Path, where: str) -> str:
     raise DataError(where, what, "Nothing was sent. Save it as Parquet or as UTF-8 CSV.")
 
 
-def _with_distinct_names(source: Source) -> Source:
-    twice = sorted({name for name in source.names if source.names.count(name) > 1})
-    if twice:
-        raise DataError(source.where, f"{len(twice)} column names occur more than once", "Nothing was sent. Give each column its own name.")
-    return source
-
-
 def _as_text(names: Sequence[str], columns: Sequence[str]) -> Any:
     return pa_csv.ConvertOptions(
         column_types=dict.fromkeys(names, pa.string()), include_columns=list(columns), null_values=list(MISSING),
@@ -160,5 +168,6 @@ def _as_text(names: Sequence[str], columns: Sequence[str]) -> Any:
     )  # fmt: skip
 
 
-def _broken(where: str, form: str) -> DataError:
+def broken(where: str, form: str) -> DataError:
+    """What is said of a file that cannot be read as what it is."""
     return DataError(where, f"the file is not well-formed {form}", "Nothing was sent. Write it again at the source.")

@@ -27,6 +27,8 @@ LENGTH = 18
 _SHOWN = 5
 """How many row numbers an error names."""
 _INVALID = 255
+_BLOCK = 1 << 15
+"""Ids at a time: the products of a million characters by weights would be 140 MB."""
 _WEIGHTS = np.array([pow(3, i, 31) for i in range(LENGTH)], np.int64)
 _VALUES = np.full(256, _INVALID, np.uint8)
 _VALUES[np.frombuffer(ALPHABET.encode(), np.uint8)] = np.arange(31)
@@ -55,18 +57,26 @@ def normalise(ids: Sequence[str], kind: Kind, where: str = "identifiers") -> lis
     where: the party and column, for the error. Raises DataError for ids that are not valid or occur twice: counts and the first row
     numbers (from 1), never an id.
     """
-    spelled = [_spelled(text, kind) for text in ids]
-    if kind == "uscc":
-        good, rule = _passes(spelled), "GB 32100-2015: 18 characters, no I, O, S, V or Z, check character"
-    else:
-        good, rule = np.array([bool(text) for text in spelled], bool), "text that is not empty and has no control characters"
-    if not good.all():
+    spelled = spellings(ids, kind)
+    if not all(spelled):
+        good = np.array([bool(text) for text in spelled], bool)
+        rule = "text that is not empty and has no control characters"
+        if kind == "uscc":
+            rule = "GB 32100-2015: 18 characters, no I, O, S, V or Z, check character"
         raise DataError(
             where,
             f"{(~good).sum():,} of {len(spelled):,} identifiers are not valid (rule: {rule}); rows {_first(np.flatnonzero(~good))}",
             "Nothing was sent. Correct or leave out these rows at the source, or declare another kind of identifier.",
         )
     refuse_duplicates(spelled, where)
+    return spelled
+
+
+def spellings(ids: Sequence[str], kind: Kind) -> list[str]:
+    """The ids in their one spelling, in the order given and with repeats; "" for what is no id of this kind."""
+    spelled = [_spelled(text, kind) for text in ids]
+    if kind == "uscc" and not (good := _passes(spelled)).all():
+        return [text if valid else "" for text, valid in zip(spelled, good.tolist(), strict=True)]
     return spelled
 
 
@@ -96,6 +106,8 @@ def _spelled(text: object, kind: Kind) -> str:
     """One id in its spelling; empty when it is not text or holds a control character."""
     if not isinstance(text, str):
         return ""
+    if kind == "uscc" and text.isascii() and text.isalnum() and text == text.upper():
+        return text  # spelled so already, as nearly all are: the same object, not a second one
     if not text.isascii():
         visible = "".join(character for character in text if unicodedata.category(character) != "Cf")  # zero-width and direction marks
         text = unicodedata.normalize("NFKC", visible)
@@ -111,6 +123,10 @@ def _spelled(text: object, kind: Kind) -> str:
 
 def _passes(spelled: Sequence[str]) -> NDArray[np.bool_]:
     """Which texts are codes whose check character holds, (n,)."""
+    return np.concatenate([_pass(spelled[i : i + _BLOCK]) for i in range(0, len(spelled), _BLOCK)] or [np.empty(0, bool)])
+
+
+def _pass(spelled: Sequence[str]) -> NDArray[np.bool_]:
     shaped = [text if len(text) == LENGTH and text.isascii() else "?" * LENGTH for text in spelled]
     values = _VALUES[np.frombuffer("".join(shaped).encode("ascii"), np.uint8).reshape(len(shaped), LENGTH)]
     inside = (values != _INVALID).all(axis=1)

@@ -1,4 +1,4 @@
-"""How threads learn that something has come, without asking again and again."""
+"""Telling those who wait that something has come, so that nobody sleeps between two questions."""
 
 from __future__ import annotations
 

@@ -1,28 +1,30 @@
-"""All of Flower 1.42.0's insides that creditfed uses and Flower does not promise, a node's side and the coordinator's.
+"""All of Flower 1.42.0's insides that creditfed uses and Flower does not promise, with `fleet`, `dealings`, `whole`: the coordinator's side.
 
-    Fleet       a node's connection: Flower's Fleet API over HTTPS with node authentication. It never asks for code: it has no call that could.
+    Fleet       a node's connection (`fleet`)
     SuperLink   Flower's own state and Fleet handlers, in this process; those of the Control and Runtime APIs are not there at all.
     Line        a Grid over that state: what a ServerApp sends and receives with.
 
 Three things are done otherwise than in Flower's programs, whose waits are seconds: nobody sleeps between two questions (a `Doorbell` says when
-there is something), what belongs together is one transaction, and a short message travels whole (`federation.carriage.pieces`).
-tests/unit/test_flower_contract.py names what has changed when this breaks.
+there is something), what belongs together is one transaction, and a short message travels whole. tests/unit/test_flower_contract.py names what
+has changed when this breaks.
 """
 
 from __future__ import annotations
 
+import asyncio
 import threading
 import time
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager, suppress
+import warnings
+from base64 import b64decode
+from collections.abc import Awaitable, Callable, Iterable, Iterator, MutableMapping
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from types import SimpleNamespace
 from typing import Any, Final, NoReturn
 
-import httpx
 from cryptography.hazmat.primitives.asymmetric import ec
-from flwr.app import Context, Error, Message, RecordDict
-from flwr.common.constant import HEARTBEAT_DEFAULT_INTERVAL, NOOP_ACCOUNT_NAME, NOOP_FLWR_AID, ErrorCode, SubStatus
-from flwr.common.serde import message_to_proto
+from flwr.app import Message, RecordDict
+from flwr.common.constant import HEARTBEAT_DEFAULT_INTERVAL, NOOP_ACCOUNT_NAME, NOOP_FLWR_AID, Status, SubStatus
 from flwr.proto.fleet_pb2 import (
     ActivateNodeRequest,
     ActivateNodeResponse,
@@ -34,146 +36,57 @@ from flwr.proto.heartbeat_pb2 import SendNodeHeartbeatRequest
 from flwr.proto.message_pb2 import PullObjectRequest, PushObjectRequest
 from flwr.proto.node_pb2 import Node
 from flwr.serverapp import Grid
-from flwr.supercore.constant import NOOP_FEDERATION_ID, NodeStatus, TaskType
-from flwr.supercore.inflatable.inflatable_object import (
-    get_object_id,
-    no_object_id_recompute,
-)
-from flwr.supercore.interceptors.http.runtime_version import RuntimeVersionHttpInterceptor
+from flwr.supercore.constant import FLEET_HTTP_PUBLIC_KEY_HEADER, NOOP_FEDERATION_ID, NodeStatus, TaskType
+from flwr.supercore.inflatable.inflatable_object import iterate_object_tree, no_object_id_recompute
+from flwr.supercore.object_store import NoObjectInStoreError
 from flwr.supercore.primitives.asymmetric import public_key_to_bytes
+from flwr.supercore.protobuf.constants import PROTOBUF_MEDIA_TYPE
+from flwr.supercore.state.schema.linkstate_models import MessageRes
 from flwr.supercore.task_identity import TaskIdentity
-from flwr.supernode.fleet_http_client import FleetHttpClient
-from flwr.supernode.node_auth_http_interceptor import NodeAuthHttpInterceptor
+from sqlalchemy import event, select
 
 from federation.carriage.bells import Bells, Doorbell
-from federation.carriage.pieces import NotFlowers, headed, identifiers, inflated, is_whole, sent, waits
+from federation.carriage.dealings import NotFlowers, pieces_of
+from federation.carriage.fleet import HEARTBEAT, Fleet, context, failed, inflated, waits
+from federation.carriage.whole import has_records, sent
+
+__all__ = ["HEARTBEAT", "VERSION", "Fleet", "Line", "NotFlowers", "SuperLink", "context", "failed"]
 
 VERSION = "1.42.0"
-HEARTBEAT = HEARTBEAT_DEFAULT_INTERVAL / 3
-"""Seconds between two signs of life; after `HEARTBEAT_DEFAULT_INTERVAL` without one a node is offline."""
 SERVER = 1
 """The SuperLink's own node number."""
+LOOK = 1.0
+"""Seconds between two looks for replies that no node has sent."""
 CALLS: Final[dict[str, tuple[Any, ...]]] = {
     "activate-node": (ActivateNodeRequest,), "deactivate-node": (DeactivateNodeRequest,), "send-node-heartbeat": (SendNodeHeartbeatRequest,),
-    "pull-messages": (PullMessagesRequest, "store"), "push-messages": (PushMessagesRequest,), "push-object": (PushObjectRequest,),
+    "pull-messages": (PullMessagesRequest, "object_store"), "push-messages": (PushMessagesRequest,), "push-object": (PushObjectRequest,),
     "pull-object": (PullObjectRequest,),
 }  # fmt: skip
-"""Calls of the Fleet API that a node needs: what each is asked with, and what its handler takes beside the state."""
+"""The calls of the Fleet API that are there: what each is asked with, and what of the state its handler takes beside it."""
+_THREADS = 4
+"""Calls at one time: a transaction is one thread's, the others check keys meanwhile."""
+Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
+Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 
 
-class Fleet:
-    """One node's connection. address: host:port; authority: PEM of the CA that signed the server's certificate; key: P-384, this node's.
+def _settle(state: Any) -> None:
+    """Write less: what is deleted is not overwritten where that would be a write of its own, and the log is copied at 64 MB, not at 4."""
 
-    Every call raises httpx.HTTPError where the server cannot be reached (TransportError) or refuses (HTTPStatusError).
-    """
+    def settle(connection: Any, _record: object) -> None:
+        for pragma in ("secure_delete = FAST", "wal_autocheckpoint = 16384"):
+            connection.execute(f"PRAGMA {pragma}").close()
 
-    def __init__(self, address: str, authority: bytes, key: ec.EllipticCurvePrivateKey) -> None:
-        public = key.public_key()
-        self._public = public_key_to_bytes(public)
-        self._client = FleetHttpClient.from_server_address(
-            address, insecure=False, root_certificates=authority,
-            interceptors=[RuntimeVersionHttpInterceptor(component_name="SuperNode"), NodeAuthHttpInterceptor(key, public)],
-        )  # fmt: skip
-        self.node_id = 0
-
-    @property
-    def _node(self) -> Node:
-        return Node(node_id=self.node_id)
-
-    def activate(self, former: int = 0) -> int:
-        """Come online; returns the node's number. former: the number of a process that may have been killed and still counts as online."""
-        if former:
-            with suppress(httpx.HTTPStatusError):  # it was offline, or the number is another's
-                self._client.DeactivateNode(DeactivateNodeRequest(node_id=former))
-        asked = ActivateNodeRequest(public_key=self._public, heartbeat_interval=HEARTBEAT_DEFAULT_INTERVAL)
-        self.node_id = int(self._client.ActivateNode(asked).node_id)
-        return self.node_id
-
-    def heartbeat(self) -> bool:
-        """Say that this node lives; False where the server does not know it."""
-        asked = SendNodeHeartbeatRequest(node=self._node, heartbeat_interval=HEARTBEAT_DEFAULT_INTERVAL)
-        return bool(self._client.SendNodeHeartbeat(asked).success)
-
-    def deactivate(self) -> None:
-        """Go offline."""
-        self._client.DeactivateNode(DeactivateNodeRequest(node_id=self.node_id))
-
-    def receive(self) -> Message | None:
-        """The next message, whole, or None; the coordinator's server holds the question for a while. Raises NotFlowers."""
-        answer = self._client.PullMessages(PullMessagesRequest(node=self._node))
-        if not answer.messages_list or not answer.message_object_trees:
-            return None
-        head = headed(answer.messages_list[0])
-        if is_whole(head):
-            return head
-        pieces = identifiers(answer.message_object_trees[0])
-        contents = {piece: self._pull(head.metadata.run_id, piece) for piece in pieces}
-        return inflated(head.metadata.message_id, contents)
-
-    def _pull(self, run: int, piece: str) -> bytes:
-        for wait in waits():
-            answer = self._client.PullObject(PullObjectRequest(node=self._node, run_id=run, object_id=piece))
-            if not answer.object_found or (answer.object_available and get_object_id(answer.object_content) != piece):
-                break
-            if answer.object_available:
-                return bytes(answer.object_content)
-            time.sleep(wait)
-        raise NotFlowers("a piece that is not there, or is another")
-
-    def reply(self, reply: Message, seconds: float) -> None:
-        """Send the reply to a message. seconds: that the application took."""
-        head, tree, pieces = sent(reply)
-        asked = PushMessagesRequest(node=self._node, messages_list=[message_to_proto(head)], message_object_trees=[tree])
-        asked.clientapp_runtime_list.append(seconds)
-        answer = self._client.PushMessages(asked)
-        for piece in answer.objects_to_push if pieces else ():
-            with no_object_id_recompute():
-                content = pieces[piece].deflate()
-            self._client.PushObject(
-                PushObjectRequest(
-                    node=self._node, run_id=reply.metadata.run_id, session_id=answer.session_id, object_id=piece, object_content=content
-                )
-            )
-
-    def close(self) -> None:
-        """Let the connection go."""
-        self._client._client.close()  # noqa: SLF001  # Flower's own client has no close in every version
-
-
-def context(node_id: int, config: dict[str, str]) -> Context:
-    """What a ClientApp is called with beside the message. config: this node's own."""
-    return Context(run_id=0, node_id=node_id, node_config=dict(config), state=RecordDict(), run_config={})
-
-
-def failed(message: Message) -> Message:
-    """The reply where the application could not answer: it tells nothing."""
-    return Message(Error(code=ErrorCode.CLIENT_APP_RAISED_EXCEPTION, reason="the application could not answer"), reply_to=message)
-
-
-def who_asks(body: bytes) -> int:
-    """The number of the node whose question for messages this is. Raises DecodeError."""
-    return int(PullMessagesRequest.FromString(body).node.node_id)
-
-
-def require_own_reply(body: bytes) -> None:
-    """A node speaks for itself alone, and says one thing at a time; Flower checks the node's key and not this. body: of push-messages.
-
-    Raises NotFlowers, DecodeError.
-    """
-    asked = PushMessagesRequest.FromString(body)
-    if len(asked.messages_list) != 1 or len(asked.message_object_trees) != 1:
-        raise NotFlowers("not one message with its tree")
-    if asked.messages_list[0].metadata.src_node_id != asked.node.node_id:
-        raise NotFlowers("a message of another node")
-    identifiers(asked.message_object_trees[0])
+    event.listen(state._engine, "connect", settle)  # noqa: SLF001  # Flower has no setting for it
+    state._engine.dispose()  # noqa: SLF001  # what is connected already
 
 
 class SuperLink:
-    """Flower's Fleet API over its state in a SQLite file, with node authentication.
+    """Flower's Fleet API (`routes`, an ASGI application) over its state in a SQLite file, with node authentication.
 
-    Flower's own server is not used, but what it calls: `authenticate_node` and a handler for each call. One transaction at a time is under way,
-    and all that a call does is one: SQLite lets one write, and who has to wait for it sleeps longer and longer.
-    sent, replied: ring when there is something for a node, and when a node has said something. activated: when each node last came online.
+    Flower's own web application is not used, but what it calls: `authenticate_node`, and a handler for each call. One transaction is under way
+    at a time, and all that a call does is one: SQLite lets one write, and who has to wait for it sleeps longer and longer.
+    sent, replied: ring when there is something for a node, and when a node has said something. activated: when each node last came online;
+    lines: by their runs.
     """
 
     def __init__(self, database: str) -> None:
@@ -181,53 +94,71 @@ class SuperLink:
         from starlette.datastructures import State
 
         _, factory = get_objectstore_linkstate_factories(database, get_federation_manager())
-        self.state: Any = factory.state()
-        self._alone = threading.RLock()
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", DeprecationWarning)  # of alembic, about how Flower configures it
+            self.state: Any = factory.state()
+        _settle(self.state)
         self._application = SimpleNamespace(state=State({"linkstate_factory": factory}))  # as Flower's authentication knows it
+        self._alone, self._threads = threading.RLock(), ThreadPoolExecutor(_THREADS, "fleet call")
         self.sent, self.replied = Bells(), Doorbell()
         self.activated: dict[int, float] = {}
+        self.lines: dict[int, Line] = {}
+        self._forget_earlier()
 
     @contextmanager
-    def transaction(self) -> Iterator[None]:
+    def transaction(self) -> Iterator[Any]:
         """Nobody else changes the state meanwhile, and it is changed as a whole, or not."""
-        with self._alone, self.state.session():
-            yield
+        with self._alone, self.state.session() as session:
+            yield session
 
-    def answer(self, name: str, headers: Iterable[tuple[bytes, bytes]], body: bytes) -> tuple[int, bytes]:
-        """The HTTP status and body by which Flower answers a node's call. name: one of `CALLS`.
+    async def routes(self, scope: MutableMapping[str, Any], receive: Receive, send: Send) -> None:
+        """One call of the Fleet API, whose body comes at once."""
+        name, body = str(scope["path"]).rpartition("/")[2], (await receive())["body"]
+        work = asyncio.get_running_loop().run_in_executor(self._threads, self._called, name, list(scope["headers"]), body)
+        status, said = await work
+        headers = [(b"content-type", PROTOBUF_MEDIA_TYPE.encode()), (b"content-length", b"%d" % len(said))]
+        await send({"type": "http.response.start", "status": status, "headers": headers})
+        await send({"type": "http.response.body", "body": said})
 
-        Raises NotFlowers, DecodeError and whatever Flower's handlers raise where a request has not the form that they rely on.
-        """
+    def _called(self, name: str, headers: list[tuple[bytes, bytes]], body: bytes) -> tuple[int, bytes]:
+        """Flower's answer to a call: status and body. Raises DecodeError."""
         from fastapi import HTTPException, Request
         from flwr.supercore.error import FlowerError
         from flwr.supercore.error.catalog import API_ERROR_MAP
         from flwr.superlink.routers.fleet.node_auth import authenticate_node
         from flwr.superlink.servicer.fleet import fleet_handlers
-        from sqlalchemy.exc import OperationalError, StatementError
 
         kind, *more = CALLS[name]
         asked = kind.FromString(body)
-        request = Request({"type": "http", "headers": list(headers), "app": self._application})
+        request = Request({"type": "http", "headers": headers, "app": self._application})
         request.state.protobuf_request = asked
-        store = {"store": self.state.object_store} if "store" in more else {}
         try:
             authenticate_node(request)
             with self.transaction():
-                said = getattr(fleet_handlers, name.replace("-", "_"))(asked, self.state, **store)
+                said = getattr(fleet_handlers, name.replace("-", "_"))(asked, self.state, *(getattr(self.state, what) for what in more))
         except FlowerError as error:
             return API_ERROR_MAP[error.code].http_status_code, b""
         except HTTPException as error:
             return error.status_code, b""
-        except StatementError as error:
-            if isinstance(error, OperationalError):  # the disk's fault and not the request's
-                raise
-            raise NotFlowers(type(error).__name__) from None
+        except Exception:  # noqa: BLE001  # Flower's handlers rely on a form that nothing has checked; as its own server answers
+            return 500, b""
+        for head in asked.messages_list if name == "push-messages" else ():
+            if line := self.lines.get(head.metadata.run_id):
+                line.noted(head.metadata.reply_to_message_id)
         return 200, bytes(said.SerializeToString())
+
+    def _forget_earlier(self) -> None:
+        """What a process that was killed has left goes: its runs are none any more, and nobody would fetch or delete their pieces."""
+        with self.transaction():
+            for run in self.state.get_run_info(statuses=[Status.PENDING, Status.STARTING, Status.RUNNING]):
+                self.state.finish_task(run.primary_task_id, SubStatus.STOPPED, "")
+                self.state.cleanup_run(run.run_id)
+            self.state.object_store.clear()
 
     def register(self, public: ec.EllipticCurvePublicKey, name: str) -> int:
         """Let a node in, by its key; returns its number, the same where it was let in before."""
         key = public_key_to_bytes(public)
-        with self.transaction():
+        with self.transaction():  # the server's main thread and every run's ask for it
             known = self.state.get_node_id_by_public_key(key)
             if known is None:
                 known = self.state.create_node(NOOP_FLWR_AID, NOOP_ACCOUNT_NAME, key, HEARTBEAT_DEFAULT_INTERVAL, name=name)
@@ -240,13 +171,39 @@ class SuperLink:
             if known is not None:
                 self.state.delete_node(NOOP_FLWR_AID, known)
 
+    def signer(self, scope: MutableMapping[str, Any]) -> int | None:
+        """The node whose key has signed a request, by its headers alone; None where no such node was let in."""
+        from fastapi import HTTPException, Request
+        from flwr.superlink.routers.fleet.node_auth import authenticate_node
+
+        request = Request({**scope, "app": self._application, "state": {}})
+        try:
+            key = b64decode(request.headers[FLEET_HTTP_PUBLIC_KEY_HEADER], validate=True)
+            known = self.state.get_node_id_by_public_key(key)
+            request.state.protobuf_request = PullMessagesRequest(node=Node(node_id=known or 0))
+            authenticate_node(request)
+        except (KeyError, ValueError, HTTPException):
+            return None
+        return known and int(known)
+
+    def fits(self, body: bytes) -> bool:
+        """Whether the pieces that a reply announces are in the state as it says, or not at all. body: of push-messages."""
+        for piece in iterate_object_tree(PushMessagesRequest.FromString(body).message_object_trees[0]):
+            try:
+                there = self.state.object_store.get_object_tree(piece.object_id)
+            except NoObjectInStoreError:
+                continue
+            if {child.object_id for child in there.children} != {child.object_id for child in piece.children}:
+                return False
+        return True
+
     def online(self) -> set[int]:
         """The nodes that have given a sign of life."""
         with self.transaction():
             return {int(node.node_id) for node in self.state.get_node_info(statuses=[NodeStatus.ONLINE])}
 
     def noted_activation(self, body: bytes) -> None:
-        """A node has come online. body: of the answer to it."""
+        """A node has come online. body: of Flower's answer to it."""
         self.activated[int(ActivateNodeResponse.FromString(body).node_id)] = time.monotonic()
         self.replied.ring()
 
@@ -274,16 +231,25 @@ class SuperLink:
         finally:
             over.set()
             beating.join()
+            self.lines.pop(run, None)
             with self.transaction():
                 self.state.finish_task(task, SubStatus.COMPLETED, "")
                 self.state.cleanup_run(run)
 
 
 class Line(Grid):
-    """The Grid of one Flower run, over the SuperLink's state. May be used by one thread at a time."""
+    """The Grid of one Flower run, over the SuperLink's state. May be used by one thread at a time, but for `noted`."""
 
     def __init__(self, link: SuperLink, run: int) -> None:
-        self._link, self._state, self._run_id, self._seen = link, link.state, run, 0
+        self._link, self._state, self._run_id, self._seen, self._looked = link, link.state, run, 0, -LOOK
+        self._asked: set[str] = set()
+        self._answered: set[str] = set()
+        link.lines[run] = self
+
+    def noted(self, identifier: str) -> None:
+        """A node has sent a reply to a message."""
+        if identifier in self._asked:
+            self._answered.add(identifier)
 
     def set_run(self, run: Any) -> None:
         """Flower's interface; a line has its run from the beginning."""
@@ -317,32 +283,63 @@ class Line(Grid):
     def _push(self, message: Message) -> str:
         message.metadata.__dict__.update(_run_id=self._run_id, _src_node_id=SERVER)
         head, tree, pieces = sent(message)
-        with self._link.transaction():
+        with self._link.transaction(), no_object_id_recompute():
             session = self._state.start_session(self._run_id)
             stored, missing = self._state.store_message_and_object_tree(head, tree, session)
-            with no_object_id_recompute():
-                for piece in missing if pieces else ():
-                    self._state.store_object(self._run_id, session, piece, pieces[piece].deflate())
+            for piece in missing if pieces else ():
+                self._state.store_object(self._run_id, session, piece, pieces[piece].deflate())
         if not stored:
             raise NotFlowers("Flower's state refused a message: the run is over, or the node is not registered")
-        return str(head.metadata.message_id)
+        identifier = str(head.metadata.message_id)
+        self._asked.add(identifier)
+        return identifier
 
     def pull_messages(self, message_ids: Iterable[str]) -> list[Message]:
-        """The replies that have come, whole; a reply of which pieces are missing is an error."""
+        """The replies that have come, whole; one that cannot be read comes as one without records, which no mailbox takes."""
         self._seen = self._link.replied.rung
+        asked, now = set(message_ids), time.monotonic()
+        if now - self._looked < LOOK:
+            asked &= self._answered
+        else:
+            self._looked = now  # Flower makes replies itself, for nodes that are offline
+        if not asked:
+            return []
         with self._link.transaction():
-            heads = self._state.get_message_res(message_ids=set(message_ids), run_id=self._run_id)
-        return [head if is_whole(head) else self._whole(head.metadata.message_id) for head in heads]
+            heads = self._state.get_message_res(message_ids=set(asked), run_id=self._run_id)
+        found = [self._whole(head) for head in heads]
+        self.withdraw(head.metadata.reply_to_message_id for head in heads)
+        return found
 
-    def _whole(self, identifier: str) -> Message:
-        with self._link.transaction():
-            pieces = identifiers(self._state.object_store.get_object_tree(identifier))
-        return inflated(identifier, {piece: self._content(piece) for piece in pieces})
+    def withdraw(self, identifiers: Iterable[str]) -> None:
+        """Forget messages that were given out and whatever was announced as a reply to them, with all pieces: nothing piles up in a run."""
+        given = set(identifiers)
+        if not given:
+            return
+        self._asked -= given
+        self._answered -= given
+        with self._link.transaction() as session:
+            replies = session.scalars(select(MessageRes.message_id).where(MessageRes.reply_to_message_id.in_(given))).all()
+            self._state.delete_messages(message_ins_ids=given)
+            for identifier in given.union(replies):
+                self._state.object_store.delete(identifier)
 
-    def clear(self) -> None:
-        """Forget what was sent and what has come: every message of this run so far."""
-        with self._link.transaction():
-            self._state.cleanup_run(self._run_id)
+    def _whole(self, head: Message) -> Message:
+        """A reply with what Flower has checked about it as its head, whatever its own pieces say."""
+        identifier = head.metadata.message_id
+        if has_records(head):
+            return head
+        if head.has_error():
+            with self._link.transaction():
+                self._state.object_store.delete(identifier)  # Flower's own errors have pieces, too
+            return head
+        try:
+            with self._link.transaction():
+                pieces = pieces_of(self._state.object_store.get_object_tree(identifier))
+            found = inflated(identifier, {piece: self._content(piece) for piece in pieces})
+            head.content = found.content if found.has_content() else RecordDict()
+        except (NotFlowers, NoObjectInStoreError):
+            head.content = RecordDict()
+        return head
 
     def _content(self, piece: str) -> bytes:
         for wait in waits():

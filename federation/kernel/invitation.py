@@ -19,7 +19,8 @@ from federation.kernel.secret import Secret
 
 LONGEST: Final = 1 << 16
 """Characters: an institution's own PKI may have a chain of authorities."""
-_ADDRESS: Final = re.compile(r"[A-Za-z0-9.\-\[\]:]{1,255}:[0-9]{1,5}")
+_ADDRESS: Final = re.compile(r"([A-Za-z0-9.\-]{1,253}|\[[0-9A-Fa-f:.]{2,45}\]):([1-9][0-9]{0,4})")
+_LAST_PORT: Final = 65535
 _CERTIFICATE: Final = re.compile(r"(-----BEGIN CERTIFICATE-----\n[A-Za-z0-9+/=\n]+-----END CERTIFICATE-----\n)+")
 _KEY: Final = re.compile(r"[0-9a-f]{64}")
 _SIGNATURE: Final = re.compile(r"[0-9a-f]{128}")
@@ -68,7 +69,8 @@ def read_invitation(text: str, where: str = "invitation") -> Invitation:
 
 
 def _check(found: Invitation, where: str) -> None:
-    if not _ADDRESS.fullmatch(found.address):
+    address = _ADDRESS.fullmatch(found.address)
+    if not address or int(address[2]) > _LAST_PORT:
         raise ConfigurationError(where, "its address is not host:port", _AGAIN)
     if not _CERTIFICATE.fullmatch(found.authority):
         raise ConfigurationError(where, "its authority is not a certificate in PEM", _AGAIN)

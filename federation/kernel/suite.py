@@ -1,7 +1,8 @@
 """The cipher suite, in one place: every primitive that creditfed uses, each from the `cryptography` library.
 
 `creditfed-1`: Ed25519 (RFC 8032), X25519 (RFC 7748), HKDF-SHA256 (RFC 5869), ChaCha20-Poly1305 (RFC 8439), AES-256-CTR (SP 800-38A),
-SHA-256. The manifest names the suite, and no protocol names a primitive, so that another suite can be added here alone.
+SHA-256; for files HPKE of X25519, HKDF-SHA256 and ChaCha20-Poly1305 (RFC 9180). The manifest names the suite, and no protocol names a
+primitive, so that another suite can be added here alone.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from functools import lru_cache
 
 import numpy as np
 from cryptography.exceptions import InvalidSignature, InvalidTag
-from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives import hashes, hpke
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey, X25519PublicKey
 from cryptography.hazmat.primitives.ciphers import Cipher
@@ -33,6 +34,10 @@ MOST_DERIVED = 255 * 32
 """Bytes that HKDF-SHA256 gives at most."""
 MOST_SEALED = (1 << 31) - 1
 """Bytes that the library seals at most, and its limit for a header."""
+HPKE = hpke.Suite(hpke.KEM.X25519, hpke.KDF.HKDF_SHA256, hpke.AEAD.CHACHA20_POLY1305)
+"""What is sealed to a public key (RFC 9180, base mode). Sealing draws a key pair, so it is the carriage's (`carriage.sealing`)."""
+HPKE_BYTES = 32 + 16
+"""What HPKE adds to a plaintext: the fresh public key, and the tag."""
 _CHUNK = 1 << 18
 _ZEROS = memoryview(bytes(_CHUNK))
 
@@ -143,6 +148,18 @@ def unseal(key: Secret, nonce: int, header: bytes, ciphertext: bytes) -> bytes |
     try:
         return ChaCha20Poly1305(key.reveal()).decrypt(counted, ciphertext, header)
     except InvalidTag:
+        return None
+
+
+def open_sealed(private: Secret, info: bytes, sealed: bytes) -> bytes | None:
+    """The plaintext that was sealed to this X25519 key (HPKE) with the same info, or None; what came from a peer never raises.
+
+    Raises LocalError for a private key that is not of 32 bytes.
+    """
+    key = X25519PrivateKey.from_private_bytes(_private(private))
+    try:
+        return HPKE.decrypt(sealed, key, info)
+    except (InvalidTag, ValueError):
         return None
 
 

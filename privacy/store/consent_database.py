@@ -109,7 +109,7 @@ def open_engine(url: str, where: str, file_mode: int | None = None) -> sa.Engine
         if parsed.drivername == "postgresql":
             parsed = parsed.set(drivername="postgresql+psycopg")
         engine = sa.create_engine(parsed, hide_parameters=True, logging_name=LOG_NAME)
-    except ArgumentError:
+    except (ArgumentError, ValueError):  # the latter for a port that is no number
         raise ConfigurationError(
             where, "its URL is none", "Write it like sqlite:///FILE or postgresql+psycopg://USER@HOST/DATABASE."
         ) from None

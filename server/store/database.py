@@ -116,12 +116,12 @@ def store_password(file: Path | None = None) -> Secret | None:
 
 def _require_plain(url: str) -> None:
     """Nothing but the two databases that are tested, and no password. Raises ConfigurationError, without the URL."""
+    action = "Write its URL like sqlite:///FILE or postgresql+psycopg://USER@HOST/DATABASE."
     try:
         parsed = make_url(url)
-    except ArgumentError:
-        return  # `open_engine` says so
+    except (ArgumentError, ValueError):  # the latter for a port that is no number
+        raise ConfigurationError(_WHERE, "its URL is none", action) from None
     if parsed.get_backend_name() not in ("sqlite", "postgresql"):
-        action = "Write its URL like sqlite:///FILE or postgresql+psycopg://USER@HOST/DATABASE."
         raise ConfigurationError(_WHERE, "it is kept in SQLite or PostgreSQL, and its URL names another database", action)
     if parsed.password or any("password" in key for key in parsed.query):
         raise ConfigurationError(_WHERE, "its URL has a password", f"Take it out, and set {PASSWORD} or name a password file.")

@@ -136,8 +136,9 @@ class RunStore:
         with self._database.reading() as connection:
             names: Sequence[str] = connection.execute(sa.select(runs.c.name).where(free).order_by(runs.c.number)).scalars().all()
         for name in names:
+            change = self._taking(name, free).values(worker=worker, beat_at=now)
             with self._database.changing() as connection:
-                if connection.execute(self._taking(name, free).values(worker=worker, beat_at=now)).rowcount:
+                if connection.execute(change).rowcount:
                     return self._run(connection, name)
         return None
 

@@ -43,7 +43,7 @@ def test_without_a_vote_no_row_is_opened_and_no_signature_given(house: House, mo
     monkeypatch.setattr("clients.vault.open_table", lambda *_: pytest.fail("the vault was opened"))
     assert refused(house, made) is AbortCode.APPROVAL
     house.vote(made.hash, "alice", "refuse")
-    assert refused(house, made) is AbortCode.APPROVAL
+    assert refused(house, made) is AbortCode.REVOKED
 
 
 @pytest.mark.parametrize("bits", [1, pytest.param(8, marks=pytest.mark.slow)])
@@ -130,7 +130,7 @@ def test_a_revoked_run_is_answered_no_more(house: House, when: str) -> None:
         made = house.drafted()
         house.vote(made.hash)
         house.vote(made.hash, "bob", "revoke")
-        assert refused(house, made) is AbortCode.APPROVAL
+        assert refused(house, made) is AbortCode.REVOKED
         return
     made = house.opened()
     house.hello()
@@ -138,7 +138,7 @@ def test_a_revoked_run_is_answered_no_more(house: House, when: str) -> None:
     if "restart" in when:
         house.restart()
     batch = decode(house.ask("deliver", encode(Batch(1))), Batch, "bank", 1 << 20)
-    assert {decode(e.body, Abort, "bank", 1 << 20).reason for e in batch.envelopes if e.recipient == COORDINATOR} == {AbortCode.APPROVAL}
+    assert {decode(e.body, Abort, "bank", 1 << 20).reason for e in batch.envelopes if e.recipient == COORDINATOR} == {AbortCode.REVOKED}
     assert batch.done and {e.kind for e in batch.envelopes} == {Abort.kind()}
 
 
@@ -214,7 +214,7 @@ def test_a_run_that_is_over_is_not_begun_again(house: House) -> None:
     for path in (house.root / "journal").iterdir():
         path.unlink()
     house.restart()
-    assert refused(house, made) is AbortCode.APPROVAL
+    assert refused(house, made) is AbortCode.REVOKED
 
 
 # -- studies --------------------------------------------------------------------------------------------------------------------
@@ -268,7 +268,7 @@ def test_a_study_that_was_revoked_ends_its_runs(house: House) -> None:
     house.vote(STUDY.hash, "bob", "revoke")
     batch = house.hello("r0")
     assert {e.kind for e in batch.envelopes} == {Abort.kind()}
-    assert refused(house, inside(house, "r1")) is AbortCode.APPROVAL
+    assert refused(house, inside(house, "r1")) is AbortCode.REVOKED
 
 
 def test_a_wider_study_under_the_same_name_is_another_one(house: House) -> None:

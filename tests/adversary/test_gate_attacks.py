@@ -53,8 +53,8 @@ def test_a_run_is_revoked_by_its_name_whatever_was_proposed_under_it_since(house
         house.proposed(other)
     house.node.gate.approvals.propose(other, NOW)  # and if it had come before
     revoke("test", "alice", house.root, None)
-    assert aborted(house) == {AbortCode.APPROVAL}
-    assert refused(house, made) is AbortCode.APPROVAL
+    assert aborted(house) == {AbortCode.REVOKED}
+    assert refused(house, made) is AbortCode.REVOKED
 
 
 def test_a_name_that_was_revoked_is_free_again_when_the_same_person_approves_later(house: House) -> None:
@@ -62,7 +62,7 @@ def test_a_name_that_was_revoked_is_free_again_when_the_same_person_approves_lat
     refused(house, made)
     revoke("test", "alice", house.root, None)
     house.vote(made.hash, "bob")
-    assert refused(house, made) is AbortCode.APPROVAL
+    assert refused(house, made) is AbortCode.REVOKED
     house.now = LATER
     approve("test", "alice", house.root, None, yes=True)
     house.proposed(made)
@@ -78,7 +78,7 @@ def test_an_earlier_vote_copied_to_the_end_brings_no_approval_back_and_control_w
     house.vote(made.hash, "alice", "revoke")
     path = house.root / "approvals" / "votes.jsonl"
     path.write_bytes(path.read_bytes() + path.read_bytes().splitlines(keepends=True)[0])
-    assert refused(house, made) is AbortCode.APPROVAL
+    assert refused(house, made) is AbortCode.REVOKED
     monkeypatch.setattr(vote, "_approves", lambda mine: mine[-1].verdict == "approve")  # control: the last line counts
     house.proposed(made)
 
@@ -88,7 +88,7 @@ def test_a_revocation_by_a_clock_that_went_back_still_holds(house: House) -> Non
     house.vote(made.hash)
     house.now = "2026-04-30T00:00:00Z"
     house.vote(made.hash, "alice", "revoke")
-    assert refused(house, made) is AbortCode.APPROVAL
+    assert refused(house, made) is AbortCode.REVOKED
 
 
 HOSTILE = "x\x1b[2J\x1b[1;1H\u202eevil\nWhat it costs\n  nothing[/bold][red]"
@@ -114,7 +114,7 @@ def test_no_text_of_a_manifest_steers_the_screen(house: House, capsys: pytest.Ca
 
 def test_a_manifest_that_nobody_could_read_is_not_put_before_anybody(house: House) -> None:
     for changes in ({"code_version": "x" * 1_001}, {"contracts": tuple(f"c{i}" for i in range(40))}):
-        assert refused(house, house.drafted(**changes)) is AbortCode.APPROVAL
+        assert refused(house, house.drafted(**changes)) is AbortCode.REVOKED
     assert not list((house.root / "approvals").glob("*.json"))
 
 
@@ -124,7 +124,7 @@ def test_contracts_cannot_be_left_out_of_what_people_are_told(task: str, house: 
     for name in whole.contracts:
         less = replace(whole, contracts=tuple(other for other in whole.contracts if other != name))
         house.vote(less.hash)
-        assert refused(house, less) is AbortCode.APPROVAL
+        assert refused(house, less) is AbortCode.REVOKED
         assert any(line.startswith(f"{name}: ") for section in words.describe(less, "bank") for line in section.lines)
     house.vote(whole.hash)
     house.proposed(whole)
@@ -156,7 +156,7 @@ def test_a_run_under_way_ends_when_who_it_rests_on_is_revoked(how: str, house: H
     else:
         path = house.root / "consortium.toml"
         path.write_text("coordinator_revoked = true\n" + path.read_text())
-    assert aborted(house, 1) == {AbortCode.APPROVAL if "person" in how else AbortCode.POLICY}
+    assert aborted(house, 1) == {AbortCode.REVOKED if "person" in how else AbortCode.POLICY}
 
 
 @pytest.mark.parametrize("how", ["expired", "revoked"])
@@ -170,7 +170,7 @@ def test_a_run_that_is_open_and_may_not_go_on_gets_no_second_signature_and_no_ro
         house.vote(made.hash, "bob", "refuse")
     house.restart()
     monkeypatch.setattr("clients.vault.open_table", lambda *_: pytest.fail("the vault was opened"))
-    assert refused(house, made) is (AbortCode.EXPIRED if how == "expired" else AbortCode.APPROVAL)
+    assert refused(house, made) is (AbortCode.EXPIRED if how == "expired" else AbortCode.REVOKED)
 
 
 def test_a_run_that_saw_its_expiry_is_over_also_when_the_clock_goes_back(house: House) -> None:
@@ -183,7 +183,7 @@ def test_a_run_that_saw_its_expiry_is_over_also_when_the_clock_goes_back(house: 
     for path in (house.root / "journal").iterdir():
         path.unlink()
     house.restart()
-    assert refused(house, made) is AbortCode.APPROVAL
+    assert refused(house, made) is AbortCode.REVOKED
 
 
 def test_a_rule_that_is_added_holds_for_the_next_question_and_the_log_tells_of_it(house: House) -> None:

@@ -43,7 +43,7 @@ from tests.end_to_end.wiretap import Tap, wiretap
 SEED = 20_260_501
 VAULT = (
     "clients.vault", "clients.row_tree", "clients.consented", "clients.consent", "clients.sources.records", "clients.sources.kinds",
-    "clients.sources.rules", "clients.sources.table", "privacy.store.consent_ledger", "privacy.store.consent_reading",
+    "clients.sources.rules", "clients.sources.table", "clients.sources.frame", "clients.sources.opening", "privacy.store.consent_ledger", "privacy.store.consent_reading",
     "privacy.store.consent_uses", "privacy.store.consent_import",
 )  # fmt: skip
 CALLED = (

@@ -85,7 +85,7 @@ def test_without_its_driver_the_url_says_what_to_install(monkeypatch):
             ConsentLedger(f"{scheme}://user@127.0.0.1:1/ledger", KEY)
 
 
-@pytest.mark.parametrize("bad", ["", "ledger.db", "sqlite://", "nonesuch://host/x", "sqlite:///"])
+@pytest.mark.parametrize("bad", ["", "ledger.db", "sqlite://", "nonesuch://host/x", "sqlite:///", "postgresql://user@host:port/x"])
 def test_a_url_that_is_none_is_refused(bad):
     with pytest.raises(ConfigurationError):
         ConsentLedger(bad, KEY)

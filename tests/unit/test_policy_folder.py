@@ -13,6 +13,7 @@ from privacy.policy.ask import ColumnAsk
 from privacy.policy.cases import parse_cases
 from privacy.policy.defaults import default_cases, default_files, default_policies
 from privacy.store.policy_folder import load_policies, write_defaults
+from tests.end_to_end.scene import creditfed
 from tests.policy_reference import sample
 
 GOOD = '// ours\n\n@id("mine")\n@why("Mine.")\npermit (principal, action == Action::"use column", resource)\nwhen { context.level <= 2 };\n'
@@ -164,7 +165,7 @@ def test_a_case_decided_otherwise_is_exit_code_3(tmp_path):
     }  # fmt: skip
     (tmp_path / "cases.json").write_text(json.dumps({"case": [case]}))
     found = invoke("test", tmp_path / "cases.json")
-    assert found.exit_code == 3
+    assert found.exit_code == 3 == creditfed("node", "policy", "test", tmp_path / "cases.json").code
     assert "turnover for marketing: NOT AS EXPECTED, expected allow" in found.output
     assert "Rule level-4-only-for-lending (20-columns.cedar, line 18)" in found.output
     (tmp_path / "cases.json").write_text(json.dumps({"case": [case | {"expect": "deny"}]}))

@@ -222,6 +222,7 @@ PARTIES = [
     (party(1, label="y"), "2 parties have a label"),
     (party(1, source="gone.csv"), "gone.csv does not exist"),
     (party(1, source="."), "is a folder"),
+    (party(1, source="postgresql://reader@host/db"), "names files"),
     (party(1, bins="bins.toml"), "no bins"),
     (party(1, include=["a"], exclude=["a"]), "both in include and in exclude"),
     (party(1, levels={"a": 6}), "levels"),

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from federation.align.uscc import ALPHABET, check_character, looks_like_uscc, normalise
+from federation.align.uscc import ALPHABET, check_character, looks_like_uscc, normalise, spellings
 from federation.kernel.errors import DataError
 
 SEED = 20_240_608
@@ -144,3 +144,22 @@ def test_a_hundred_thousand_codes_take_well_under_a_second() -> None:
     start = time.perf_counter()
     assert normalise(codes, "uscc") == codes
     assert time.perf_counter() - start < 2  # about 0.1 s on an idle machine
+
+
+def test_spellings_keep_order_and_repeats_and_are_empty_for_what_is_no_id() -> None:
+    good = "91310000" + "0" * 9
+    good += check_character(good)
+    texts = [good, "nonsense", f" {good.lower()} ", good, "", good[:-1] + "?"]
+    assert spellings(texts, "uscc") == [good, "", good, good, "", ""]
+    assert spellings(texts[1:2], "any") == ["nonsense"]
+    assert spellings([good], "uscc")[0] is good  # a million ids are not held twice
+    assert spellings([], "uscc") == []
+
+
+@pytest.mark.parametrize("count", [1, (1 << 15) - 1, 1 << 15, (1 << 15) + 1])
+def test_blocks_of_ids_are_checked_as_one(count: int) -> None:
+    good = "91310000" + "0" * 9
+    good += check_character(good)
+    for place in {0, count // 2, count - 1}:
+        found = spellings([good] * place + ["1" * 18] + [good] * (count - place - 1), "uscc")
+        assert len(found) == count and [i for i, text in enumerate(found) if not text] == [place]

@@ -1,0 +1,41 @@
+"""Which kind of source a party has, and whether it has changed: a file, a folder of Parquet parts, or a table or query of a database."""
+
+from __future__ import annotations
+
+from clients.party_config import PartyConfig
+from clients.sources.database import open_database
+from clients.sources.folder import open_folder, parts
+from clients.sources.table import Source, open_file
+from federation.kernel.errors import DataError
+
+Stamp = tuple[tuple[str | int, ...], ...]
+
+
+def open_source(config: PartyConfig) -> Source:
+    """Look at the party's source: its format and columns. Raises DataError, and ConfigurationError for a database that is not set up."""
+    found: Source
+    if config.database is not None:
+        found = open_database(config.database, config.name)
+    elif config.source.is_dir():
+        found = open_folder(config.source, config.name)
+    else:
+        found = open_file(config.source, config.name)
+    twice = {name for name in found.names if found.names.count(name) > 1}
+    if twice:
+        raise DataError(found.where, f"{len(twice)} column names occur more than once", "Nothing was sent. Give each column its own name.")
+    return found
+
+
+def stamp(config: PartyConfig) -> Stamp | None:
+    """What changes when the files of a source do; None where nothing tells, of a database above all: it must be read again.
+
+    The times of a file can be put back, all but that of its last change of state.
+    """
+    if config.database is not None:
+        return None
+    try:
+        files = parts(config.source) if config.source.is_dir() else [config.source]
+        found = [(str(path), path.stat()) for path in files]
+    except OSError:
+        return None
+    return tuple((path, at.st_dev, at.st_ino, at.st_size, at.st_mtime_ns, at.st_ctime_ns) for path, at in found)
