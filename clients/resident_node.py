@@ -190,9 +190,8 @@ class ResidentNode:
         cause: BaseException | None = error
         while cause is not None:
             if isinstance(cause, ssl.SSLCertVerificationError):
-                what = (
-                    f"the server at {self._invited.address} shows a certificate that cannot be trusted ({cause.verify_message.rstrip('.')})"
-                )
+                why = cause.verify_message.rstrip(".")
+                what = f"the server at {self._invited.address} shows a certificate that the invitation's authority has not signed for it ({why})"
                 action = "Do not go on. Ask the coordinator, by telephone; a new invitation: creditfed node start --invitation FILE."
                 raise ConfigurationError("server certificate", what, action) from None
             cause = cause.__cause__ or cause.__context__

@@ -17,6 +17,7 @@ import logging
 import time
 from collections import Counter
 from collections.abc import Awaitable, Callable, MutableMapping
+from http import HTTPStatus
 from typing import Any, Final
 
 from google.protobuf.message import DecodeError
@@ -77,10 +78,8 @@ class Guard:
             await _answer(send, 403 if name in FORBIDDEN else 404)
         elif scope["method"] != "POST":
             await _answer(send, 405)
-        elif (node := await run_in_threadpool(self._link.signer, scope)) is None:
-            await _answer(send, 401)
-        elif self._busy[node] >= AT_ONCE:
-            await _answer(send, 429)
+        elif isinstance(node := await self._signer(scope), HTTPStatus):
+            await _answer(send, node)
         else:
             self._busy[node] += 1
             try:
@@ -88,6 +87,17 @@ class Guard:
             finally:
                 self._busy[node] -= 1
                 self._busy += Counter()  # forgets those at zero
+
+    async def _signer(self, scope: Scope) -> int | HTTPStatus:
+        """Who asks, by the headers; or why that is not enough."""
+        try:
+            node = await run_in_threadpool(self._link.signer, scope)
+        except Exception as error:  # noqa: BLE001  # the server's edge: a traceback could quote the request
+            self._tell(0, f"who asks could not be told ({type(error).__name__})")
+            return HTTPStatus.SERVICE_UNAVAILABLE
+        if node is None:
+            return HTTPStatus.UNAUTHORIZED
+        return HTTPStatus.TOO_MANY_REQUESTS if self._busy[node] >= AT_ONCE else node
 
     async def _enrolled(self, scope: Scope, name: str, node: int, limit: int, receive: Receive, send: Send) -> None:
         try:

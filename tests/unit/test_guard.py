@@ -286,6 +286,17 @@ def test_what_fails_within_is_the_servers_fault_and_tells_nothing(failure, caplo
     assert answered(Flower(failure), "send-node-heartbeat") == (503, b"") and "secret" not in caplog.text
 
 
+def test_a_state_that_cannot_be_read_is_the_servers_fault_and_tells_nothing(caplog):
+    caplog.set_level("DEBUG")
+    flower = Flower()
+
+    def signer(_: Any) -> int:
+        raise RuntimeError("secret")
+
+    flower.signer = signer  # type: ignore[method-assign]
+    assert answered(flower, "pull-messages") == (503, b"") and "secret" not in caplog.text and not flower.bodies
+
+
 def test_a_node_that_errs_all_the_time_does_not_fill_the_log(caplog):
     async def scenario() -> None:
         guard = guarded(Flower())
