@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -69,7 +70,9 @@ class Deployment:
         """The coordinator."""
         return said(creditfed("coordinator", "init", "--host", "localhost", "--port", self.port, "--home", self.coordinator, *options))
 
-    def invite(self, name: str, role: str, source: Path | None, more: Mapping[str, Any] | None = None, *options: str) -> str:
+    def invite(
+        self, name: str, role: str, source: Path | None, more: Mapping[str, Any] | None = None, *options: str, by_files: bool = False
+    ) -> str:
         """Found an institution's node and enrol it. more: keys of its node.toml that `init` has no option for; returns its fingerprint."""
         table = [] if source is None else ["--source", str(source), "--first-budget", "200", "--legal-basis", "contract"]
         words = ["--name", name, "--role", role, *table, "--owner", "alice", "--home", self.home(name), *options]
@@ -77,8 +80,18 @@ class Deployment:
         config = self.home(name) / "node.toml"
         config.write_text(tomli_w.dumps(tomllib.loads(config.read_text()) | dict(more or {})))
         (self.coordinator / "joining" / f"{name}.join.toml").write_bytes((self.home(name) / f"{name}.join.toml").read_bytes())
-        said(creditfed("coordinator", "enrol", fingerprint, "--home", self.coordinator))
+        said(creditfed("coordinator", "enrol", fingerprint, *(["--files"] if by_files else []), "--home", self.coordinator))
         return fingerprint
+
+    def carry(self, name: str) -> str:
+        """As a courier does: take what is there, have the node answer it, bring the answers back; what the node's command has said."""
+        with_coordinator, with_node = self.coordinator / "exchange" / name, self.folder / f"{name}-files"
+        for folder in (with_node / "in", with_node / "out"):
+            folder.mkdir(parents=True, exist_ok=True)
+        _move(with_coordinator / "out", with_node / "in")
+        answer = creditfed("node", "exchange", "--in", with_node / "in", "--out", with_node / "out", "--home", self.home(name))
+        _move(with_node / "out", with_coordinator / "in")
+        return answer.out + answer.err
 
     def pin(self, *names: str) -> None:
         """Every node pins the members."""
@@ -151,6 +164,12 @@ class Deployment:
     def logs(self) -> str:
         """Of all processes, the last lines."""
         return "\n".join(f"-- {path.stem}\n{path.read_text()[-2000:]}" for path in sorted(self.folder.glob("*.log")))
+
+
+def _move(here: Path, there: Path) -> None:
+    for path in sorted(here.iterdir()) if here.exists() else ():
+        if not path.name.endswith(".partial"):
+            shutil.move(path, there / path.name)
 
 
 @contextmanager
