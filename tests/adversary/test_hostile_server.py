@@ -265,7 +265,7 @@ def test_a_node_goes_nowhere_near_a_server_with_another_authority(server: Server
         answer = finish(start("node", "start", "--home", deployment.home("bank")))
         web.should_exit = True
         thread.join(5)
-    assert answer.code == 2 and "authority has not signed" in answer.err and "Ask the coordinator" in answer.err
+    assert answer.code == 2 and "cannot be trusted" in answer.err and "Ask the coordinator" in answer.err
     assert heard == []
 
 
