@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import Any
 
 from flwr.app import Message, RecordDict
-from flwr.app.message import remove_content_from_message
 from flwr.common.serde import message_to_proto
 from flwr.proto.fleet_pb2 import ActivateNodeResponse, PullMessagesResponse, PushMessagesRequest, PushMessagesResponse
 from flwr.proto.heartbeat_pb2 import SendNodeHeartbeatResponse
@@ -22,7 +21,7 @@ from flwr.supercore.inflatable.inflatable_object import get_all_nested_objects, 
 from flwr.supercore.task_identity import TaskIdentity
 
 import clients.resident_node
-import federation.carriage.pieces
+import federation.carriage.fleet
 from clients.founding import found
 from clients.home import Home
 from clients.joined import accept
@@ -44,8 +43,7 @@ ENDLESS = b"without end"
 def quick(monkeypatch):
     monkeypatch.setattr(clients.resident_node, "FIRST_PAUSE", 0.05)
     monkeypatch.setattr(clients.resident_node, "LINGER", 1.0)
-    monkeypatch.setattr(federation.carriage.pieces, "OBJECT_WAIT", 0.2)
-    monkeypatch.setattr(federation.carriage.pieces, "WHOLE", -1)  # all replies in pieces, about which there is more to lie
+    monkeypatch.setattr(federation.carriage.fleet, "OBJECT_WAIT", 0.2)
     logging.getLogger("flwr").setLevel(logging.CRITICAL)
     TaskIdentity.run_id, TaskIdentity.node_id, TaskIdentity.task_id = RUN, 1, 1
 
@@ -121,7 +119,8 @@ class Hostile:
         message.metadata.__dict__.update(_run_id=RUN, _src_node_id=1, _message_id="")
         message.metadata.__dict__["_message_id"] = message.object_id
         self.pieces |= {piece: thing.deflate() for piece, thing in get_all_nested_objects(message).items()}
-        head = message_to_proto(remove_content_from_message(message))
+        head = message_to_proto(message)
+        head.ClearField("content")
         self.messages.append((head, get_object_tree(message)))
 
 

@@ -16,21 +16,25 @@ import httpx
 from cryptography.hazmat.primitives.asymmetric import ec
 from flwr.app import Context, Error, Message, RecordDict
 from flwr.common.constant import HEARTBEAT_DEFAULT_INTERVAL, ErrorCode
-from flwr.common.serde import message_to_proto
+from flwr.common.serde import message_from_proto, message_to_proto
 from flwr.proto.fleet_pb2 import ActivateNodeRequest, DeactivateNodeRequest, PullMessagesRequest, PushMessagesRequest
 from flwr.proto.heartbeat_pb2 import SendNodeHeartbeatRequest
+from flwr.proto.message_pb2 import Message as Sent
 from flwr.proto.message_pb2 import PullObjectRequest, PushObjectRequest
 from flwr.proto.node_pb2 import Node
 from flwr.supercore.inflatable.inflatable_object import get_object_id, no_object_id_recompute
+from flwr.supercore.inflatable.inflatable_utils import inflate_object_from_contents
 from flwr.supercore.primitives.asymmetric import public_key_to_bytes
 from flwr.supernode.fleet_http_client import FleetHttpClient
 from flwr.supernode.node_auth_http_interceptor import NodeAuthHttpInterceptor
 
-from federation.carriage.dealings import LONGEST_PIECE, NotFlowers, headed, is_whole, pieces_of
-from federation.carriage.pieces import inflated, sent, waits
+from federation.carriage.dealings import LONGEST_PIECE, NotFlowers, pieces_of
+from federation.carriage.whole import is_whole, sent
 
 HEARTBEAT = HEARTBEAT_DEFAULT_INTERVAL / 3
 """Seconds between two signs of life; after `HEARTBEAT_DEFAULT_INTERVAL` without one a node is offline."""
+OBJECT_WAIT = 60.0
+"""Seconds that a piece which was announced may take to arrive."""
 Question = TypeVar("Question")
 Answer = TypeVar("Answer")
 
@@ -112,12 +116,12 @@ class Fleet:
         answer = self._asked(self._client.PullMessages, PullMessagesRequest(node=self._node))
         if not answer.messages_list or not answer.message_object_trees:
             return None
-        head = headed(answer.messages_list[0])
-        if is_whole(head):
-            return head
-        name, run = head.metadata.message_id, head.metadata.run_id
-        message = inflated(name, {piece: self._pull(run, piece) for piece in pieces_of(answer.message_object_trees[0])})
-        message.metadata.__dict__["_message_id"] = name
+        head, tree = answer.messages_list[0].metadata, answer.message_object_trees[0]
+        if is_whole(answer.messages_list[0], tree):
+            return _whole(answer.messages_list[0])
+        contents = {piece: self._pull(head.run_id, piece) for piece in pieces_of(tree)}
+        message = inflated(head.message_id, contents)
+        message.metadata.__dict__["_message_id"] = head.message_id
         return message
 
     def _pull(self, run: int, piece: str) -> bytes:
@@ -132,22 +136,22 @@ class Fleet:
 
     def reply(self, reply: Message, seconds: float) -> None:
         """Send the reply to a message. seconds: that the application took."""
+        run = reply.metadata.run_id
         head, tree, pieces = sent(reply)
         asked = PushMessagesRequest(
             node=self._node, messages_list=[message_to_proto(head)], message_object_trees=[tree], clientapp_runtime_list=[seconds]
-        )
+        )  # fmt: skip
         answer = self._asked(self._client.PushMessages, asked)
-        wanted = dict.fromkeys(answer.objects_to_push) if pieces else {}
+        wanted = dict.fromkeys(answer.objects_to_push if pieces else ())
         if not pieces.keys() >= wanted.keys():
             raise NotFlowers("a wish for a piece that the reply does not have")
-        run = reply.metadata.run_id
-        for piece in wanted:
-            with no_object_id_recompute():
+        with no_object_id_recompute():
+            for piece in wanted:
                 content = pieces[piece].deflate()
-            self._asked(
-                self._client.PushObject,
-                PushObjectRequest(node=self._node, run_id=run, session_id=answer.session_id, object_id=piece, object_content=content),
-            )
+                self._asked(
+                    self._client.PushObject,
+                    PushObjectRequest(node=self._node, run_id=run, session_id=answer.session_id, object_id=piece, object_content=content),
+                )
 
     def close(self) -> None:
         """Let the connection go."""
@@ -162,3 +166,31 @@ def context(node_id: int, config: dict[str, str]) -> Context:
 def failed(message: Message) -> Message:
     """The reply where the application could not answer: it tells nothing."""
     return Message(Error(code=ErrorCode.CLIENT_APP_RAISED_EXCEPTION, reason="the application could not answer"), reply_to=message)
+
+
+def waits() -> Iterator[float]:
+    """Seconds to wait between questions for a piece: short at first."""
+    wait, total = 0.005, 0.0
+    while total < OBJECT_WAIT:
+        yield wait
+        total += wait
+        wait = min(2 * wait, 0.5)
+
+
+def _whole(came: Sent) -> Message:
+    """A message that came with its content. Raises NotFlowers."""
+    try:
+        return message_from_proto(came)
+    except Exception as error:  # noqa: BLE001  # the adapter's edge, as in `inflated`
+        raise NotFlowers(type(error).__name__) from None
+
+
+def inflated(identifier: str, contents: dict[str, bytes]) -> Message:
+    """The message that pieces make. Raises NotFlowers where they make none."""
+    try:
+        message = inflate_object_from_contents(identifier, contents)
+    except Exception as error:  # noqa: BLE001  # the adapter's edge: Flower's parsers raise whatever the bytes lead them to
+        raise NotFlowers(type(error).__name__) from None
+    if not isinstance(message, Message):
+        raise NotFlowers("an object that is not a message")
+    return message

@@ -14,12 +14,12 @@ from collections.abc import Callable
 
 import pytest
 from flwr.app import ArrayRecord, ConfigRecord, Error, Message, RecordDict
-from flwr.app.message import remove_content_from_message
 from flwr.common.serde import message_to_proto
 from flwr.proto.fleet_pb2 import PullMessagesResponse, PushMessagesRequest, PushMessagesResponse
 from flwr.proto.message_pb2 import ObjectTree
 from flwr.supercore.inflatable.inflatable_object import get_object_id
 
+import federation.carriage.whole
 from clients.joined import node_key
 from clients.resident_node import ResidentNode
 from clients.residents import resident_megabytes
@@ -35,6 +35,36 @@ from tests.port_scene import a_port, serving
 @pytest.fixture(autouse=True)
 def hurried(monkeypatch):
     quick(monkeypatch)
+    monkeypatch.setattr(federation.carriage.whole, "WHOLE", -1)  # in pieces, as long messages travel
+
+
+def test_a_short_message_travels_whole(scene, monkeypatch):
+    monkeypatch.undo()
+    question = asking()
+    question.metadata.__dict__.update(_run_id=7, _src_node_id=1, _message_id="a" * 64)
+    scene.server.messages.append((message_to_proto(question), ObjectTree(object_id="a" * 64)))
+    with scene.running():
+        scene.until(lambda: scene.server.asked["push-messages"] == 1)
+        (told,) = scene.server.bodies["push-messages"]
+    reply = PushMessagesRequest.FromString(told)
+    assert reply.messages_list[0].metadata.reply_to_message_id == "a" * 64
+    assert len(reply.messages_list[0].content.items) == 1 and not reply.message_object_trees[0].children
+    assert not {"pull-object", "push-object"} & set(scene.server.asked), "however many pieces the server says it lacks"
+
+
+@pytest.mark.parametrize("content", [b"\xff", b"", bytes(1 << 20)], ids=len)
+def test_a_whole_message_that_is_none_is_not_answered(scene, content):
+    head = message_to_proto(asking())
+    head.metadata.message_id, head.metadata.run_id = "a" * 64, 7
+    head.content.Clear()
+    array = head.content.items.add(key="body").array_record.items.add(key="payload").value
+    array.dtype, array.stype, array.data = "uint8", "raw", content
+    head.content.items.add(key="nothing")  # a record that is of no kind
+    scene.server.messages.append((head, ObjectTree(object_id="a" * 64)))
+    with scene.running():
+        scene.until(lambda: scene.counts.get("malformed", 0) == 1)
+        assert scene.server.asked["push-messages"] == 0
+        answers_still(scene)
 
 
 @pytest.fixture
@@ -134,7 +164,7 @@ def wide() -> bytes:
     tree = ObjectTree(object_id="0" * 64)
     for number in range(10**5):
         tree.children.add(object_id=f"{number:064x}")
-    head = message_to_proto(remove_content_from_message(asking()))
+    head = message_to_proto(asking())
     return bytes(PullMessagesResponse(messages_list=[head], message_object_trees=[tree]).SerializeToString())
 
 
@@ -143,9 +173,9 @@ BROKEN: dict[str, Callable[[], Answer]] = {
     "html": lambda: (200, {"content-type": "text/html"}, b"<html>"),
     "a tree without end": lambda: (200, {}, deep()),
     "a tree of 100,000": lambda: (200, {}, wide()),
-    "a message without a tree": lambda: said(PullMessagesResponse(messages_list=[message_to_proto(remove_content_from_message(asking()))])),
-    "a tree without hashes": lambda: said(PullMessagesResponse(messages_list=[message_to_proto(remove_content_from_message(asking()))], message_object_trees=[ObjectTree(object_id="x")])),
-    "empty names": lambda: said(PullMessagesResponse(messages_list=[message_to_proto(remove_content_from_message(asking()))], message_object_trees=[ObjectTree()])),
+    "a message without a tree": lambda: said(PullMessagesResponse(messages_list=[message_to_proto(asking())])),
+    "a tree without hashes": lambda: said(PullMessagesResponse(messages_list=[message_to_proto(asking())], message_object_trees=[ObjectTree(object_id="x")])),
+    "empty names": lambda: said(PullMessagesResponse(messages_list=[message_to_proto(asking())], message_object_trees=[ObjectTree()])),
     "500": lambda: (500, {}, b"no"), "503": lambda: (503, {}, b""), "429": lambda: (429, {}, b""), "204": lambda: (204, {}, b""),
     "a version that does not fit": lambda: (400, {"content-type": "application/json"}, b'{"code": 1003, "message": "upgrade", "public_details": "now"}'),
     "gzip": lambda: (200, {"content-encoding": "gzip"}, gzip.compress(bytes(1000))),
@@ -201,14 +231,13 @@ def test_pieces_that_are_not_those_whose_hash_was_given_make_no_message(scene, c
 
 
 @pytest.mark.parametrize(
-    "content",
-    [b"Nonsense,,3\x00abc", b"Message  0\x00", b"RecordDict  2\x00{}", b"", b"\x00" * 100, b"Message x" * 99],
-    ids=lambda value: repr(value)[:40],
+    "content", [b"Nonsense,,3\x00abc", b"Message  0\x00", b"RecordDict  2\x00{}", b"", b"\x00" * 100, b"Message x" * 99], ids=repr
 )
 def test_pieces_that_are_right_and_make_no_message_are_not_answered(scene, content):
     identifier = get_object_id(content)
-    head = message_to_proto(remove_content_from_message(asking()))
+    head = message_to_proto(asking())
     head.metadata.message_id = identifier
+    head.ClearField("content")
     with scene.running():
         scene.server.pieces[identifier] = content
         scene.server.messages.append((head, ObjectTree(object_id=identifier)))

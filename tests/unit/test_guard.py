@@ -12,7 +12,7 @@ from flwr.proto.message_pb2 import ObjectTree, PullObjectRequest
 from flwr.proto.node_pb2 import Node
 
 from federation.carriage.bells import Bells, Doorbell
-from server.guard import FORBIDDEN, LARGE, MIDDLE, PREFIX, ROUTES, SMALL, TRIAL, Guard
+from server.guard import FORBIDDEN, LARGE, MIDDLE, PREFIX, ROUTES, SMALL, Guard
 
 NODE = 5
 QUESTION = PullMessagesRequest(node=Node(node_id=NODE)).SerializeToString()
@@ -88,9 +88,9 @@ def guarded(flower: Flower, **options: Any) -> Guard:
     return Guard(flower, **options)  # type: ignore[arg-type]
 
 
-def answered(flower: Flower, name: str, *parts: bytes, hold: float = 0.05, trial: bool = False, **options: Any) -> tuple[int, bytes]:
+def answered(flower: Flower, name: str, *parts: bytes, hold: float = 0.05, **options: Any) -> tuple[int, bytes]:
     async def scenario() -> tuple[int, bytes]:
-        return await Call(guarded(flower, hold=hold, trial=trial), name, *parts, **options).answer()
+        return await Call(guarded(flower, hold=hold), name, *parts, **options).answer()
 
     return run(scenario)
 
@@ -203,12 +203,6 @@ def test_nothing_of_a_strangers_request_is_read_or_given_to_flower():
 def test_other_routes_do_not_reach_flower(name, status):
     flower = Flower()
     assert answered(flower, name)[0] == status and not flower.bodies
-
-
-@pytest.mark.parametrize("name", TRIAL)
-def test_the_trials_routes_are_served_in_a_trial_alone(name):
-    assert answered(Flower(), name)[0] == 403
-    assert answered(Flower(), name, trial=True)[0] == (200 if name != "confirm-message-received" else 403), "its own check still holds"
 
 
 @pytest.mark.parametrize(("name", "limit"), ROUTES.items())
@@ -337,9 +331,7 @@ def test_pieces_that_contradict_what_is_there_are_the_callers_fault():
     reply = Message(RecordDict(), reply_to=question)
     reply.metadata.__dict__["_message_id"] = "b" * 64
     body = PushMessagesRequest(
-        node=Node(node_id=NODE),
-        messages_list=[message_to_proto(reply)],
-        message_object_trees=[ObjectTree(object_id="b" * 64, children=[ObjectTree(object_id="c" * 64)])],
+        node=Node(node_id=NODE), messages_list=[message_to_proto(reply)], message_object_trees=[ObjectTree(object_id="b" * 64)]
     ).SerializeToString()
 
     async def scenario(fits: bool) -> int:
