@@ -23,6 +23,7 @@ from clients.consortium import read_file, write
 from clients.founding import found
 from clients.home import Home
 from clients.joined import accept, write_joining
+from clients.party_config import PartyConfig
 from clients.persons import Persons
 from clients.resident_node import resident_says
 from federation.kernel.errors import ConfigurationError, LocalError
@@ -31,7 +32,7 @@ from server.certificates import issue
 from server.conducting import moment
 from server.place import Place, Settings
 from server.run_file import load
-from server.store.records import Run
+from server.store.records import Run, Way
 from server.store.run_store import RunStore
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -73,10 +74,10 @@ def sections(run_file: Path) -> dict[str, dict[str, Any]]:
     return {name: settings.node_section(name) | own for name in settings.nodes}
 
 
-def found_deployment(root: Path, nodes: Mapping[str, Mapping[str, Any]]) -> Deployed:
+def found_deployment(root: Path, nodes: Mapping[str, Mapping[str, Any]], by_files: tuple[str, ...] = ()) -> Deployed:
     """What `coordinator init`, then for each institution `node init`, `coordinator enrol` and `node approve consortium.toml` leave behind.
 
-    nodes: a node.toml for each name.
+    nodes: a node.toml for each name; by_files: whose batches are carried.
     """
     place = Place(root / "coordinator")
     (place.root / "joining").mkdir(parents=True)
@@ -87,8 +88,9 @@ def found_deployment(root: Path, nodes: Mapping[str, Mapping[str, Any]]) -> Depl
     for name, home in made.homes.items():
         founded = found(home, nodes[name], utc_now, (OWNER,))
         accept(founded.home, invited)
-        first_limits(founded.home, Path(nodes[name]["source"]).stem, RELEASES, OWNER)
-        enrolment.enrol(place, store, founded.fingerprint, (write_joining(founded.home),), "connected", moment())
+        first_limits(founded.home, PartyConfig.from_dict(nodes[name], home).budget_dataset, RELEASES, OWNER)
+        way: Way = "files" if name in by_files else "connected"
+        enrolment.enrol(place, store, founded.fingerprint, (write_joining(founded.home),), way, moment())
     store.close()
     pinned = read_file(place.root / "consortium.toml")
     for home in made.homes.values():
@@ -125,18 +127,32 @@ def coordinator(made: Deployed) -> Iterator[subprocess.Popen[bytes]]:
 
 
 @contextmanager
-def nodes(made: Deployed) -> Iterator[dict[str, subprocess.Popen[bytes]]]:
-    """`creditfed node start` for every institution."""
+def nodes(made: Deployed, without: tuple[str, ...] = ()) -> Iterator[dict[str, subprocess.Popen[bytes]]]:
+    """`creditfed node start` for every institution but those without a connection."""
     with ExitStack() as stack:
         started = {
             name: stack.enter_context(process(*command("node", "start", "--home", str(home)), log=home / "log"))
-            for name, home in made.homes.items()
+            for name, home in made.homes.items() if name not in without
         }  # fmt: skip
         try:
             yield started
         finally:
             for each in started.values():
                 each.terminate()  # all at once; the stack waits for them
+
+
+@contextmanager
+def couriers(made: Deployed, names: tuple[str, ...]) -> Iterator[dict[str, subprocess.Popen[bytes]]]:
+    """`creditfed node exchange --watch 1` for institutions whose batches are carried, through the coordinator's own folders."""
+    with ExitStack() as stack:
+        started = {}
+        for name in names:
+            out, into = made.place.exchange(name)
+            for folder in (out, into):
+                folder.mkdir(parents=True, exist_ok=True)
+            words = command("node", "exchange", "--in", str(out), "--out", str(into), "--watch", "1", "--home", str(made.homes[name]))
+            started[name] = stack.enter_context(process(*words, log=made.homes[name] / "log"))
+        yield started
 
 
 def until(there: Callable[[], bool], seconds: float, what: str, look: float = _LOOK) -> float:
