@@ -27,13 +27,18 @@ WHOLE: Final = 1 << 20
 
 def sent(message: Message) -> tuple[Message, ObjectTree, dict[str, InflatableObject]]:
     """A message as it is sent, the tree of its pieces and the pieces: none where it is whole. Its tree is then a name that nobody looks up."""
-    if message.has_error() or sum(map(_bytes, message.content.array_records.values())) <= WHOLE:
+    if is_short(message):
         message.metadata.__dict__["_message_id"] = secrets.token_hex(32)
         return message, ObjectTree(object_id=message.metadata.message_id), {}
     message.metadata.__dict__["_message_id"] = ""  # the hash is of a message without
     message.metadata.__dict__["_message_id"] = message.object_id
     with no_object_id_recompute():
         return remove_content_from_message(message), get_object_tree(message), get_all_nested_objects(message)
+
+
+def is_short(message: Message) -> bool:
+    """Whether a message travels whole."""
+    return message.has_error() or sum(map(_bytes, message.content.array_records.values())) <= WHOLE
 
 
 def _bytes(record: ArrayRecord) -> int:
