@@ -121,36 +121,16 @@ def init(
 
 @app.command(epilog="Example: creditfed node pending --home node")
 def pending(home: HomeOption = HERE) -> None:
-    """Runs and studies that were proposed to this node, and where each stands."""
+    """Runs and studies that were proposed to this node, and where each stands: what waits for a vote first."""
     from rich.console import Console
     from rich.markup import escape
-    from rich.table import Table
+    from rich.table import Column, Table
 
-    from clients.approvals import Approvals
-    from privacy.approval.vote import about_name, standing
-    from privacy.approval.words import legible
+    from clients.pending import proposed
 
-    node = there(home)
-    approvals, me = Approvals(node), str(node.config()["name"])
-    votes, people, events = approvals.votes(), approvals.approvers(), approvals.events()
-    table = Table("run", "purpose", "task", "expires", "approved by", "against", "state")
-    for manifest in approvals.proposals():
-        found = standing(votes, manifest.hash, me, people)
-        against = {*found.against, *standing(votes, about_name(manifest.run), me, people).against}
-        state = next((event.event for event in reversed(events) if event.manifest == manifest.hash.hex()), "waiting")
-        row = (
-            manifest.run,
-            manifest.purpose,
-            manifest.task,
-            manifest.expires,
-            ", ".join(found.approved),
-            ", ".join(sorted(against)),
-            state,
-        )
-        table.add_row(*(escape(legible(cell)) for cell in row))
-    for study in approvals.studies():
-        found = standing(votes, study.hash, me, people)
-        table.add_row(f"study {study.name}", study.purpose, "", study.expires, ", ".join(found.approved), ", ".join(found.against), "")
+    table = Table(Column("run", overflow="fold"), "what", "until", "votes", "state")
+    for each in proposed(there(home)):
+        table.add_row(*map(escape, (each.name, each.what, each.until, each.votes, each.state)))
     Console().print(table if table.row_count else "Nothing was proposed to this node yet.")
 
 
@@ -285,6 +265,7 @@ def _signer(home: Home, who: str) -> str:
 def _still_needed(home: Home, run: str, about: bytes) -> str:
     """What a run or a study lacks after a vote, in words."""
     from clients.approvals import Approvals
+    from clients.joined import asked_again
     from clients.party_config import PartyConfig
     from privacy.approval.vote import standing
 
@@ -292,11 +273,7 @@ def _still_needed(home: Home, run: str, about: bytes) -> str:
     people, needed = approvals.approvers(), config.approvals_needed
     signed = standing(approvals.votes(), about, config.name, people).approved
     if len(signed) >= needed:
-        return (
-            "Its runs need no vote of their own."
-            if run.startswith("study:")
-            else "The coordinator asks again by itself; a simulation is started again."
-        )
+        return "Its runs need no vote of their own." if run.startswith("study:") else asked_again(home)
     others = [name for name in approvals.owners() if people[name].key not in {people[one].key for one in signed}]
     command = f"creditfed node approve {run} --as {others[0] if others else 'NAME'} --home {home.root}"
     return f"That is {len(signed)} of {needed} approvals; still needed: {' or '.join(others) or 'another owner'}. {command}"

@@ -107,7 +107,7 @@ def test_a_vote_says_who_is_still_needed_and_with_several_owners_nobody_signs_un
     assert not Approvals(Home(house.root)).votes()
     said = node("approve", "test", "--as", "alice", "--yes", "--home", house.root)
     assert "1 of 2 approvals; still needed: bob" in said and "--as bob" in said and "asks again" not in said
-    assert "asks again by itself" in node("approve", "test", "--as", "bob", "--yes", "--home", house.root)
+    assert "start the simulation again" in node("approve", "test", "--as", "bob", "--yes", "--home", house.root)
 
 
 def test_a_path_that_cannot_be_used_is_named_without_a_traceback(tmp_path: Path) -> None:
