@@ -18,13 +18,15 @@ from clients.retention_commands import retention_app
 from clients.source_commands import add_source
 
 if TYPE_CHECKING:
+    from rich.console import Console
+
     from clients.approvals import Approvals
     from clients.home import Home
     from privacy.approval.study import Study
     from privacy.approval.vote import Verdict
 
 app = typer.Typer(
-    no_args_is_help=True, rich_markup_mode="markdown",
+    no_args_is_help=True, add_completion=False, rich_markup_mode="markdown",
     help="""An institution's node: it decides, itself, what may be computed on its data.
 
 **To join**: `creditfed node init --invitation invitation.toml`, `creditfed node approve consortium.toml`, `creditfed node start`.
@@ -128,7 +130,7 @@ def pending(home: HomeOption = HERE) -> None:
 
     from clients.pending import proposed
 
-    table = Table(Column("run", overflow="fold"), "what", "until", "votes", "state")
+    table = Table(Column("run", overflow="fold"), "what", Column("until", no_wrap=True), "votes", "state")
     for each in proposed(there(home)):
         table.add_row(*map(escape, (each.name, each.what, each.until, each.votes, each.state)))
     Console().print(table if table.row_count else "Nothing was proposed to this node yet.")
@@ -226,7 +228,7 @@ def approvers(
     from typing import cast
 
     from rich.console import Console
-    from rich.table import Table
+    from rich.table import Column, Table
 
     from clients.approvals import Approvals
     from clients.persons import Persons
@@ -245,7 +247,7 @@ def approvers(
         missing += persons.revoke(revoke_key, who, key)
     if missing:
         typer.echo(f"{who} has signed; {missing} more must: the same command with --as and another owner's name.")
-    table = Table("name", "role", "fingerprint", "")
+    table = Table(Column("name", overflow="fold"), Column("role", no_wrap=True), Column("fingerprint", no_wrap=True), "note")
     for person in approvals.approvers().values():
         table.add_row(person.name, person.role, fingerprint(person.key), "revoked" if person.revoked else "")
     Console().print(table)
@@ -287,10 +289,11 @@ def _show(home: Home, run: str) -> bytes:
     from clients.approvals import Approvals
     from clients.party_config import PartyConfig
     from federation.kernel.manifest import AGENCY
-    from privacy.approval.words import Section, describe, describe_study, difference
+    from privacy.approval.words import Section, describe, describe_study, difference, in_short
 
-    approvals, me, console = Approvals(home), str(home.config()["name"]), Console(soft_wrap=True)
+    approvals, me, console = Approvals(home), str(home.config()["name"]), Console()
     changes: tuple[str, ...] = ()
+    short = ""
     if run.startswith("study:"):
         study = _study(approvals, run)
         sections, shown = describe_study(study), study.hash
@@ -298,6 +301,7 @@ def _show(home: Home, run: str) -> bytes:
         manifest = approvals.proposal(run)
         shown = manifest.hash
         sections, changes = describe(manifest, me), difference(approvals.last_approved(manifest), manifest, me)
+        short = in_short(manifest, me)
         config = PartyConfig.from_dict(home.config(), home.root)
         if config.role != AGENCY:
             sections += (
@@ -306,12 +310,26 @@ def _show(home: Home, run: str) -> bytes:
     for section in sections:
         console.print(f"[bold]{escape(section.title)}[/bold]")
         for line in section.lines:
-            console.print(f"  {escape(line)}", highlight=False)
+            _line(console, line)
     if changes:
         console.print("[bold]Since the last approved run[/bold]")
         for line in changes:
-            console.print(f"  [{'green' if line.startswith('+') else 'red'}]{escape(line)}[/]", highlight=False)
+            _line(console, line, "green" if line.startswith("+") else "red")
+    if short:
+        console.print("[bold]In short[/bold]")
+        _line(console, short)
     return shown
+
+
+def _line(console: Console, text: str, style: str = "") -> None:
+    """One line, set in where a terminal breaks it; whole where somebody reads it by program."""
+    from rich.padding import Padding
+    from rich.text import Text
+
+    if console.is_terminal:
+        console.print(Padding(Text(text, style), (0, 0, 0, 2)))
+    else:
+        console.print(Text(f"  {text}", style), soft_wrap=True)
 
 
 def _hash(home: Home, run: str) -> bytes:
