@@ -14,6 +14,7 @@ from clients.home_option import HERE, HomeOption, there
 from clients.member_commands import members, pin_members
 from clients.policy_commands import policy_app
 from clients.resident_commands import register
+from clients.results_commands import add_results
 from clients.retention_commands import retention_app
 from clients.source_commands import add_source
 
@@ -43,6 +44,7 @@ app.add_typer(budget_app, name="budget")
 app.add_typer(consent_app, name="consent")
 app.add_typer(retention_app, name="retention")
 add_source(app)
+add_results(app)
 app.command(epilog="Example: creditfed node exchange --in from-coordinator --out to-coordinator --home node")(exchange)
 AsOption = Annotated[
     str,
@@ -114,8 +116,12 @@ def init(
     )
     if source is not None:
         name_of = section["dataset"]
-        typer.echo(f"Its table is the data set {name_of!r}: creditfed node budget set {name_of} any --home {home} ...")
-    if invited is not None:
+        typer.echo(f"Its table is the data set {name_of!r} of your budget. Look at it as a run would: creditfed node source --home {home}")
+    if role == "bank" and label is None:
+        typer.echo(f'It names no column of outcomes. The bank that has them adds label = "COLUMN" to {home / "node.toml"}.')
+    if invited is None:
+        typer.echo("No coordinator has invited it: give its invitation at the first start (creditfed node start --invitation FILE).")
+    else:
         typer.echo(f"The coordinator's fingerprint is {fingerprint(invited.key)}: compare it by telephone before anything else.")
     typer.echo(f"Next: give {write_joining(founded.home)} to the coordinator, and tell your fingerprint by telephone. Then it gives you")
     typer.echo(f"consortium.toml: creditfed node approve consortium.toml --home {home}, and creditfed node start --home {home}.")
