@@ -92,7 +92,7 @@ class AgencyNode(Node):
         else:
             reply = open_run.relay.deliver(batch.number, batch.envelopes)
             if open_run.participant.failure is None:
-                self.course.at(run, open_run.participant.stage)
+                self.course.at(run, f"relaying, {open_run.relay.count:,} messages let pass")
         return self._reported(open_run, reply)
 
     def _relayed(self, run: str) -> RelayedRun:
@@ -127,7 +127,7 @@ class AgencyNode(Node):
     def _note_opening(self, manifest: Manifest, opening: Opening) -> None:
         self.held.opened(manifest)
         self.gate.opened_relay(manifest, opening.signatures)
-        self.course.opened(manifest.run, manifest.members, 0)
+        self.course.opened(manifest.run, manifest.members, None)
 
     def _open_run(self, opening: Opening, journal: Journal) -> OpenRun:
         manifest = read_manifest(opening.manifest)

@@ -222,7 +222,7 @@ def _show_reports(reports: Sequence[Report]) -> None:
         Column("verification", no_wrap=True),
     )  # fmt: skip
     for report in reports:
-        key = report.head.key.hex()[:12] + "..." if report.head else "none"
+        key = report.head.key.hex()[:8] + "..." if report.head else "none"
         span = f"{report.start:,} to {report.size:,}" if report.start else f"{report.size:,}"
         result = "sound" if report.sound else f"{len(report.findings)} found"
         table.add_row(escape(report.party), key, span, f"{report.size - report.unsigned:,}", f"{report.checked:,}", result)

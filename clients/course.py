@@ -38,16 +38,17 @@ class Course:
             self._signed.add(run)
             log.info("run %s: approved and signed here; it begins when every institution has", run)
 
-    def opened(self, run: str, others: Iterable[str], rows: int) -> None:
-        """A run begins, or goes on in another process."""
+    def opened(self, run: str, others: Iterable[str], rows: int | None) -> None:
+        """A run begins here. rows: of this institution that take part; None at an agency, which has none."""
         self._runs[run] = _UnderWay("open", time.monotonic(), time.monotonic(), "open")
-        log.info("run %s: begins with %s; %s rows of this institution take part", run, ", ".join(others), f"{rows:,}")
+        brings = "" if rows is None else f"; {rows:,} rows of this institution take part"
+        log.info("run %s: begins with %s%s", run, ", ".join(others), brings)
 
     def at(self, run: str, stage: str) -> None:
         """A batch was answered. stage: as `fit 7`."""
         now = time.monotonic()
         if run not in self._runs:
-            self._runs[run] = _UnderWay(stage, 0.0, now)
+            self._runs[run] = _UnderWay(stage, now, now, stage.partition(" ")[0])
             log.info("run %s: goes on in this process, at %s", run, stage)
         found, phase = self._runs[run], stage.partition(" ")[0]
         if phase != found.phase or now - found.said >= AGAIN:
@@ -72,6 +73,6 @@ class Course:
 def told_refusal(run: str, error: CreditfedError) -> None:
     """What was asked is not answered: for lack of a vote, as it should be, or for another reason."""
     if error.code is AbortCode.APPROVAL:
-        log.info("run %s: waits. %s", run, error)
+        log.info("%s. %s", error.what, error.action)
     else:
         log.warning("run %s: refused (reason: %s): %s", run, error.code.value, error)

@@ -23,6 +23,7 @@ from clients.consortium import FILE as CONSORTIUM
 from clients.consortium import read as read_consortium
 from clients.course import told_refusal
 from clients.node import Node
+from clients.pending import proposed
 from federation.carriage.mailbox import Parcel
 from federation.carriage.parcel_folder import READABLE, SUFFIX, Found, content, file_name, found
 from federation.carriage.sealing import seal_to
@@ -192,9 +193,9 @@ class Exchange:
         return int(noted["exit_code"])
 
     def standing(self) -> dict[str, str]:
-        """What became last of each run that was asked about through files: approved, opened, finished, failed, or nothing yet."""
-        last = {event.run: event.event for event in self._node.gate.approvals.events()}
-        return {path.stem: last.get(path.stem, "") for path in sorted((self._root / FOLDER).glob(f"*{ENDING}"))}
+        """How each run stands that was asked about through files, in words; "" where it was not proposed yet."""
+        found = {each.name: each.state for each in proposed(self._node.home, self._node.gate.clock())}
+        return {path.stem: found.get(path.stem, "") for path in sorted((self._root / FOLDER).glob(f"*{ENDING}"))}
 
 
 def coordinator_of(root: Path) -> Invitation:

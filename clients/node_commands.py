@@ -132,14 +132,17 @@ def pending(home: HomeOption = HERE) -> None:
     """Runs and studies that were proposed to this node, and where each stands: what waits for a vote first."""
     from rich.console import Console
     from rich.markup import escape
-    from rich.table import Column, Table
 
+    from clients.clock import utc_now
     from clients.pending import proposed
 
-    table = Table(Column("run", overflow="fold"), "what", Column("until", no_wrap=True), "votes", "state")
-    for each in proposed(there(home)):
-        table.add_row(*map(escape, (each.name, each.what, each.until, each.votes, each.state)))
-    Console().print(table if table.row_count else "Nothing was proposed to this node yet.")
+    console, found = Console(soft_wrap=True), proposed(there(home), utc_now())
+    for each in found:
+        votes = f"; votes: {each.votes}" if each.votes else ""
+        console.print(f"[bold]{escape(each.name)}[/]  {escape(each.state)}", highlight=False)
+        console.print(f"  {escape(each.what)}, until {each.until}{escape(votes)}", highlight=False)
+    if not found:
+        console.print("Nothing was proposed to this node yet.")
 
 
 @app.command(epilog="Example: creditfed node approve run-1a2b --as alice --home node")

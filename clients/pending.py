@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from clients.approvals import Approvals
-from clients.clock import utc_now
 from clients.home import Home
 from federation.kernel.manifest import Manifest
 from privacy.approval.study import Study
@@ -27,8 +26,8 @@ class Proposed:
     state: str
 
 
-def proposed(home: Home) -> tuple[Proposed, ...]:
-    """All that was proposed, what waits for a vote first. Raises ConfigurationError."""
+def proposed(home: Home, now: str) -> tuple[Proposed, ...]:
+    """All that was proposed, what waits for a vote first. now: ISO 8601. Raises ConfigurationError."""
     approvals, config = Approvals(home), home.config()
     me, needed = str(config["name"]), int(config.get("approvals_needed", 1))
     votes, people = approvals.votes(), approvals.approvers()
@@ -38,18 +37,22 @@ def proposed(home: Home) -> tuple[Proposed, ...]:
         stands = standing(votes, manifest.hash, me, people)
         against = tuple(sorted({*stands.against, *standing(votes, about_name(manifest.run), me, people).against}))
         event = became.get(manifest.hash.hex(), "")
-        state = _BECAME[event] if event in ("finished", "failed") else _state(stands.approved, against, needed, manifest.expires, event)
+        state = (
+            _BECAME[event]
+            if event in ("finished", "failed")
+            else _state(stands.approved, against, needed, expired=manifest.expires <= now, event=event)
+        )
         found.append(_row(manifest, stands.approved, against, state))
     for study in approvals.studies():
         stands = standing(votes, study.hash, me, people)
-        found.append(_study(study, stands, _state(stands.approved, stands.against, needed, study.expires)))
+        found.append(_study(study, stands, _state(stands.approved, stands.against, needed, expired=study.expires <= now)))
     return tuple(sorted(found, key=lambda each: not each.state.startswith(_FIRST)))
 
 
-def _state(approved: tuple[str, ...], against: tuple[str, ...], needed: int, expires: str, event: str = "") -> str:
+def _state(approved: tuple[str, ...], against: tuple[str, ...], needed: int, *, expired: bool, event: str = "") -> str:
     if against:
         return "refused"
-    if expires <= utc_now():
+    if expired:
         return "expired"
     if event:
         return _BECAME[event]

@@ -72,7 +72,7 @@ def status(home: HomeOption = HERE) -> None:
         ("resident", f"{says['state']} since {says['since']} (process {says['pid']})" if says else "does not run: creditfed node start"),
         ("because", says.get("text", "")), ("coordinator", says.get("address", "")), ("last answer", says.get("last", "")),
         ("messages", ", ".join(f"{number:,} {what}" for what, number in counts.items())),
-        *(("under way", f"{run}, {_where(runs.get(run, ''))}") for run, event in proposals if event == "opened"),
+        *(("under way", f"{run}, {_where(runs.get(run), runs=bool(says))}") for run, event in proposals if event == "opened"),
         *(("approved", f"{run}: it begins when every institution has") for run, event in proposals if event == "approved"),
     ]  # fmt: skip
     for key, value in rows:
@@ -85,7 +85,10 @@ def status(home: HomeOption = HERE) -> None:
         console.print(f"Waiting for a vote: {', '.join(waiting)}. See creditfed node pending --home {home}.", soft_wrap=True)
 
 
-def _where(stage: str) -> str:
+def _where(stage: str | None, *, runs: bool) -> str:
+    """How far a run is. runs: whether the node does."""
+    if not runs:
+        return "which waits for this node"
     return f"at {stage}" if stage else "not asked about since this process began"
 
 

@@ -58,7 +58,7 @@ def show(place: Place, store: RunStore) -> None:
         )
         institutions.add_row(node.name, node.role, fingerprint(node.key), state)
     console.print(institutions if institutions.row_count else "Nobody is enrolled yet: creditfed coordinator enrol.")
-    runs = Table(Column("run", overflow="fold"), Column("state", no_wrap=True), Column("since", no_wrap=True), "how far")
+    runs = Table(Column("run", overflow="fold", no_wrap=True), Column("state", no_wrap=True), Column("since", no_wrap=True), "how far")
     for run in store.runs():
         runs.add_row(run.name, run.state.value, run.state_at, escape(_how_far(run)))
     console.print(runs if runs.row_count else "No run was submitted yet: creditfed coordinator submit RUN.toml.")

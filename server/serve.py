@@ -62,6 +62,7 @@ class Server:
         """Serve until told that it is over. Raises ConfigurationError where the port or the certificates cannot be used."""
         settings = self._place.settings
         web = served(Guard(self._link, trial=settings.trial), settings.host, settings.port, self._place.tls)
+        self._let_in()
         serving = threading.Thread(target=_quietly(web.run), daemon=True, name="fleet")
         serving.start()
         with threadpool_limits(1):
@@ -78,13 +79,17 @@ class Server:
 
     def _tick(self, at_once: int) -> None:
         """Let in who was enrolled, take up runs, tell those under way what operators want, and say that all is well."""
-        if (nodes := self._store.nodes()) != self._nodes:
-            self._told_of(nodes)
-            self._nodes, self._numbers = nodes, let_in(self._link, nodes)
+        self._let_in()
         self._beat()
         while len(self._works) < at_once and (run := self._store.claim(self._worker, self._now())) is not None:
             self._begin(run)
         self._status()
+
+    def _let_in(self) -> None:
+        """Whoever is enrolled; for the first time before the port is open, lest a node be told that it is not."""
+        if (nodes := self._store.nodes()) != self._nodes:
+            self._told_of(nodes)
+            self._nodes, self._numbers = nodes, let_in(self._link, nodes)
 
     def _told_of(self, nodes: tuple[Node, ...]) -> None:
         """A line for each institution that was enrolled or revoked since this process began."""
