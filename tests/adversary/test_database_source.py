@@ -8,7 +8,6 @@ from __future__ import annotations
 import contextlib
 import io
 import logging
-import secrets
 import traceback
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -28,7 +27,7 @@ from tests.consent_scene import postgres
 from tests.source_scene import run, schema, server, source
 from tests.vault_scene import frame, opened
 
-SECRET = "CANARY-" + secrets.token_hex(8)
+SECRET = "CANARY-5f8a20c9d1e7b346"
 VALUE = "CANARY91310000"
 
 
