@@ -43,6 +43,8 @@ bench: $(STAMP)
 	$(BIN)/python -m simulations.benchmarks.masked_sum
 	$(BIN)/python -m simulations.benchmarks.horizontal
 	$(BIN)/python -m simulations.benchmarks.ray_rounds --quick
+	$(BIN)/python -m simulations.benchmarks.exchange
+	$(BIN)/python -m simulations.benchmarks.fifty_nodes
 
 clean:
 	rm -rf $(VENV) demo-out build dist *.egg-info

@@ -19,6 +19,7 @@ from typing import Any
 
 import httpx
 from flwr.app import Message
+from flwr.clientapp import ClientApp
 from threadpoolctl import threadpool_limits
 
 from clients.alone import at_work
@@ -43,10 +44,10 @@ _log = logging.getLogger("creditfed.node")
 
 
 class ResidentNode:
-    """One node's process. told: for each change of state, a line for the operator."""
+    """One node's process. told: for each change of state, a line for the operator; application: the installed ClientApp, which answers."""
 
-    def __init__(self, home: Home, told: Callable[[str], None] | None = None) -> None:
-        self._home, self._told = home, told or _say
+    def __init__(self, home: Home, told: Callable[[str], None] | None = None, application: ClientApp = app) -> None:
+        self._home, self._told, self._application = home, told or _say, application
         self._invited, self._key = link(home), node_key(home)
         self._counts: Counter[str] = Counter()
         self._facts: dict[str, Any] = {"pid": os.getpid(), "started": utc_now(), "address": self._invited.address, "state": "", "since": ""}
@@ -124,7 +125,7 @@ class ResidentNode:
         try:
             started = time.monotonic()
             try:
-                reply = app(message, context(fleet.node_id, {"home": str(self._home.root.absolute())}))
+                reply = self._application(message, context(fleet.node_id, {"home": str(self._home.root.absolute())}))
             except Exception as error:  # noqa: BLE001  # the adapter's edge: what is no mailbox message is not answered, and an error's text stays
                 _log.warning("a message that this node does not answer (%s)", type(error).__name__)
                 self._counts["not answered"] += 1

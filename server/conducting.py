@@ -34,7 +34,7 @@ from server.store.records import Failure, Node, Run
 from server.store.run_store import RunStore
 from server.store.states import RunState
 
-ASK_AGAIN = (2.0, 5.0, 15.0, 30.0)
+ASK_AGAIN = (1.0, 1.0, 2.0, 5.0)
 """Seconds until institutions that have not approved are asked again; the last one from then on."""
 UNTIL_IT_EXPIRES = 366 * 86400.0
 LOG_EVERY = 60.0

@@ -1,10 +1,10 @@
-"""What stands before Flower's Fleet routes on the coordinator's one public port: an ASGI application that lets through what a node needs alone.
+"""What stands before Flower's Fleet API on the coordinator's one public port: an ASGI application that lets through what a node needs alone.
 
 A node needs seven calls. The others of the Fleet API are refused (register, unregister: the operator enrols; get-fab, get-run: no code is given
-out; confirm-message-received: a reply says it), and every other path is not there, Control and Runtime above all: they are not mounted behind
-it either. Who has not signed with the key of an enrolled node is told so before anything of its body is read; Flower checks the signature again,
-and that the key is that of the node which the body names. What a node says must be about what it was given (`Dealings`). A body has a size limit
-for its route before it is read, and no word of its content comes into a log.
+out; confirm-message-received: a reply says it), and every other path is not there, Control and Runtime above all: nothing behind it would
+answer them. Who has not signed with the key of an enrolled node is told so before anything of its body is read; Flower checks the signature
+again, and that the key is that of the node which the body names. What a node says must be about what it was given (`Dealings`). A body has a
+size limit for its route before it is read, and no word of its content comes into a log.
 
 A node's question for messages is held while there is none: only the empty answer to a node that is enrolled waits, and is asked again when the
 doorbell rings.
@@ -25,6 +25,7 @@ from starlette.concurrency import run_in_threadpool
 
 from federation.carriage.dealings import LONGEST_PIECE, Dealings, NotTheirs
 from federation.carriage.flower import NotFlowers, SuperLink
+from federation.carriage.whole import WHOLE
 
 Scope = MutableMapping[str, Any]
 Event = MutableMapping[str, Any]
@@ -33,20 +34,18 @@ Send = Callable[[Event], Awaitable[None]]
 Application = Callable[[Scope, Receive, Send], Awaitable[None]]
 
 PREFIX: Final = "/v1/fleet/"
-SMALL, LARGE = 1 << 16, LONGEST_PIECE + (1 << 16)
-"""Bytes of a request: a tree of the most pieces has some 40 KB, and Flower cuts objects into pieces of 5 MiB."""
+SMALL, MIDDLE, LARGE = 1 << 16, WHOLE + (1 << 18), LONGEST_PIECE + (1 << 16)
+"""Bytes of a request: a tree of the most pieces has some 40 KB, a message travels whole up to 1 MiB, and Flower cuts pieces of 5 MiB."""
 ROUTES: Final = {
-    "activate-node": SMALL, "deactivate-node": SMALL, "send-node-heartbeat": SMALL, "pull-messages": SMALL, "push-messages": SMALL,
+    "activate-node": SMALL, "deactivate-node": SMALL, "send-node-heartbeat": SMALL, "pull-messages": SMALL, "push-messages": MIDDLE,
     "push-object": LARGE, "pull-object": SMALL,
 }  # fmt: skip
 """What a node may call, and how long its request may be."""
 FORBIDDEN: Final = ("register-node", "unregister-node", "get-fab", "get-run", "confirm-message-received")
-TRIAL: Final = {"get-fab": SMALL, "get-run": SMALL, "confirm-message-received": SMALL}
-"""What the stock SuperNode calls beside."""
 HOLD: Final = 20.0
 """Seconds that a question for messages is held; Flower's client waits 30."""
 AT_ONCE: Final = 32
-"""Requests of one node at one time: ours has three, the stock SuperNode some more."""
+"""Requests of one node at one time: it has three."""
 SILENT: Final = 10.0
 """Seconds between two lines in the log about one node."""
 UPLOAD: Final = 300.0
@@ -55,10 +54,10 @@ _log = logging.getLogger("creditfed.server")
 
 
 class Guard:
-    """The public application. trial: also what the stock SuperNode calls, for which a run has to bring its code."""
+    """The public application. hold: seconds that a question for messages is held."""
 
-    def __init__(self, link: SuperLink, *, trial: bool = False, hold: float = HOLD) -> None:
-        self._link, self._routes, self._hold = link, ROUTES | (TRIAL if trial else {}), hold
+    def __init__(self, link: SuperLink, *, hold: float = HOLD) -> None:
+        self._link, self._hold = link, hold
         self._dealings = Dealings()
         self._busy: Counter[int] = Counter()
         self._told: dict[int, float] = {}
@@ -74,7 +73,7 @@ class Guard:
 
     async def _http(self, scope: Scope, receive: Receive, send: Send) -> None:
         name = str(scope["path"]).removeprefix(PREFIX) if str(scope["path"]).startswith(PREFIX) else ""
-        limit = self._routes.get(name)
+        limit = ROUTES.get(name)
         if limit is None:
             await _answer(send, 403 if name in FORBIDDEN else 404)
         elif scope["method"] != "POST":

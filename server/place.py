@@ -36,8 +36,7 @@ _NOT_HERE = "Give the coordinator's folder with --home DIR, or found one: credit
 
 class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """coordinator.toml. host: the interface that the server listens on; port: its one port; hosts: by which nodes reach it, the first of them
-    in the invitation; store: URL of the run store, "" for a file here; at_once: runs under way at one time; trial: also serve the stock
-    SuperNode, which runs whatever code it is sent.
+    in the invitation; store: URL of the run store, "" for a file here; at_once: runs under way at one time.
     """
 
     host: str = "0.0.0.0"  # noqa: S104  # a server is there to be reached; what it serves is `server.guard`'s
@@ -45,7 +44,6 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     hosts: tuple[str, ...] = ("localhost", "127.0.0.1")
     store: str = ""
     at_once: Annotated[int, msgspec.Meta(ge=1, le=256)] = 16
-    trial: bool = False
 
 
 @dataclass(frozen=True)

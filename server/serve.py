@@ -11,8 +11,8 @@ import os
 import secrets
 import threading
 import time
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 
 from threadpoolctl import threadpool_limits
@@ -61,11 +61,8 @@ class Server:
     def run(self, over: threading.Event) -> None:
         """Serve until told that it is over. Raises ConfigurationError where the port or the certificates cannot be used."""
         settings = self._place.settings
-        web = served(Guard(self._link, trial=settings.trial), settings.host, settings.port, self._place.tls)
         self._let_in()
-        serving = threading.Thread(target=_quietly(web.run), daemon=True, name="fleet")
-        serving.start()
-        with threadpool_limits(1):
+        with listening(Guard(self._link), self._place) as serving, threadpool_limits(1):
             while not over.wait(TICK):
                 if not serving.is_alive():
                     where = f"{settings.host}:{settings.port}"
@@ -74,8 +71,6 @@ class Server:
                     )
                 self._tick(settings.at_once)
             self._shut_down()
-        web.should_exit = True
-        serving.join(LINGER)
 
     def _tick(self, at_once: int) -> None:
         """Let in who was enrolled, take up runs, tell those under way what operators want, and say that all is well."""
@@ -159,6 +154,19 @@ class Server:
         for work in self._works.values():
             work.thread.join(max(0.0, end - time.monotonic()))
         (self._place.root / "server.json").unlink(missing_ok=True)
+
+
+@contextmanager
+def listening(guard: Guard, place: Place) -> Iterator[threading.Thread]:
+    """The guard on the place's port, in a thread that ends early where it cannot listen there."""
+    web = served(guard, place.settings.host, place.settings.port, place.tls)
+    serving = threading.Thread(target=_quietly(web.run), daemon=True, name="fleet")
+    serving.start()
+    try:
+        yield serving
+    finally:
+        web.should_exit = True
+        serving.join(LINGER)
 
 
 def _over(run: Run) -> None:

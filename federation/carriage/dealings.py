@@ -2,7 +2,7 @@
 
 Flower checks who speaks, and hardly what about: whoever is enrolled may fetch any piece whose hash it knows, throw any message's pieces away,
 announce for one reply as many trees of pieces as it likes, and make its handlers fail with a number that is no run. Here a request has to be
-about a message that this very node was given; and a reply is one message, with the one tree that its own hash binds.
+about a message that this very node was given; and a reply is one message, whole, or with the one tree that its own hash binds.
 """
 
 from __future__ import annotations
@@ -15,8 +15,10 @@ from typing import Final
 
 from flwr.common.serde import message_from_proto
 from flwr.proto.fleet_pb2 import PullMessagesResponse, PushMessagesRequest
-from flwr.proto.message_pb2 import ConfirmMessageReceivedRequest, ObjectTree, PullObjectRequest, PushObjectRequest
+from flwr.proto.message_pb2 import ObjectTree, PullObjectRequest, PushObjectRequest
 from flwr.supercore.inflatable.inflatable_object import is_valid_sha256_hash, iterate_object_tree
+
+from federation.carriage.whole import has_records
 
 MOST_OBJECTS: Final = 512
 """Pieces of one message: a parcel of 2 GiB has some 420."""
@@ -71,9 +73,6 @@ class Dealings:
             pushed = PushObjectRequest.FromString(body)
             if not pushed.session_id or not any(pushed.run_id == given.run for given in self._of(node)):
                 raise NotTheirs("a piece of no reply of its own")
-        elif name == "confirm-message-received":
-            confirmed = ConfirmMessageReceivedRequest.FromString(body)
-            self._answered(node, confirmed.message_object_id, confirmed.run_id)
         elif name == "push-messages":
             self._require_reply(node, body)
 
@@ -93,8 +92,8 @@ class Dealings:
             told = message_from_proto(asked.messages_list[0])
         except Exception as error:  # noqa: BLE001  # the adapter's edge: Flower's parsers raise whatever the bytes lead them to
             raise NotFlowers(type(error).__name__) from None
-        if told.has_content() and len(told.content):
-            raise NotFlowers("a message with its content beside it, and not in pieces")
+        if has_records(told) and tree.children:
+            raise NotFlowers("a message with its content beside it, and in pieces")
         given = self._answered(node, head.reply_to_message_id, head.run_id)
         given.tries += 1
         if given.tries > MOST_TRIES:

@@ -1,98 +1,166 @@
-"""All of Flower 1.42.0's insides that creditfed uses and Flower does not promise, with `fleet` and `dealings`: the coordinator's side.
+"""All of Flower 1.42.0's insides that creditfed uses and Flower does not promise, with `fleet`, `dealings`, `whole`: the coordinator's side.
 
     Fleet       a node's connection (`fleet`)
-    SuperLink   Flower's own state and Fleet routes, in this process; the Control and Runtime routes are not mounted at all.
+    SuperLink   Flower's own state and Fleet handlers, in this process; those of the Control and Runtime APIs are not there at all.
     Line        a Grid over that state: what a ServerApp sends and receives with.
 
-Two things are done otherwise than in Flower's programs, whose waits are seconds: nobody sleeps between two questions (a `Doorbell` says when
-there is something), and what belongs together is one transaction. tests/unit/test_flower_contract.py names what has changed when this breaks.
+Three things are done otherwise than in Flower's programs, whose waits are seconds: nobody sleeps between two questions (a `Doorbell` says when
+there is something), what belongs together is one transaction, and a short message travels whole. tests/unit/test_flower_contract.py names what
+has changed when this breaks.
 """
 
 from __future__ import annotations
 
+import asyncio
 import threading
 import time
 import warnings
 from base64 import b64decode
-from collections.abc import Iterable, Iterator, MutableMapping
+from collections.abc import Awaitable, Callable, Iterable, Iterator, MutableMapping
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from typing import Any, NoReturn
+from types import SimpleNamespace
+from typing import Any, Final, NoReturn
 
 from cryptography.hazmat.primitives.asymmetric import ec
 from flwr.app import Message, RecordDict
-from flwr.app.message import remove_content_from_message
 from flwr.common.constant import HEARTBEAT_DEFAULT_INTERVAL, NOOP_ACCOUNT_NAME, NOOP_FLWR_AID, Status, SubStatus
-from flwr.common.serde import message_from_proto, message_to_proto
-from flwr.proto.fleet_pb2 import ActivateNodeResponse, PullMessagesRequest, PushMessagesRequest
+from flwr.proto.fleet_pb2 import (
+    ActivateNodeRequest,
+    ActivateNodeResponse,
+    DeactivateNodeRequest,
+    PullMessagesRequest,
+    PushMessagesRequest,
+)
+from flwr.proto.heartbeat_pb2 import SendNodeHeartbeatRequest
+from flwr.proto.message_pb2 import PullObjectRequest, PushObjectRequest
 from flwr.proto.node_pb2 import Node
 from flwr.serverapp import Grid
 from flwr.supercore.constant import FLEET_HTTP_PUBLIC_KEY_HEADER, NOOP_FEDERATION_ID, NodeStatus, TaskType
-from flwr.supercore.inflatable.inflatable_object import get_all_nested_objects, get_object_tree, iterate_object_tree, no_object_id_recompute
+from flwr.supercore.inflatable.inflatable_object import iterate_object_tree, no_object_id_recompute
 from flwr.supercore.object_store import NoObjectInStoreError
 from flwr.supercore.primitives.asymmetric import public_key_to_bytes
+from flwr.supercore.protobuf.constants import PROTOBUF_MEDIA_TYPE
 from flwr.supercore.state.schema.linkstate_models import MessageRes
 from flwr.supercore.task_identity import TaskIdentity
-from sqlalchemy import select
+from sqlalchemy import event, select
 
 from federation.carriage.bells import Bells, Doorbell
 from federation.carriage.dealings import NotFlowers, pieces_of
 from federation.carriage.fleet import HEARTBEAT, Fleet, context, failed, inflated, waits
+from federation.carriage.whole import has_records, is_short, sent
 
 __all__ = ["HEARTBEAT", "VERSION", "Fleet", "Line", "NotFlowers", "SuperLink", "context", "failed"]
 
 VERSION = "1.42.0"
 SERVER = 1
 """The SuperLink's own node number."""
+LOOK = 1.0
+"""Seconds between two looks for replies that no node has sent."""
+TOGETHER = 0.02
+"""Seconds for which replies are waited for once one has come: a look for them costs the same for one and for fifty."""
+CALLS: Final[dict[str, tuple[Any, ...]]] = {
+    "activate-node": (ActivateNodeRequest,), "deactivate-node": (DeactivateNodeRequest,), "send-node-heartbeat": (SendNodeHeartbeatRequest,),
+    "pull-messages": (PullMessagesRequest, "object_store"), "push-messages": (PushMessagesRequest,), "push-object": (PushObjectRequest,),
+    "pull-object": (PullObjectRequest,),
+}  # fmt: skip
+"""The calls of the Fleet API that are there: what each is asked with, and what of the state its handler takes beside it."""
+_THREADS = 4
+"""Calls at one time: a transaction is one thread's, the others check keys meanwhile."""
+Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
+Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
+
+
+def _settle(state: Any) -> None:
+    """Write less: what is deleted is not overwritten where that would be a write of its own, and the log is copied at 64 MB, not at 4."""
+
+    def settle(connection: Any, _record: object) -> None:
+        for pragma in ("secure_delete = FAST", "wal_autocheckpoint = 16384"):
+            connection.execute(f"PRAGMA {pragma}").close()
+
+    event.listen(state._engine, "connect", settle)  # noqa: SLF001  # Flower has no setting for it
+    state._engine.dispose()  # noqa: SLF001  # what is connected already
 
 
 class SuperLink:
-    """Flower's Fleet routes (`routes`, an ASGI application) over its state in a SQLite file, with node authentication.
+    """Flower's Fleet API (`routes`, an ASGI application) over its state in a SQLite file, with node authentication.
 
-    sent, replied: ring when there is something for a node, and when a node has said something. activated: when each node last came online.
+    Flower's own web application is not used, but what it calls: `authenticate_node`, and a handler for each call. One transaction is under way
+    at a time, and all that a call does is one: SQLite lets one write, and who has to wait for it sleeps longer and longer.
+    sent, replied: ring when there is something for a node, and when a node has said something. activated: when each node last came online;
+    lines: by their runs.
     """
 
     def __init__(self, database: str) -> None:
-        from fastapi import FastAPI
-        from flwr.supercore.error import http_error_translator
-        from flwr.supercore.protobuf.translation import ProtobufTranslationMiddleware
         from flwr.superlink.config_loader import get_federation_manager, get_objectstore_linkstate_factories
-        from flwr.superlink.routers.fleet.node_auth import NodeAuthMiddleware
-        from flwr.superlink.routers.fleet.router import router
-        from starlette.middleware import Middleware
-        from starlette.middleware.base import BaseHTTPMiddleware
+        from starlette.datastructures import State
 
         _, factory = get_objectstore_linkstate_factories(database, get_federation_manager())
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", DeprecationWarning)  # of alembic, about how Flower configures it
             self.state: Any = factory.state()
-        self.routes = FastAPI(
-            docs_url=None, redoc_url=None, openapi_url=None,
-            middleware=[
-                Middleware(BaseHTTPMiddleware, dispatch=http_error_translator),
-                Middleware(ProtobufTranslationMiddleware),
-                Middleware(NodeAuthMiddleware),
-            ],
-        )  # fmt: skip
-        self.routes.state.linkstate_factory = factory
-        self.routes.state.enable_supernode_auth = True  # no node registers itself
-        self.routes.include_router(router)
-        self._flower = self.routes
+        _settle(self.state)
+        self._application = SimpleNamespace(state=State({"linkstate_factory": factory}))  # as Flower's authentication knows it
+        self._alone, self._threads = threading.RLock(), ThreadPoolExecutor(_THREADS, "fleet call")
         self.sent, self.replied = Bells(), Doorbell()
         self.activated: dict[int, float] = {}
-        self._registering = threading.Lock()
+        self.lines: dict[int, Line] = {}
         self._forget_earlier()
+
+    @contextmanager
+    def transaction(self) -> Iterator[Any]:
+        """Nobody else changes the state meanwhile, and it is changed as a whole, or not."""
+        with self._alone, self.state.session() as session:
+            yield session
+
+    async def routes(self, scope: MutableMapping[str, Any], receive: Receive, send: Send) -> None:
+        """One call of the Fleet API, whose body comes at once."""
+        name, body = str(scope["path"]).rpartition("/")[2], (await receive())["body"]
+        work = asyncio.get_running_loop().run_in_executor(self._threads, self._called, name, list(scope["headers"]), body)
+        status, said = await work
+        headers = [(b"content-type", PROTOBUF_MEDIA_TYPE.encode()), (b"content-length", b"%d" % len(said))]
+        await send({"type": "http.response.start", "status": status, "headers": headers})
+        await send({"type": "http.response.body", "body": said})
+
+    def _called(self, name: str, headers: list[tuple[bytes, bytes]], body: bytes) -> tuple[int, bytes]:
+        """Flower's answer to a call: status and body. Raises DecodeError."""
+        from fastapi import HTTPException, Request
+        from flwr.supercore.error import FlowerError
+        from flwr.supercore.error.catalog import API_ERROR_MAP
+        from flwr.superlink.routers.fleet.node_auth import authenticate_node
+        from flwr.superlink.servicer.fleet import fleet_handlers
+
+        kind, *more = CALLS[name]
+        asked = kind.FromString(body)
+        request = Request({"type": "http", "headers": headers, "app": self._application})
+        request.state.protobuf_request = asked
+        try:
+            authenticate_node(request)
+            with self.transaction():
+                said = getattr(fleet_handlers, name.replace("-", "_"))(asked, self.state, *(getattr(self.state, what) for what in more))
+        except FlowerError as error:
+            return API_ERROR_MAP[error.code].http_status_code, b""
+        except HTTPException as error:
+            return error.status_code, b""
+        except Exception:  # noqa: BLE001  # Flower's handlers rely on a form that nothing has checked; as its own server answers
+            return 500, b""
+        for head in asked.messages_list if name == "push-messages" else ():
+            if line := self.lines.get(head.metadata.run_id):
+                line.noted(head.metadata.reply_to_message_id)
+        return 200, bytes(said.SerializeToString())
 
     def _forget_earlier(self) -> None:
         """What a process that was killed has left goes: its runs are none any more, and nobody would fetch or delete their pieces."""
-        for run in self.state.get_run_info(statuses=[Status.PENDING, Status.STARTING, Status.RUNNING]):
-            self.state.finish_task(run.primary_task_id, SubStatus.STOPPED, "")
-            self.state.cleanup_run(run.run_id)
-        self.state.object_store.clear()
+        with self.transaction():
+            for run in self.state.get_run_info(statuses=[Status.PENDING, Status.STARTING, Status.RUNNING]):
+                self.state.finish_task(run.primary_task_id, SubStatus.STOPPED, "")
+                self.state.cleanup_run(run.run_id)
+            self.state.object_store.clear()
 
     def register(self, public: ec.EllipticCurvePublicKey, name: str) -> int:
         """Let a node in, by its key; returns its number, the same where it was let in before."""
         key = public_key_to_bytes(public)
-        with self._registering:  # the server's main thread and every run's ask for it
+        with self.transaction():  # the server's main thread and every run's ask for it
             known = self.state.get_node_id_by_public_key(key)
             if known is None:
                 known = self.state.create_node(NOOP_FLWR_AID, NOOP_ACCOUNT_NAME, key, HEARTBEAT_DEFAULT_INTERVAL, name=name)
@@ -100,7 +168,7 @@ class SuperLink:
 
     def unregister(self, public: ec.EllipticCurvePublicKey) -> None:
         """Let a node in no longer."""
-        with self._registering:
+        with self.transaction():
             known = self.state.get_node_id_by_public_key(public_key_to_bytes(public))
             if known is not None:
                 self.state.delete_node(NOOP_FLWR_AID, known)
@@ -110,7 +178,7 @@ class SuperLink:
         from fastapi import HTTPException, Request
         from flwr.superlink.routers.fleet.node_auth import authenticate_node
 
-        request = Request({**scope, "app": self._flower, "state": {}})
+        request = Request({**scope, "app": self._application, "state": {}})
         try:
             key = b64decode(request.headers[FLEET_HTTP_PUBLIC_KEY_HEADER], validate=True)
             known = self.state.get_node_id_by_public_key(key)
@@ -133,7 +201,8 @@ class SuperLink:
 
     def online(self) -> set[int]:
         """The nodes that have given a sign of life."""
-        return {int(node.node_id) for node in self.state.get_node_info(statuses=[NodeStatus.ONLINE])}
+        with self.transaction():
+            return {int(node.node_id) for node in self.state.get_node_info(statuses=[NodeStatus.ONLINE])}
 
     def noted_activation(self, body: bytes) -> None:
         """A node has come online. body: of Flower's answer to it."""
@@ -143,20 +212,19 @@ class SuperLink:
     @contextmanager
     def line(self) -> Iterator[Line]:
         """A Flower run for as long as the context lasts, kept alive meanwhile, and the Grid of it."""
-        run = int(self.state.create_run(None, None, None, {}, NOOP_FEDERATION_ID, None, NOOP_FLWR_AID, TaskType.SERVER_APP))
-        task = int(self.state.get_run_info(run_ids=[run])[0].primary_task_id)
-        self.state.claim_task(task)
-        self.state.activate_task(task)
-        TaskIdentity.run_id, TaskIdentity.node_id, TaskIdentity.task_id = (
-            run,
-            SERVER,
-            task,
-        )  # a Message is not made without; `Line` puts its own
+        with self.transaction():
+            run = int(self.state.create_run(None, None, None, {}, NOOP_FEDERATION_ID, None, NOOP_FLWR_AID, TaskType.SERVER_APP))
+            task = int(self.state.get_run_info(run_ids=[run])[0].primary_task_id)
+            self.state.claim_task(task)
+            self.state.activate_task(task)
+        # a Message is not made without; `Line` puts its own
+        TaskIdentity.run_id, TaskIdentity.node_id, TaskIdentity.task_id = run, SERVER, task
         over = threading.Event()
 
         def beat() -> None:
             while not over.wait(HEARTBEAT):
-                self.state.acknowledge_task_heartbeat(task)
+                with self.transaction():
+                    self.state.acknowledge_task_heartbeat(task)
 
         beating = threading.Thread(target=beat, daemon=True, name=f"heartbeat of Flower run {run}")
         beating.start()
@@ -165,15 +233,25 @@ class SuperLink:
         finally:
             over.set()
             beating.join()
-            self.state.finish_task(task, SubStatus.COMPLETED, "")
-            self.state.cleanup_run(run)
+            self.lines.pop(run, None)
+            with self.transaction():
+                self.state.finish_task(task, SubStatus.COMPLETED, "")
+                self.state.cleanup_run(run)
 
 
 class Line(Grid):
-    """The Grid of one Flower run, over the SuperLink's state. May be used by one thread at a time."""
+    """The Grid of one Flower run, over the SuperLink's state. May be used by one thread at a time, but for `noted`."""
 
     def __init__(self, link: SuperLink, run: int) -> None:
-        self._link, self._state, self._run_id, self._seen = link, link.state, run, 0
+        self._link, self._state, self._run_id, self._seen, self._looked = link, link.state, run, 0, -LOOK
+        self._asked: set[str] = set()
+        self._answered: set[str] = set()
+        link.lines[run] = self
+
+    def noted(self, identifier: str) -> None:
+        """A node has sent a reply to a message."""
+        if identifier in self._asked:
+            self._answered.add(identifier)
 
     def set_run(self, run: Any) -> None:
         """Flower's interface; a line has its run from the beginning."""
@@ -189,39 +267,51 @@ class Line(Grid):
 
     def get_node_ids(self) -> list[int]:
         """The nodes that are online."""
-        return [int(node) for node in self._state.get_nodes(self._run_id)]
+        with self._link.transaction():
+            return [int(node) for node in self._state.get_nodes(self._run_id)]
 
     def came_online(self, node: int) -> float:
         """When a node last did, by this process's monotonic clock; 0 where it did not."""
         return self._link.activated.get(node, 0.0)
 
     def push_messages(self, messages: Iterable[Message]) -> list[str]:
-        """Give each message out; returns their identifiers."""
-        identifiers = []
-        for message in messages:
-            identifiers.append(self._push(message))
-            self._link.sent.ring(message.metadata.dst_node_id)
-        return identifiers
+        """Give each message out, the short ones at once; returns their identifiers."""
+        given = list(messages)
+        short = [message for message in given if is_short(message)]
+        for together in (short, *([message] for message in given if not is_short(message))):
+            with self._link.transaction():
+                for message in together:
+                    self._push(message)
+            for message in together:
+                self._link.sent.ring(message.metadata.dst_node_id)
+        return [str(message.metadata.message_id) for message in given]
 
-    def _push(self, message: Message) -> str:
-        message.metadata.__dict__.update(_run_id=self._run_id, _src_node_id=SERVER, _message_id="")
-        message.metadata.__dict__["_message_id"] = message.object_id
-        with no_object_id_recompute():
-            tree, pieces = get_object_tree(message), get_all_nested_objects(message)
-            head = message_from_proto(message_to_proto(remove_content_from_message(message)))
-            with self._state.session():
-                session = self._state.start_session(self._run_id)
-                stored, missing = self._state.store_message_and_object_tree(head, tree, session)
-                for piece in missing if stored else ():
-                    self._state.store_object(self._run_id, session, piece, pieces[piece].deflate())
-        if not stored:
+    def _push(self, message: Message) -> None:
+        message.metadata.__dict__.update(_run_id=self._run_id, _src_node_id=SERVER)
+        head, tree, pieces = sent(message)
+        if self._state.store_message_ins(head) is None:
             raise NotFlowers("Flower's state refused a message: the run is over, or the node is not registered")
-        return str(head.metadata.message_id)
+        if not pieces:
+            self._state.object_store.preregister(self._run_id, tree)  # whoever is given the message is told its tree
+        else:
+            session = self._state.start_session(self._run_id)
+            with no_object_id_recompute():
+                for piece in self._state.preregister_object_tree(tree, session):
+                    self._state.store_object(self._run_id, session, piece, pieces[piece].deflate())
+        self._asked.add(message.metadata.message_id)
 
     def pull_messages(self, message_ids: Iterable[str]) -> list[Message]:
         """The replies that have come, whole; one that cannot be read comes as one without records, which no mailbox takes."""
         self._seen = self._link.replied.rung
-        heads = self._state.get_message_res(message_ids=set(message_ids), run_id=self._run_id)
+        asked, now = set(message_ids), time.monotonic()
+        if now - self._looked < LOOK:
+            asked &= self._answered
+        else:
+            self._looked = now  # Flower makes replies itself, for nodes that are offline
+        if not asked:
+            return []
+        with self._link.transaction():
+            heads = self._state.get_message_res(message_ids=set(asked), run_id=self._run_id)
         found = [self._whole(head) for head in heads]
         self.withdraw(head.metadata.reply_to_message_id for head in heads)
         return found
@@ -231,7 +321,9 @@ class Line(Grid):
         given = set(identifiers)
         if not given:
             return
-        with self._state.session() as session:
+        self._asked -= given
+        self._answered -= given
+        with self._link.transaction() as session:
             replies = session.scalars(select(MessageRes.message_id).where(MessageRes.reply_to_message_id.in_(given))).all()
             self._state.delete_messages(message_ins_ids=given)
             for identifier in given.union(replies):
@@ -240,12 +332,16 @@ class Line(Grid):
     def _whole(self, head: Message) -> Message:
         """A reply with what Flower has checked about it as its head, whatever its own pieces say."""
         identifier = head.metadata.message_id
+        if has_records(head):
+            return head
         if head.has_error():
-            self._state.object_store.delete(identifier)  # Flower's own errors have pieces, too
+            with self._link.transaction():
+                self._state.object_store.delete(identifier)  # Flower's own errors have pieces, too
             return head
         try:
-            contents = {piece: self._content(piece) for piece in pieces_of(self._state.object_store.get_object_tree(identifier))}
-            found = inflated(identifier, contents)
+            with self._link.transaction():
+                pieces = pieces_of(self._state.object_store.get_object_tree(identifier))
+            found = inflated(identifier, {piece: self._content(piece) for piece in pieces})
             head.content = found.content if found.has_content() else RecordDict()
         except (NotFlowers, NoObjectInStoreError):
             head.content = RecordDict()
@@ -254,7 +350,8 @@ class Line(Grid):
     def _content(self, piece: str) -> bytes:
         for wait in waits():
             seen = self._link.replied.rung
-            content = self._state.get_object(self._run_id, piece)
+            with self._link.transaction():
+                content = self._state.get_object(self._run_id, piece)
             if content is None:
                 break
             if content:
@@ -263,8 +360,11 @@ class Line(Grid):
         raise NotFlowers("a piece of a reply that did not come")
 
     def wait(self, seconds: float) -> None:
-        """Until a node has said something since the last pull, or so many seconds have passed."""
+        """Until a node has said something since the last pull and a moment has passed for others to, or so many seconds have passed."""
         self._link.replied.wait(self._seen, seconds)
+        end = time.monotonic() + TOGETHER
+        while 0 < len(self._answered) < len(self._asked) and (left := end - time.monotonic()) > 0:
+            self._link.replied.wait(self._link.replied.rung, left)
 
     def send_and_receive(self, messages: Iterable[Message], *, timeout: float | None = None) -> NoReturn:
         """Flower's interface, which `server.courier` does not use."""

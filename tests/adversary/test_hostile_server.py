@@ -21,8 +21,8 @@ from flwr.supercore.task_identity import TaskIdentity
 
 from clients.consortium import Member, write
 from clients.home import Home
-from clients.joined import node_key, read_invited
-from federation.carriage.flower import Fleet, SuperLink
+from clients.joined import node_key
+from federation.carriage.flower import SuperLink
 from federation.carriage.mailbox import Parcel
 from federation.kernel import suite
 from federation.kernel.batch import Batch
@@ -56,7 +56,7 @@ class Server:
         self.link = SuperLink(str(deployment.coordinator / "superlink.db"))
         tls = self.place.tls
         config = uvicorn.Config(
-            Guard(self.link, trial=True), host="127.0.0.1", port=deployment.port, ssl_keyfile=str(tls / "server.key"),
+            Guard(self.link), host="127.0.0.1", port=deployment.port, ssl_keyfile=str(tls / "server.key"),
             ssl_certfile=str(tls / "server.pem"), log_config=None, ws="none",
         )  # fmt: skip
         self.web = uvicorn.Server(config)
@@ -184,16 +184,10 @@ def test_code_that_the_server_ships_is_neither_fetched_nor_run(server: Server, t
 
 
 def test_control_a_node_that_runs_what_is_shipped_as_the_stock_one_does_writes_the_file(server: Server, tmp_path: Path) -> None:
-    from flwr.proto.fab_pb2 import GetFabRequest
-
+    """tests/end_to_end/test_stock_supernode.py has the stock node itself."""
     target = tmp_path / "ran"
-    run, digest = run_with_code(server, fab_that_writes(target))
-    invited = read_invited(server.deployment.home("bank") / "coordinator.toml")
-    fleet = Fleet(invited.address, invited.authority.encode(), node_key(Home(server.deployment.home("bank"))))
-    fleet.node_id = server.numbers["bank"]
-    answer = fleet._client.GetFab(GetFabRequest(node=fleet._node, hash_str=digest, run_id=run))
-    fleet.close()
-    with zipfile.ZipFile(io.BytesIO(answer.fab.content)) as archive:
+    _, digest = run_with_code(server, fab_that_writes(target))
+    with zipfile.ZipFile(io.BytesIO(server.link.state.get_fab(digest).content)) as archive:
         exec(archive.read("evil.py"), {})
     assert target.exists()
 

@@ -24,7 +24,7 @@ from flwr.proto.node_pb2 import Node
 
 from clients.residents import resident_megabytes
 from federation.carriage.dealings import Dealings
-from server.guard import LARGE, PREFIX, ROUTES, SMALL
+from server.guard import LARGE, MIDDLE, PREFIX, ROUTES, SMALL
 from tests.malformed_bodies import Bodies
 from tests.port_scene import (
     MARKER,
@@ -159,7 +159,7 @@ def test_what_came_of_a_body_whose_sender_hung_up_is_not_acted_upon(port):
     assert asked(port, "deactivate-node", DeactivateNodeRequest(node_id=node)).status_code == 200 and node not in port.link.online()
 
 
-@pytest.mark.parametrize(("name", "length"), [("push-object", LARGE), ("push-messages", SMALL), ("pull-messages", SMALL)])
+@pytest.mark.parametrize(("name", "length"), [("push-object", LARGE), ("push-messages", MIDDLE), ("pull-messages", SMALL)])
 def test_a_body_over_the_limit_is_refused_before_it_is_read_whole(port, name, length):
     headers = "".join(f"{key}: {value}\r\n" for key, value in signed(port.keys["bank"]).items())
     head = f"POST {PREFIX}{name} HTTP/1.1\r\nHost: localhost\r\n{headers}"

@@ -19,8 +19,7 @@ from flwr.proto.fleet_pb2 import (
 from flwr.proto.node_pb2 import Node
 
 from federation.carriage.mailbox import unpack
-from server import guard
-from server.guard import AT_ONCE, FORBIDDEN, PREFIX
+from server.guard import AT_ONCE, PREFIX
 from server.port import Prompt
 from tests.port_scene import (
     Impatient,
@@ -140,7 +139,3 @@ def test_a_message_without_records_is_no_parcel():
 
     with pytest.raises(PeerError):
         unpack(RecordDict(), "bank")
-
-
-def test_the_trial_serves_three_routes_more_and_no_other():
-    assert set(guard.TRIAL) == set(FORBIDDEN) - {"register-node", "unregister-node"}

@@ -19,6 +19,7 @@ from flwr.proto.fleet_pb2 import PullMessagesResponse, PushMessagesRequest, Push
 from flwr.proto.message_pb2 import ObjectTree
 from flwr.supercore.inflatable.inflatable_object import get_object_id
 
+import federation.carriage.whole
 from clients.joined import node_key
 from clients.resident_node import ResidentNode
 from clients.residents import resident_megabytes
@@ -34,6 +35,36 @@ from tests.port_scene import a_port, serving
 @pytest.fixture(autouse=True)
 def hurried(monkeypatch):
     quick(monkeypatch)
+    monkeypatch.setattr(federation.carriage.whole, "WHOLE", -1)  # in pieces, as long messages travel
+
+
+def test_a_short_message_travels_whole(scene, monkeypatch):
+    monkeypatch.undo()
+    question = asking()
+    question.metadata.__dict__.update(_run_id=7, _src_node_id=1, _message_id="a" * 64)
+    scene.server.messages.append((message_to_proto(question), ObjectTree(object_id="a" * 64)))
+    with scene.running():
+        scene.until(lambda: scene.server.asked["push-messages"] == 1)
+        (told,) = scene.server.bodies["push-messages"]
+    reply = PushMessagesRequest.FromString(told)
+    assert reply.messages_list[0].metadata.reply_to_message_id == "a" * 64
+    assert len(reply.messages_list[0].content.items) == 1 and not reply.message_object_trees[0].children
+    assert not {"pull-object", "push-object"} & set(scene.server.asked), "however many pieces the server says it lacks"
+
+
+@pytest.mark.parametrize("content", [b"\xff", b"", bytes(1 << 20)], ids=len)
+def test_a_whole_message_that_is_none_is_not_answered(scene, content):
+    head = message_to_proto(asking())
+    head.metadata.message_id, head.metadata.run_id = "a" * 64, 7
+    head.content.Clear()
+    array = head.content.items.add(key="body").array_record.items.add(key="payload").value
+    array.dtype, array.stype, array.data = "uint8", "raw", content
+    head.content.items.add(key="nothing")  # a record that is of no kind
+    scene.server.messages.append((head, ObjectTree(object_id="a" * 64)))
+    with scene.running():
+        scene.until(lambda: scene.counts.get("malformed", 0) == 1)
+        assert scene.server.asked["push-messages"] == 0
+        answers_still(scene)
 
 
 @pytest.fixture
@@ -206,6 +237,7 @@ def test_pieces_that_are_right_and_make_no_message_are_not_answered(scene, conte
     identifier = get_object_id(content)
     head = message_to_proto(asking())
     head.metadata.message_id = identifier
+    head.ClearField("content")
     with scene.running():
         scene.server.pieces[identifier] = content
         scene.server.messages.append((head, ObjectTree(object_id=identifier)))

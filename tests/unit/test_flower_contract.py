@@ -24,6 +24,7 @@ ROOT = Path(__file__).resolve().parents[2]
 STATE = "flwr.server.superlink.linkstate.sql_linkstate:SqlLinkState"
 STORE = "flwr.supercore.object_store.sql_object_store:SqlObjectStore"
 FLEET = "flwr.supernode.fleet_http_client:FleetHttpClient"
+HANDLERS = "flwr.superlink.servicer.fleet.fleet_handlers:"
 INFLATABLE = "flwr.supercore.inflatable.inflatable_object"
 
 SIGNATURES: dict[str, tuple[tuple[str, ...], str, str]] = {
@@ -41,19 +42,25 @@ SIGNATURES: dict[str, tuple[tuple[str, ...], str, str]] = {
     "flwr.superlink.routers.fleet.node_auth:authenticate_node": (("request",), "flower", "telling strangers from nodes before a body is read"),
     "flwr.supercore.primitives.asymmetric:public_key_to_bytes": (("public_key",), "flower", "the key by which a node is known"),
     f"{INFLATABLE}:get_object_id": (("object_content",), "fleet", "checking each piece against its hash"),
-    f"{INFLATABLE}:get_object_tree": (("obj",), "flower", "announcing pieces"),
-    f"{INFLATABLE}:get_all_nested_objects": (("obj",), "flower", "pieces"),
+    f"{INFLATABLE}:get_object_tree": (("obj",), "whole", "announcing pieces"),
+    f"{INFLATABLE}:get_all_nested_objects": (("obj",), "whole", "pieces"),
     f"{INFLATABLE}:iterate_object_tree": (("tree",), "dealings", "counting pieces"),
     f"{INFLATABLE}:no_object_id_recompute": ((), "flower", "hashing each piece once"),
     f"{INFLATABLE}:is_valid_sha256_hash": (("object_id",), "dealings", "trees that Flower's state takes"),
     "flwr.supercore.inflatable.inflatable_utils:inflate_object_from_contents": (
         ("object_id", "object_contents", "keep_object_contents", "objects"), "fleet", "making a message of its pieces"),
-    "flwr.app.message:remove_content_from_message": (("message",), "flower", "a message's head"),
-    "flwr.common.serde:message_to_proto": (("message",), "flower", "a message's head on the wire"),
-    "flwr.common.serde:message_from_proto": (("message_proto",), "flower", "a message's head from the wire"),
+    "flwr.app.message:remove_content_from_message": (("message",), "whole", "a message's head"),
+    "flwr.common.serde:message_to_proto": (("message",), "fleet", "a message's head on the wire"),
+    "flwr.common.serde:message_from_proto": (("message_proto",), "fleet", "a message's head from the wire"),
     "flwr.superlink.config_loader:get_objectstore_linkstate_factories": (("database", "federation_manager"), "flower", "the state"),
     "flwr.superlink.config_loader:get_federation_manager": (("is_simulation",), "flower", "the state"),
-    "flwr.supercore.error:http_error_translator": (("request", "call_next"), "flower", "Flower's errors as answers"),
+    f"{HANDLERS}activate_node": (("request", "state"), "flower", "coming online"),
+    f"{HANDLERS}deactivate_node": (("request", "state"), "flower", "going offline"),
+    f"{HANDLERS}send_node_heartbeat": (("request", "state"), "flower", "signs of life"),
+    f"{HANDLERS}pull_messages": (("request", "state", "store"), "flower", "messages"),
+    f"{HANDLERS}push_messages": (("request", "state"), "flower", "replies"),
+    f"{HANDLERS}push_object": (("request", "state"), "flower", "their pieces"),
+    f"{HANDLERS}pull_object": (("request", "state"), "flower", "their pieces"),
     f"{STATE}.get_node_id_by_public_key": (("self", "public_key"), "flower", "who a key belongs to"),
     f"{STATE}.create_node": (("self", "owner_aid", "owner_name", "public_key", "heartbeat_interval", "location", "name"), "flower", "enrolment"),
     f"{STATE}.delete_node": (("self", "owner_aid", "node_id"), "flower", "revocation"),
@@ -67,7 +74,9 @@ SIGNATURES: dict[str, tuple[tuple[str, ...], str, str]] = {
     f"{STATE}.acknowledge_task_heartbeat": (("self", "task_id"), "flower", "a run's staying under way"),
     f"{STATE}.cleanup_run": (("self", "run_id"), "flower", "deleting what a run leaves"),
     f"{STATE}.start_session": (("self", "run_id"), "flower", "giving a message out"),
-    f"{STATE}.store_message_and_object_tree": (("self", "message", "object_tree", "session_id"), "flower", "giving a message out"),
+    f"{STATE}.store_message_ins": (("self", "message"), "flower", "giving a message out"),
+    f"{STATE}.preregister_object_tree": (("self", "object_tree", "session_id"), "flower", "giving a message out"),
+    f"{STORE}.preregister": (("self", "run_id", "object_tree"), "flower", "giving a message out"),
     f"{STATE}.store_object": (("self", "run_id", "session_id", "object_id", "object_content"), "flower", "giving its pieces out"),
     f"{STATE}.get_object": (("self", "run_id", "object_id"), "flower", "a reply's pieces"),
     f"{STATE}.get_message_res": (("self", "message_ids", "run_id"), "flower", "replies"),
@@ -102,7 +111,6 @@ FIELDS: dict[str, tuple[tuple[str, ...], str]] = {
     "flwr.proto.message_pb2:PullObjectRequest": (("node", "run_id", "object_id"), "pieces"),
     "flwr.proto.message_pb2:PullObjectResponse": (("object_found", "object_available", "object_content"), "pieces"),
     "flwr.proto.message_pb2:PushObjectRequest": (("node", "run_id", "object_id", "object_content", "session_id"), "pieces"),
-    "flwr.proto.message_pb2:ConfirmMessageReceivedRequest": (("node", "run_id", "message_object_id"), "the stock SuperNode's word"),
     "flwr.proto.message_pb2:ObjectTree": (("object_id", "children"), "pieces"),
     "flwr.proto.message_pb2:Metadata": (("run_id", "message_id", "src_node_id", "dst_node_id", "reply_to_message_id", "group_id", "ttl", "message_type",
                                          "created_at", "src_task_id", "dst_task_id"), "a message's head"),
@@ -178,7 +186,31 @@ def test_the_fleet_routes_are_those_that_the_guard_knows():
     typed = {path for method, path in PROTOBUF_REQUEST_TYPES if path.startswith(guard.PREFIX)}
     assert routed == known == typed, changed("the Fleet API", "flower", "what the guard lets through", str(routed ^ known | typed ^ known))
     assert all(route.methods == {"POST"} for route in router.routes)
-    assert not set(guard.ROUTES) & set(guard.FORBIDDEN) and set(guard.TRIAL) <= set(guard.FORBIDDEN)
+    assert not set(guard.ROUTES) & set(guard.FORBIDDEN)
+
+
+def test_every_error_of_flowers_has_a_status():
+    from flwr.supercore.error import ApiErrorCode
+    from flwr.supercore.error.catalog import API_ERROR_MAP
+
+    fleets = {code for code in ApiErrorCode if code.name.startswith("FLEET_") and 2000 < code < 3000}
+    assert fleets and all(400 <= API_ERROR_MAP[code].http_status_code < 500 for code in fleets), changed("the errors", "flower", "answers")
+
+
+def test_flowers_state_keeps_a_message_with_its_content():
+    """So that a short one needs no pieces."""
+    for name in ("MessageIns", "MessageRes"):
+        columns = found(f"flwr.supercore.state.schema.linkstate_models:{name}").__table__.columns.keys()
+        assert "content" in columns, changed(name, "whole", "messages that travel whole")
+
+
+def test_the_state_writes_no_more_than_it_must(tmp_path):
+    from sqlalchemy import text
+
+    link = flower.SuperLink(str(tmp_path / "superlink.db"))
+    with link.transaction() as session:
+        found = [session.execute(text(f"PRAGMA {name}")).scalar() for name in ("secure_delete", "wal_autocheckpoint", "journal_mode")]
+    assert found == [2, 16384, "wal"], changed("SqlLinkState._engine", "flower", "how its connections are set up", str(found))
 
 
 def test_replies_are_kept_by_what_they_reply_to():

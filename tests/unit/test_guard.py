@@ -12,7 +12,7 @@ from flwr.proto.message_pb2 import ObjectTree, PullObjectRequest
 from flwr.proto.node_pb2 import Node
 
 from federation.carriage.bells import Bells, Doorbell
-from server.guard import FORBIDDEN, LARGE, PREFIX, ROUTES, SMALL, TRIAL, Guard
+from server.guard import FORBIDDEN, LARGE, MIDDLE, PREFIX, ROUTES, SMALL, Guard
 
 NODE = 5
 QUESTION = PullMessagesRequest(node=Node(node_id=NODE)).SerializeToString()
@@ -88,9 +88,9 @@ def guarded(flower: Flower, **options: Any) -> Guard:
     return Guard(flower, **options)  # type: ignore[arg-type]
 
 
-def answered(flower: Flower, name: str, *parts: bytes, hold: float = 0.05, trial: bool = False, **options: Any) -> tuple[int, bytes]:
+def answered(flower: Flower, name: str, *parts: bytes, hold: float = 0.05, **options: Any) -> tuple[int, bytes]:
     async def scenario() -> tuple[int, bytes]:
-        return await Call(guarded(flower, hold=hold, trial=trial), name, *parts, **options).answer()
+        return await Call(guarded(flower, hold=hold), name, *parts, **options).answer()
 
     return run(scenario)
 
@@ -205,18 +205,12 @@ def test_other_routes_do_not_reach_flower(name, status):
     assert answered(flower, name)[0] == status and not flower.bodies
 
 
-@pytest.mark.parametrize("name", TRIAL)
-def test_the_trials_routes_are_served_in_a_trial_alone(name):
-    assert answered(Flower(), name)[0] == 403
-    assert answered(Flower(), name, trial=True)[0] == (200 if name != "confirm-message-received" else 403), "its own check still holds"
-
-
 @pytest.mark.parametrize(("name", "limit"), ROUTES.items())
 def test_a_body_over_its_limit_is_read_no_further(name, limit):
     flower = Flower()
     assert answered(flower, name, length=limit + 1)[0] == 413
     assert answered(flower, name, b"x" * limit, b"y")[0] == 413 and not flower.bodies
-    assert limit in (SMALL, LARGE)
+    assert limit in (SMALL, MIDDLE, LARGE)
 
 
 def test_a_length_that_is_no_number_is_none():
