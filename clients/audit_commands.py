@@ -218,7 +218,7 @@ def _facts(entry: Entry) -> str:
 def _show_reports(reports: Sequence[Report]) -> None:
     console = Console()
     table = Table(
-        Column("party", overflow="fold"), Column("key", no_wrap=True), "entries", "signed up to", "peers' heads",
+        Column("party", no_wrap=True), Column("key", no_wrap=True), "entries", "signed up to", "peers' heads",
         Column("verification", no_wrap=True),
     )  # fmt: skip
     for report in reports:

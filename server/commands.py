@@ -218,7 +218,7 @@ def submit(
     enrolled = {node.name for node in store.nodes() if node.revoked_at is None}
     missing = [party for party in settings.nodes if party not in enrolled]
     if missing:
-        what = f"it names {', '.join(missing)}, and no institution of that name is enrolled"
+        what = f"not enrolled, and named in it: {', '.join(missing)}"
         raise ConfigurationError(run_file.name, what, f"Enrolled are {', '.join(sorted(enrolled)) or 'none'}: name these, or enrol others.")
     taken = {run.name for run in store.runs()}
     stem = f"{run_file.stem}-{settings.digest[:6]}"

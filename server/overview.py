@@ -75,7 +75,7 @@ def _how_far(run: Run) -> str:
 def show_run(place: Place, run: Run) -> None:
     """One run: what it is, how far, what came of it or why nothing did."""
     console = Console()
-    table = Table(Column(), Column(overflow="fold"), show_header=False)
+    table = Table.grid(Column(), Column(overflow="fold"), padding=(0, 2))  # a hash of 64 digits is whole in 80 columns
     rows: list[tuple[str, object]] = [
         ("run", run.name), ("submitted", run.submitted_at), ("state", f"{run.state.value} since {run.state_at}"),
         ("at", "" if run.over else run.stage),

@@ -70,6 +70,9 @@ def test_a_node_that_is_killed_and_started_again_goes_on_with_the_run(world: Wor
     consortium.start("tax")
     finished = consortium.finished(run)
     assert finished.model_hash == inline["model_hash"]
+    logs = [*(consortium.home(name) for name in PARTIES), consortium.coordinator]
+    compared = said(creditfed("audit", "compare", *logs, "--run", run, "--consortium", consortium.coordinator / "consortium.toml"))
+    assert "The accounts agree" in compared
 
 
 @pytest.mark.slow

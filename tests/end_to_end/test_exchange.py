@@ -15,6 +15,7 @@ import clients.exchange
 import server.file_post
 from clients.exchange import Exchange
 from federation.carriage.mailbox import Parcel
+from privacy.audit.compare import account, compare, verify_together
 from privacy.audit.lines import entries
 from privacy.store.audit_folder import find
 from privacy.store.durable import put
@@ -74,6 +75,11 @@ def test_one_party_by_files_and_two_behind_a_grid_come_to_the_same(small: World,
     logs = office.home / "audit"
     there, here = Counter(entry.kind for entry in logged(inline, "tax")), told(find(logs).lines())
     assert here == there, "the audit log says the same as over the wire"
+    logged_by = [find(home).log(name) for name, home in office.homes.items()]
+    reports = verify_together(logged_by)
+    told_of = [account(log, report, office.run) for log, report in zip(logged_by, reports, strict=True)]
+    assert all(one.of("sent") for one in told_of)
+    assert compare(told_of) == (), "a process for each trip makes messages again, and logs those that were sent"
     node = node_at(office.home)
     assert Exchange(node).standing() == {office.run: "finished"}
     journals = [due.item.files for due in node.gate.retention.planned() if due.item.kind == "journal"]

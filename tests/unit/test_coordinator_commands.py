@@ -129,7 +129,7 @@ def test_a_run_of_somebody_who_is_not_enrolled_is_not_submitted(home: Path, tmp_
     parties = "".join(f'[[party]]\nname = "{name}"\nrole = "{role}"\n' for name, role in (("platform", "platform"), ("tax", "tax")))
     run_file.write_text(f'[run]\ntask = "train"\n[[party]]\nname = "bank"\nrole = "bank"\nlabel = true\n{parties}')
     answer = ask(home, "submit", run_file)
-    assert answer.code == 2 and "names bank, platform, tax" in answer.err and "Enrolled are none" in answer.err
+    assert answer.code == 2 and "named in it: bank, platform, tax" in answer.err and "Enrolled are none" in answer.err
     store = RunStore.open(Place.there(home).store_url)
     assert store.runs() == ()
     store.close()
