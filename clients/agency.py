@@ -91,6 +91,8 @@ class AgencyNode(Node):
             reply = open_run.relay.abort(refusal)
         else:
             reply = open_run.relay.deliver(batch.number, batch.envelopes)
+            if open_run.participant.failure is None:
+                self.course.at(run, f"relaying, {open_run.relay.count:,} messages let pass")
         return self._reported(open_run, reply)
 
     def _relayed(self, run: str) -> RelayedRun:
@@ -105,6 +107,7 @@ class AgencyNode(Node):
         if failure is not None and not self.gate.assent.over(open_run.manifest):
             self._note_failure(failure)
             self.gate.ended(open_run.manifest, failure)
+            self.course.ended(open_run.manifest.run, failure, "")
         return reply
 
     def close_run(self, run: str) -> None:
@@ -114,6 +117,7 @@ class AgencyNode(Node):
         if not self.gate.assent.over(open_run.manifest):
             self.home.write("relayed.json", f'{{"messages": {open_run.relay.count}}}')
             self.gate.ended(open_run.manifest, None, session=open_run.participant.session.hex(), relayed=open_run.relay.count)
+            self.course.ended(run, None, f"{open_run.relay.count:,} messages were let pass")
 
     def _require_consents(self, manifest: Manifest, approved: dict[str, bytes]) -> None:  # noqa: ARG002  # as at a platform
         """Every platform has acknowledged the statement that the run begins with."""
@@ -123,6 +127,7 @@ class AgencyNode(Node):
     def _note_opening(self, manifest: Manifest, opening: Opening) -> None:
         self.held.opened(manifest)
         self.gate.opened_relay(manifest, opening.signatures)
+        self.course.opened(manifest.run, manifest.members, None)
 
     def _open_run(self, opening: Opening, journal: Journal) -> OpenRun:
         manifest = read_manifest(opening.manifest)

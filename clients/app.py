@@ -12,6 +12,7 @@ from pathlib import Path
 from flwr.app import Context, Message
 from flwr.clientapp import ClientApp
 
+from clients.course import told_refusal
 from clients.node import Node
 from clients.residents import resident
 from federation.carriage.mailbox import QUERY, Parcel, pack, unpack
@@ -31,7 +32,7 @@ def mailbox(message: Message, context: Context) -> Message:
         parcel = unpack(message.content, COORDINATOR)
         answer = answered(node, parcel)
     except CreditfedError as error:
-        _log.warning("refused: %s", error)
+        told_refusal(parcel.run, error)
         answer = Parcel("refused", parcel.run, error.code.value.encode())
     except Exception as error:  # noqa: BLE001  # the adapter's edge: an exception's text would travel to the server
         _log.error("internal error: %s", type(error).__name__)  # a traceback can quote values

@@ -11,6 +11,7 @@ from collections.abc import Callable
 from clients.approvals import NOT_A_PERSON, Approvals
 from clients.asks import Roles, run_ask
 from clients.home import Home
+from clients.joined import asked_again
 from clients.party_config import PartyConfig
 from federation.kernel.errors import AbortCode, PolicyRefusal
 from federation.kernel.manifest import Manifest
@@ -48,7 +49,7 @@ class Assent:
         beyond = f" (it is outside the study {manifest.study}: {'; '.join(why)})" if why else ""
         missing = next((name for name in self.approvals.owners() if name not in found), "NAME")
         vote = f"creditfed node approve {manifest.run} --as {missing} --home {self._home.root}"
-        raise self._refusal(what + beyond, f"Look at it and vote: {vote}. The coordinator asks again; a simulation is started again.")
+        raise self._refusal(what + beyond, f"Look at it and vote: {vote}. {asked_again(self._home)}")
 
     def decided(self, run: str, digest: bytes) -> bool:
         """Whether a manifest that was proposed no longer waits for people, so that proposing it again gives another answer. digest: its hash."""

@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 from rich.console import Console
 from rich.markup import escape
-from rich.table import Table
+from rich.table import Column, Table
 
 from clients import consortium
 from clients.home_option import HERE, HomeOption
@@ -25,7 +25,11 @@ from privacy.audit.lines import entries
 from privacy.audit.verify import Log, verify
 from privacy.store.audit_folder import find
 
-app = typer.Typer(no_args_is_help=True, help="Audit logs: verify with public keys, show a run, compare the parties' accounts, export.")
+app = typer.Typer(
+    no_args_is_help=True,
+    add_completion=False,
+    help="Audit logs: verify with public keys, show a run, compare the parties' accounts, export.",
+)
 
 _WHERE = "A node's audit folder, or its home, which holds audit/."
 LogPath = Annotated[Path, typer.Argument(metavar="PATH", help=_WHERE)]
@@ -65,13 +69,15 @@ def verify_log(
 @app.command("show", epilog="Example: creditfed audit show bank/audit --run run-1a2b")
 def show_entries(path: LogPath, run: RunName = None) -> None:
     """The entries of a log, as they stand: `verify` says whether they are what was written."""
-    table = Table("entry", "time", "kind", "run", "facts")
+    console, shown = Console(soft_wrap=True), 0
     for entry in entries(find(path).log().lines()):
         if run is None or entry.run == run:
-            table.add_row(f"{entry.number:,}", entry.time, entry.kind, escape(entry.run), escape(_facts(entry)))
-    if not table.row_count:
+            about = f"  {escape(entry.run)}" if run is None and entry.run else ""
+            console.print(f"{entry.number:>6,}  {entry.time}  [bold]{entry.kind}[/]{about}", highlight=False)
+            console.print(f"        {escape(_facts(entry))}", highlight=False)
+            shown += 1
+    if not shown:
         _refuse_unknown(path, run)
-    Console().print(table)
 
 
 @app.command("compare", epilog="Example: creditfed audit compare bank platform tax --consortium consortium.toml")
@@ -89,7 +95,7 @@ def compare_logs(paths: LogPaths, run: RunName = None, pinned: Pinned = None) ->
         what = f"fewer than two of these logs know a run {run}"
         raise ConfigurationError(", ".join(map(str, paths)), what, "`creditfed audit show PATH` lists a log's entries, with their runs.")
     differences = [(one, difference) for one in runs for difference in _compared(logs, reports, one)]
-    table = Table("run", "about", "parties", "difference")
+    table = Table(Column("run", overflow="fold"), "about", "parties", "difference")
     for one, difference in differences:
         table.add_row(escape(one), difference.subject, ", ".join(difference.parties), escape(difference.what))
     agree = f"Runs compared: {len(runs)}. The accounts agree." if runs else "No run is in two of these logs: nothing was compared."
@@ -211,9 +217,12 @@ def _facts(entry: Entry) -> str:
 
 def _show_reports(reports: Sequence[Report]) -> None:
     console = Console()
-    table = Table("party", "key", "entries", "signed up to", "peers' heads", "verification")
+    table = Table(
+        Column("party", overflow="fold"), Column("key", no_wrap=True), "entries", "signed up to", "peers' heads",
+        Column("verification", no_wrap=True),
+    )  # fmt: skip
     for report in reports:
-        key = report.head.key.hex()[:16] + "..." if report.head else "none"
+        key = report.head.key.hex()[:8] + "..." if report.head else "none"
         span = f"{report.start:,} to {report.size:,}" if report.start else f"{report.size:,}"
         result = "sound" if report.sound else f"{len(report.findings)} found"
         table.add_row(escape(report.party), key, span, f"{report.size - report.unsigned:,}", f"{report.checked:,}", result)

@@ -21,7 +21,7 @@ from clients.founding import KEYS
 from clients.home import Home
 from clients.joined import link, node_key, require_ours
 from clients.party_config import PartyConfig
-from clients.resident_node import resident_says
+from clients.resident_node import resident_now
 from clients.vault import describe_table
 from federation.carriage.dealings import NotFlowers
 from federation.carriage.fleet import Fleet
@@ -35,7 +35,10 @@ LEAST_FREE = 2 << 30
 """Bytes: a run of a million rows keeps some hundred MB of journal."""
 CLOCK_OFF, CLOCK_WRONG = 30.0, 240.0
 """Seconds that this clock may differ from the server's: Flower takes no request whose time is off by five minutes."""
+_CLOSE = 3.0
+"""Seconds: the server's `Date` has whole ones, and is set about once in one."""
 _SHORT = 5.0
+_SEE = "See the check of the certificate."
 
 
 @dataclass(frozen=True)
@@ -49,12 +52,19 @@ class Finding:
 
 
 def examine(home: Home) -> tuple[Finding, ...]:
-    """Every check, in the order in which a node needs what they look at."""
+    """Every check, in the order in which a node needs what they look at. What an earlier one has said already is not said again."""
     checks: tuple[tuple[str, Callable[[Home], Finding]], ...] = (
         ("keys", _keys), ("disk", _disk), ("policy", _policy), ("members", _members), ("source", _source), ("rows", _legal_basis),
         ("budget", _budget), ("certificate", _certificate), ("clock", _clock), ("enrolment", _enrolment),
     )  # fmt: skip
-    return tuple(_carefully(name, check, home) for name, check in checks)
+    found: list[Finding] = []
+    for name, check in checks:
+        one = _carefully(name, check, home)
+        said = next(
+            (other.name for other in found if one.verdict == "wrong" and (other.found, other.action) == (one.found, one.action)), None
+        )
+        found.append(one if said is None else Finding(name, "wrong", "cannot be looked at", f"See the check of the {said}."))
+    return tuple(found)
 
 
 def _carefully(name: str, check: Callable[[Home], Finding], home: Home) -> Finding:
@@ -99,11 +109,13 @@ def _members(home: Home) -> Finding:
             "members",
             "wrong",
             "none are pinned, so no run is answered",
-            "creditfed node approve consortium.toml, as the coordinator gave it.",
+            f"creditfed node approve consortium.toml --home {home.root}: the file is the coordinator's.",
         )
     pinned = read_file(home.root / FILE)
     require_ours(home, pinned)
-    return Finding("members", "ok", f"{len(pinned.members)} members and the coordinator, pinned by key")
+    gone = sum(member.revoked for member in pinned.members)
+    some = f", {gone} of them revoked" if gone else ""
+    return Finding("members", "ok", f"{len(pinned.members)} members{some} and the coordinator, pinned by key")
 
 
 def _source(home: Home) -> Finding:
@@ -125,12 +137,22 @@ def _budget(home: Home) -> Finding:
     if PartyConfig.from_dict(home.config(), home.root).role == AGENCY:
         return Finding("budget", "ok", "an agency releases nothing")
     path = ledger_path(home.root)
-    limits = BudgetFile(path).current().limits if path.exists() else {}
+    if not path.exists():
+        return _no_budget(home)
+    ledger = BudgetFile(path)
+    try:
+        limits = ledger.current().limits
+    finally:
+        ledger.close()
     if not limits:
-        return Finding(
-            "budget", "wrong", "none is set, so nothing leaves", "creditfed node budget set DATASET any --by NAME --releases 200"
-        )
+        return _no_budget(home)
     return Finding("budget", "ok", f"limits for {', '.join(sorted(f'{data} ({purpose})' for data, purpose in limits))}")
+
+
+def _no_budget(home: Home) -> Finding:
+    dataset = home.config().get("dataset", "DATASET")
+    action = f"creditfed node budget set {dataset} any --by NAME --releases 200 --home {home.root}"
+    return Finding("budget", "wrong", "none is set, so nothing leaves", action)
 
 
 def _host(invited: Invitation) -> tuple[str, int]:
@@ -146,13 +168,14 @@ def _certificate(home: Home) -> Finding:
     try:
         with socket.create_connection((host, port), _SHORT) as raw, context.wrap_socket(raw, server_hostname=host) as tls:
             until = dict(tls.getpeercert() or {}).get("notAfter", "")
+        day = dt.datetime.fromtimestamp(ssl.cert_time_to_seconds(str(until)), dt.UTC).date().isoformat()
     except ssl.SSLCertVerificationError:
         what = "the invitation's authority has not signed the server's certificate for that name"
         return Finding("certificate", "wrong", what, "Do not go on. Ask the coordinator by telephone.")
     except OSError as error:
         action = f"Ask whether the coordinator's server runs; let this machine reach {invited.address} (TCP, outgoing)."
         return Finding("certificate", "wrong", f"{invited.address} cannot be reached ({error.strerror or type(error).__name__})", action)
-    return Finding("certificate", "ok", f"{invited.address} answers, signed by the invitation's authority until {until}")
+    return Finding("certificate", "ok", f"{invited.address} answers, signed by the invitation's authority until {day}")
 
 
 def _clock(home: Home) -> Finding:
@@ -164,8 +187,8 @@ def _clock(home: Home) -> Finding:
             said = answer.headers.get("date", "")  # and nothing of what a server may send after it, without end
         off = (parsedate_to_datetime(said) - dt.datetime.now(dt.UTC)).total_seconds()
     except (httpx.HTTPError, ValueError, TypeError):
-        return Finding("clock", "look", "the server's time is not known", "See the check of the certificate.")
-    what = f"{abs(off):.0f} s {'behind' if off > 0 else 'ahead of'} the server's"
+        return Finding("clock", "look", "the server's time is not known", _SEE)
+    what = f"{abs(off):.0f} s {'behind' if off > 0 else 'ahead of'} the server's" if abs(off) > _CLOSE else "agrees with the server's"
     if abs(off) >= CLOCK_WRONG:
         return Finding("clock", "wrong", what, "Set this machine's clock by NTP: the server takes nothing that is five minutes off.")
     return Finding(
@@ -174,12 +197,13 @@ def _clock(home: Home) -> Finding:
 
 
 def _enrolment(home: Home) -> Finding:
-    says = resident_says(home.root)
+    says = resident_now(home.root)
     if says:
-        good = says["state"] == "connected"
-        return Finding(
-            "enrolment", "ok" if good else "wrong", f"the resident node is {says['state']}", "" if good else str(says.get("text", ""))
-        )
+        if says["state"] == "connected":
+            return Finding("enrolment", "ok", "the resident node is connected")
+        file = f"{home.config()['name']}.join.toml"
+        action = f"Give {file} to the coordinator, and compare fingerprints by telephone." if says["state"] == "refused" else _SEE
+        return Finding("enrolment", "wrong", f"the resident node is {says['state']}: {says.get('text', '')}", action)
     invited = link(home)
     fleet = Fleet(invited.address, invited.authority.encode(), node_key(home))
     try:
@@ -193,7 +217,7 @@ def _enrolment(home: Home) -> Finding:
         what = f"the server does not know this node's key (status {error.response.status_code})"
         return Finding("enrolment", "wrong", what, f"Give {file} to the coordinator, and compare fingerprints by telephone.")
     except (httpx.HTTPError, NotFlowers):
-        return Finding("enrolment", "look", "the server does not answer as one of Flower's", "See the check of the certificate.")
+        return Finding("enrolment", "look", "the server does not answer", _SEE)
     finally:
         fleet.close()
     return Finding("enrolment", "ok", "the server knows this node; it does not run: creditfed node start")

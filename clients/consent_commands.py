@@ -109,7 +109,9 @@ def show(home: HomeOption = HERE, platform: Platform = "") -> None:
     table = Table("purpose", "in force", "not begun", "run out", "withdrawn")
     for row in standing:
         table.add_row(row.purpose, *(f"{count:,}" for count in (row.in_force, row.not_begun, row.run_out, row.withdrawn)))
-    Console().print(table if standing else "The ledger has no consent: no record may be used.")
+    basis = there(home).config().get("legal_basis", "consent")
+    none = "no record may be used" if basis == "consent" or platform else f"records are used by {basis} (legal_basis in node.toml)"
+    Console().print(table if standing else f"The ledger has no consent: {none}.")
     open_ones = [request for request in requests if request.done is None]
     for request in open_ones:
         typer.echo(f"Request for deletion no. {request.number}: due {to_date(request.due)}.")

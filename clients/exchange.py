@@ -10,7 +10,6 @@ here nothing is decided but what is answered at all.
 
 from __future__ import annotations
 
-import logging
 from collections import Counter
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -22,7 +21,9 @@ import msgspec
 from clients.app import answered
 from clients.consortium import FILE as CONSORTIUM
 from clients.consortium import read as read_consortium
+from clients.course import told_refusal
 from clients.node import Node
+from clients.pending import proposed
 from federation.carriage.mailbox import Parcel
 from federation.carriage.parcel_folder import READABLE, SUFFIX, Found, content, file_name, found
 from federation.carriage.sealing import seal_to
@@ -39,7 +40,6 @@ KEY, INVITATION, FOLDER, ENDING = "exchange", "coordinator.toml", "exchange", ".
 MOST_KEPT = 1_000
 """Answers, one for each run; what runs have left goes with their journals."""
 Outcome = Literal["answered", "refused", "answered before"]
-_log = logging.getLogger("creditfed.node")
 
 
 class Kept(msgspec.Struct, frozen=True):
@@ -143,7 +143,7 @@ class Exchange:
         try:
             said, exit_code = answered(self._node, parcel), 0
         except CreditfedError as error:
-            _log.warning("refused: %s", error)
+            told_refusal(parcel.run, error)
             said, exit_code = Parcel("refused", parcel.run, error.code.value.encode()), error.exit_code
         if self._failures(question.run) > failures:
             exit_code = self._exit_code()
@@ -193,9 +193,9 @@ class Exchange:
         return int(noted["exit_code"])
 
     def standing(self) -> dict[str, str]:
-        """What became last of each run that was asked about through files: approved, opened, finished, failed, or nothing yet."""
-        last = {event.run: event.event for event in self._node.gate.approvals.events()}
-        return {path.stem: last.get(path.stem, "") for path in sorted((self._root / FOLDER).glob(f"*{ENDING}"))}
+        """How each run stands that was asked about through files, in words; "" where it was not proposed yet."""
+        found = {each.name: each.state for each in proposed(self._node.home, self._node.gate.clock())}
+        return {path.stem: found.get(path.stem, "") for path in sorted((self._root / FOLDER).glob(f"*{ENDING}"))}
 
 
 def coordinator_of(root: Path) -> Invitation:

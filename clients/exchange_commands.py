@@ -66,12 +66,12 @@ def _show(office: Exchange, round_: Round) -> None:
     from collections import Counter
 
     from rich.console import Console
-    from rich.table import Table
+    from rich.table import Column, Table
 
-    console, standing = Console(), office.standing()
-    table = Table("run", "files", "what", "reason", "the run here")
+    console, standing = Console(soft_wrap=True), office.standing()
+    table = Table(Column("run", overflow="fold"), "files", "what", "reason", "the run here")
     for (run, outcome, code), number in Counter((each.run, each.outcome, each.code) for each in round_.done).items():
-        table.add_row(run, str(number), outcome, code, standing.get(run) or "not approved yet")
+        table.add_row(run, str(number), outcome, code, standing.get(run) or "not proposed yet")
     for why, number in round_.ignored.items():
         table.add_row("", str(number), "ignored", why, "")
     if table.row_count:

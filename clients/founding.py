@@ -30,6 +30,14 @@ from privacy.store.policy_folder import write_defaults
 KEYS = ("identity", "storage", "snapshot salt", "consent", "releases")
 
 
+_COLUMNS = """# What of the table takes part: [[party]] of docs/run-file.md has every key; they stand above any [table] of this file.
+# include = ["COLUMN"]     # these columns alone; all but id, label, weight and date where it is not given
+# levels = { COLUMN = 4 }  # sensitivity, 1 to 5; 3 where none is given, and your policy decides by it
+# types = { COLUMN = "categorical" }
+
+"""
+
+
 @dataclass(frozen=True)
 class Founded:
     """A node's home, and what its operator gives to the other members."""
@@ -70,8 +78,8 @@ def found(root: Path, section: Mapping[str, Any], clock: Callable[[], str], owne
     key = suite.signing_public(identity).hex()
     log.append("configuration", "", change="founded", party=config.name, role=config.role, key=key)
     log.sync()
-    comments = "" if config.role == AGENCY or "disclosure" in section else DEFAULTS
-    home.keep(root / "node.toml", (tomli_w.dumps(dict(section)) + comments).encode())  # last: a home with this file is whole
+    above, below = ("", "") if config.role == AGENCY or "disclosure" in section else (_COLUMNS, DEFAULTS)
+    home.keep(root / "node.toml", (above + tomli_w.dumps(dict(section)) + below).encode())  # last: a home with this file is whole
     return Founded(home, key)
 
 

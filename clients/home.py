@@ -4,7 +4,8 @@ node.toml        name, role, source, columns: this party's own section of the ru
 keys/            identity.key, storage.key; source.password of a database (mode 600)
 journal/RUN.db   the journals of running sessions, encrypted
 align/ID.npz     positions of a finished alignment, for `[align] from`
-results/         share.json, scores.parquet, bins.toml, metrics.json of the last run; run.json: which one, and a digest of each
+results/         share.json, scores.parquet, bins.toml, metrics.json of the last run; run.json: which one, and a digest of each;
+                 earlier/RUN: those of a run before it
 approvals/       proposed runs, votes, studies, what became of runs; approvers.toml, approvers/ beside it
 policy/          the institution's Cedar policies
 consortium.toml  the members by their keys

@@ -45,6 +45,11 @@ def node_key(home: Home) -> ec.EllipticCurvePrivateKey:
     return key
 
 
+def asked_again(home: Home) -> str:
+    """What brings a run on after a vote, in words."""
+    return "The coordinator asks again by itself." if (home.root / COORDINATOR_FILE).exists() else "Then start the simulation again."
+
+
 def own_joining(home: Home) -> Joining:
     """What this node gives to whoever enrols it."""
     config = home.config()

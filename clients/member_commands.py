@@ -55,16 +55,18 @@ def pin_members(node: Home, path: Path, *, yes: bool) -> None:
 
 def _show(found: Consortium, pinned: Consortium | None) -> None:
     from rich.console import Console
-    from rich.table import Table
+    from rich.table import Column, Table
 
     from privacy.approval.words import fingerprint
 
     before = {} if pinned is None else {member.name: member.key for member in pinned.members}
-    table = Table("member", "role", "fingerprint", "")
-    known = "" if pinned is None or pinned.coordinator == found.coordinator else "another key than before"
+    table = Table(
+        Column("member", overflow="fold"), Column("role", no_wrap=True), Column("fingerprint", no_wrap=True), Column("note", no_wrap=True)
+    )
+    known = "" if pinned is None or pinned.coordinator == found.coordinator else "another key"
     table.add_row("coordinator", "", fingerprint(found.coordinator), "revoked" if found.coordinator_revoked else known)
     for member in found.members:
         change = "new" if pinned is not None and member.name not in before else ""
-        change = "another key than before" if member.name in before and before[member.name] != member.key else change
+        change = "another key" if member.name in before and before[member.name] != member.key else change
         table.add_row(member.name, member.role, fingerprint(member.key), "revoked" if member.revoked else change)
     Console().print(table)

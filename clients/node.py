@@ -27,11 +27,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from clients.bank_results import bank_results
+from clients.course import Course
 from clients.gate import Gate
 from clients.home import Home
 from clients.open_run import OpenRun
 from clients.party_config import PartyConfig
-from clients.recorded import INDEX, Results
+from clients.recorded import INDEX, Results, put_away
 from clients.results import partner_results, read_alignment, read_bins
 from clients.stated import read_told
 from clients.vault import Vault
@@ -73,6 +74,7 @@ class Node:
         self.gate = Gate(self.home, self.config, self.identity, at_once=at_once)
         self.observer: Observer = lambda _party, _figures: None
         self.vault = Vault(self.config, self.home.key("snapshot salt"))
+        self.course = Course()
         self._runs: dict[str, OpenRun] = {}
         self.gate.retention.resume()
 
@@ -98,7 +100,9 @@ class Node:
             return self._reply(parcel, msgspec.json.encode(self.describe()))
         if parcel.operation == "propose":
             with self.gate.approvals.alone():
-                return self._reply(parcel, msgspec.json.encode(self.approve(read_manifest(parcel.payload))))
+                signature = self.approve(read_manifest(parcel.payload))
+            self.course.signed(parcel.run)
+            return self._reply(parcel, msgspec.json.encode(signature))
         if parcel.operation == "open":
             with self.gate.approvals.alone():
                 return self._reply(parcel, self.open(parcel.run, parcel.payload))
@@ -213,7 +217,9 @@ class Node:
             self.gate.consents.stated.require_committed(manifest, approved)
 
     def _note_opening(self, manifest: Manifest, opening: Opening) -> None:
-        self.gate.opened(manifest, self.table(manifest), opening.signatures)
+        table = self.table(manifest)
+        self.gate.opened(manifest, table, opening.signatures)
+        self.course.opened(manifest.run, (name for name in manifest.members if name != self.name), table.rows)
 
     def deliver(self, run: str, payload: bytes) -> bytes:
         """One batch in, one batch out; nothing more of a run that has expired or was revoked."""
@@ -226,6 +232,8 @@ class Node:
             reply = participant.abort(refusal)
         else:
             reply = participant.deliver(batch.number, batch.envelopes)
+            if participant.failure is None and not participant.finished:
+                self.course.at(run, participant.stage)
         if (participant.failure is not None or participant.finished) and not self.gate.assent.over(manifest):
             self._report(open_run)
         return reply
@@ -236,13 +244,17 @@ class Node:
         if failure is not None:
             self._note_failure(failure)
             self.gate.ended(open_run.manifest, failure)
+            self.course.ended(open_run.manifest.run, failure, "")
             return
         made = self.results(open_run)
+        put_away(self.home, open_run.manifest.hash.hex())
         for name, content in made.items():
             self.home.write(name, content)
         results = Results.of(open_run.participant, made)
         self.home.write(INDEX, msgspec.json.encode(results))
         self.gate.ended(open_run.manifest, None, session=results.session, model=results.model, rows=open_run.rows, results=results.digest)
+        (self.home.results / "failure.json").unlink(missing_ok=True)  # of this run's waiting for people, or of a run before
+        self.course.ended(open_run.manifest.run, None, f"its results are in {self.home.results}")
 
     @staticmethod
     def results(of: OpenRun) -> dict[str, bytes]:

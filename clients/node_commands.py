@@ -14,17 +14,20 @@ from clients.home_option import HERE, HomeOption, there
 from clients.member_commands import members, pin_members
 from clients.policy_commands import policy_app
 from clients.resident_commands import register
+from clients.results_commands import add_results
 from clients.retention_commands import retention_app
 from clients.source_commands import add_source
 
 if TYPE_CHECKING:
+    from rich.console import Console
+
     from clients.approvals import Approvals
     from clients.home import Home
     from privacy.approval.study import Study
     from privacy.approval.vote import Verdict
 
 app = typer.Typer(
-    no_args_is_help=True, rich_markup_mode="markdown",
+    no_args_is_help=True, add_completion=False, rich_markup_mode="markdown",
     help="""An institution's node: it decides, itself, what may be computed on its data.
 
 **To join**: `creditfed node init --invitation invitation.toml`, `creditfed node approve consortium.toml`, `creditfed node start`.
@@ -41,6 +44,7 @@ app.add_typer(budget_app, name="budget")
 app.add_typer(consent_app, name="consent")
 app.add_typer(retention_app, name="retention")
 add_source(app)
+add_results(app)
 app.command(epilog="Example: creditfed node exchange --in from-coordinator --out to-coordinator --home node")(exchange)
 AsOption = Annotated[
     str,
@@ -112,8 +116,12 @@ def init(
     )
     if source is not None:
         name_of = section["dataset"]
-        typer.echo(f"Its table is the data set {name_of!r}: creditfed node budget set {name_of} any --home {home} ...")
-    if invited is not None:
+        typer.echo(f"Its table is the data set {name_of!r} of your budget. Look at it as a run would: creditfed node source --home {home}")
+    if role == "bank" and label is None:
+        typer.echo(f'It names no column of outcomes. The bank that has them adds label = "COLUMN" to {home / "node.toml"}.')
+    if invited is None:
+        typer.echo("No coordinator has invited it: give its invitation at the first start (creditfed node start --invitation FILE).")
+    else:
         typer.echo(f"The coordinator's fingerprint is {fingerprint(invited.key)}: compare it by telephone before anything else.")
     typer.echo(f"Next: give {write_joining(founded.home)} to the coordinator, and tell your fingerprint by telephone. Then it gives you")
     typer.echo(f"consortium.toml: creditfed node approve consortium.toml --home {home}, and creditfed node start --home {home}.")
@@ -121,37 +129,20 @@ def init(
 
 @app.command(epilog="Example: creditfed node pending --home node")
 def pending(home: HomeOption = HERE) -> None:
-    """Runs and studies that were proposed to this node, and where each stands."""
+    """Runs and studies that were proposed to this node, and where each stands: what waits for a vote first."""
     from rich.console import Console
     from rich.markup import escape
-    from rich.table import Table
 
-    from clients.approvals import Approvals
-    from privacy.approval.vote import about_name, standing
-    from privacy.approval.words import legible
+    from clients.clock import utc_now
+    from clients.pending import proposed
 
-    node = there(home)
-    approvals, me = Approvals(node), str(node.config()["name"])
-    votes, people, events = approvals.votes(), approvals.approvers(), approvals.events()
-    table = Table("run", "purpose", "task", "expires", "approved by", "against", "state")
-    for manifest in approvals.proposals():
-        found = standing(votes, manifest.hash, me, people)
-        against = {*found.against, *standing(votes, about_name(manifest.run), me, people).against}
-        state = next((event.event for event in reversed(events) if event.manifest == manifest.hash.hex()), "waiting")
-        row = (
-            manifest.run,
-            manifest.purpose,
-            manifest.task,
-            manifest.expires,
-            ", ".join(found.approved),
-            ", ".join(sorted(against)),
-            state,
-        )
-        table.add_row(*(escape(legible(cell)) for cell in row))
-    for study in approvals.studies():
-        found = standing(votes, study.hash, me, people)
-        table.add_row(f"study {study.name}", study.purpose, "", study.expires, ", ".join(found.approved), ", ".join(found.against), "")
-    Console().print(table if table.row_count else "Nothing was proposed to this node yet.")
+    console, found = Console(soft_wrap=True), proposed(there(home), utc_now())
+    for each in found:
+        votes = f"; votes: {each.votes}" if each.votes else ""
+        console.print(f"[bold]{escape(each.name)}[/]  {escape(each.state)}", highlight=False)
+        console.print(f"  {escape(each.what)}, until {each.until}{escape(votes)}", highlight=False)
+    if not found:
+        console.print("Nothing was proposed to this node yet.")
 
 
 @app.command(epilog="Example: creditfed node approve run-1a2b --as alice --home node")
@@ -246,7 +237,7 @@ def approvers(
     from typing import cast
 
     from rich.console import Console
-    from rich.table import Table
+    from rich.table import Column, Table
 
     from clients.approvals import Approvals
     from clients.persons import Persons
@@ -265,7 +256,7 @@ def approvers(
         missing += persons.revoke(revoke_key, who, key)
     if missing:
         typer.echo(f"{who} has signed; {missing} more must: the same command with --as and another owner's name.")
-    table = Table("name", "role", "fingerprint", "")
+    table = Table(Column("name", overflow="fold"), Column("role", no_wrap=True), Column("fingerprint", no_wrap=True), "note")
     for person in approvals.approvers().values():
         table.add_row(person.name, person.role, fingerprint(person.key), "revoked" if person.revoked else "")
     Console().print(table)
@@ -285,6 +276,7 @@ def _signer(home: Home, who: str) -> str:
 def _still_needed(home: Home, run: str, about: bytes) -> str:
     """What a run or a study lacks after a vote, in words."""
     from clients.approvals import Approvals
+    from clients.joined import asked_again
     from clients.party_config import PartyConfig
     from privacy.approval.vote import standing
 
@@ -292,11 +284,7 @@ def _still_needed(home: Home, run: str, about: bytes) -> str:
     people, needed = approvals.approvers(), config.approvals_needed
     signed = standing(approvals.votes(), about, config.name, people).approved
     if len(signed) >= needed:
-        return (
-            "Its runs need no vote of their own."
-            if run.startswith("study:")
-            else "The coordinator asks again by itself; a simulation is started again."
-        )
+        return "Its runs need no vote of their own." if run.startswith("study:") else asked_again(home)
     others = [name for name in approvals.owners() if people[name].key not in {people[one].key for one in signed}]
     command = f"creditfed node approve {run} --as {others[0] if others else 'NAME'} --home {home.root}"
     return f"That is {len(signed)} of {needed} approvals; still needed: {' or '.join(others) or 'another owner'}. {command}"
@@ -310,10 +298,11 @@ def _show(home: Home, run: str) -> bytes:
     from clients.approvals import Approvals
     from clients.party_config import PartyConfig
     from federation.kernel.manifest import AGENCY
-    from privacy.approval.words import Section, describe, describe_study, difference
+    from privacy.approval.words import Section, describe, describe_study, difference, in_short
 
-    approvals, me, console = Approvals(home), str(home.config()["name"]), Console(soft_wrap=True)
+    approvals, me, console = Approvals(home), str(home.config()["name"]), Console()
     changes: tuple[str, ...] = ()
+    short = ""
     if run.startswith("study:"):
         study = _study(approvals, run)
         sections, shown = describe_study(study), study.hash
@@ -321,6 +310,7 @@ def _show(home: Home, run: str) -> bytes:
         manifest = approvals.proposal(run)
         shown = manifest.hash
         sections, changes = describe(manifest, me), difference(approvals.last_approved(manifest), manifest, me)
+        short = in_short(manifest, me)
         config = PartyConfig.from_dict(home.config(), home.root)
         if config.role != AGENCY:
             sections += (
@@ -329,12 +319,26 @@ def _show(home: Home, run: str) -> bytes:
     for section in sections:
         console.print(f"[bold]{escape(section.title)}[/bold]")
         for line in section.lines:
-            console.print(f"  {escape(line)}", highlight=False)
+            _line(console, line)
     if changes:
         console.print("[bold]Since the last approved run[/bold]")
         for line in changes:
-            console.print(f"  [{'green' if line.startswith('+') else 'red'}]{escape(line)}[/]", highlight=False)
+            _line(console, line, "green" if line.startswith("+") else "red")
+    if short:
+        console.print("[bold]In short[/bold]")
+        _line(console, short)
     return shown
+
+
+def _line(console: Console, text: str, style: str = "") -> None:
+    """One line, set in where a terminal breaks it; whole where somebody reads it by program."""
+    from rich.padding import Padding
+    from rich.text import Text
+
+    if console.is_terminal:
+        console.print(Padding(Text(text, style), (0, 0, 0, 2)))
+    else:
+        console.print(Text(f"  {text}", style), soft_wrap=True)
 
 
 def _hash(home: Home, run: str) -> bytes:

@@ -22,7 +22,7 @@ from clients.home import Home
 from clients.node import Node
 from clients.pack_model import model_part
 from clients.persons import acting
-from clients.recorded import INDEX, Results, read_results
+from clients.recorded import INDEX, Results, results_of
 from clients.replay import SAME, replay
 from federation.kernel import suite
 from federation.kernel.errors import ConfigurationError, DataError, PolicyRefusal
@@ -49,21 +49,19 @@ def pack(home: Home, run: str, who: str, key: Path | None = None, *, again: bool
     recorded = next(
         (entry.facts for entry in reversed(told) if entry.kind == "end" and entry.facts.get("manifest") == manifest.hash.hex()), {}
     )
-    found = read_results(home)
-    stored = found if found is not None and found.manifest == manifest.hash.hex() else None
-    contents = _contents(home, stored)
+    folder, stored = results_of(home, manifest.hash.hex()) or (home.results, None)
+    contents = _contents(folder, stored)
     made, said = replay(node, run, stored, contents, recorded) if again else ({}, {"verdict": "not asked for"})
     if stored is None and not made:
-        of = "nobody" if found is None else f"run {found.run}, a later one"
-        more = f" {said['verdict']}." if again else ""
-        raise DataError(node.name, f"the results in its folder are of {of}.{more}", "Give --replay: the journal has them while it is kept.")
+        more = f". {said['verdict']}" if again else ""
+        raise DataError(node.name, f"no results of this run are here{more}", "Give --replay: the journal has them while it is kept.")
     if stored is None or said["verdict"] == SAME:  # what comes out again is better than files that someone may have touched
         contents = made
     files = {name: json.loads(content) for name, content in contents.items() if name.endswith(".json")}
     document = {
         "format": 1, "institution": node.name, "run": run, "outcome": outcome, "manifest_hash": manifest.hash.hex(),
         "lineage": _lineage(node, manifest, told), **published(model_part(manifest, node.name, files), node.config.disclosure),
-        "results": {"files": dict(stored.files) if stored else {}, **_as_logged(home, stored, str(recorded.get("results", "")))},
+        "results": {"files": dict(stored.files) if stored else {}, **_as_logged(folder, stored, str(recorded.get("results", "")))},
         "replay": said,
     }  # fmt: skip
     digest = suite.plain_digest(msgspec.json.encode(document, order="sorted")).hex()
@@ -121,16 +119,16 @@ def _lineage(node: Node, manifest: Manifest, told: Sequence[Entry]) -> dict[str,
     }  # fmt: skip
 
 
-def _contents(home: Home, stored: Results | None) -> dict[str, bytes]:
-    paths = {name: home.root / "results" / name for name in (stored.files if stored else ())}
+def _contents(folder: Path, stored: Results | None) -> dict[str, bytes]:
+    paths = {name: folder / name for name in (stored.files if stored else ())}
     return {name: path.read_bytes() for name, path in paths.items() if path.exists()}
 
 
-def _as_logged(home: Home, stored: Results | None, logged: str) -> dict[str, Any]:
+def _as_logged(folder: Path, stored: Results | None, logged: str) -> dict[str, Any]:
     """Whether the files are those that the index lists, and the index what the log's last entry of the run has."""
     if stored is None:
-        return {"verdict": "a later run's results lie in the folder", "changed": [], "deleted": [], "sound": True}
-    paths = {name: home.root / "results" / name for name in stored.files}
+        return {"verdict": "no results of this run lie here", "changed": [], "deleted": [], "sound": True}
+    paths = {name: folder / name for name in stored.files}
     deleted = sorted(name for name, path in paths.items() if not path.exists())
     changed = sorted(
         name for name, path in paths.items() if name not in deleted and suite.plain_digest(path.read_bytes()).hex() != stored.files[name]

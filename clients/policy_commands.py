@@ -71,13 +71,13 @@ def run_cases(
 def show(home: RulesHome = None, policies: Folder = None) -> None:
     """List the rules in words: what each permits or forbids, and where it is written."""
     from rich.console import Console
-    from rich.table import Column, Table
+    from rich.markup import escape
+    from rich.padding import Padding
 
-    rules = _policies(home, policies).rules
-    table = Table(Column("rule", no_wrap=True), "", "why", "where")
+    console, rules = Console(), _policies(home, policies).rules
     for rule in rules:
-        table.add_row(rule.id, rule.tree.effect, rule.why, rule.place)
-    Console().print(table)
+        console.print(f"[bold]{escape(rule.id)}[/]  {rule.tree.effect}s  ({escape(rule.place)})", highlight=False, soft_wrap=True)
+        console.print(Padding(escape(rule.why), (0, 0, 0, 2)), highlight=False)
     typer.echo(f"{len(rules)} rules. What no rule permits is refused, and a rule that forbids wins over any that permits.")
 
 

@@ -30,12 +30,14 @@ def start(
     import logging
     import signal
     import threading
+    import time
 
     from clients.alone import alone
     from clients.joined import accept, link, read_invited
     from clients.resident_node import ResidentNode
 
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s", datefmt="%Y-%m-%dT%H:%M:%SZ")
+    logging.Formatter.converter = time.gmtime  # as in the audit log, and whatever status shows
     for quiet in ("flwr", "httpx", "httpcore"):
         logging.getLogger(quiet).setLevel(logging.CRITICAL)
     node = there(home)
@@ -48,47 +50,57 @@ def start(
         resident = ResidentNode(node)
         typer.echo(f"{node.config()['name']} works for the coordinator at {link(node).address}. Ctrl-C ends it.")
         resident.run(over)
+    typer.echo("The node has ended. Runs that are under way wait for it.")
 
 
 def status(home: HomeOption = HERE) -> None:
-    """Whether the resident node runs and is connected, what it answered, and which runs wait for a vote."""
+    """Whether the resident node runs and is connected, which runs are under way and how far, and which wait for a vote."""
     from rich.console import Console
     from rich.markup import escape
     from rich.table import Table
 
     from clients.approvals import Approvals
-    from clients.resident_node import resident_says
+    from clients.resident_node import resident_now
 
     node = there(home)
-    says, table = resident_says(node.root), Table(show_header=False)
-    counts = says.get("counts", {})
+    says, table = resident_now(node.root), Table("node", f"{node.config()['name']} ({node.config()['role']})")
+    counts, runs = says.get("counts", {}), says.get("runs", {})
+    approvals = Approvals(node)
+    became = {event.manifest: event.event for event in approvals.events()}
+    proposals = [(manifest.run, became.get(manifest.hash.hex(), "")) for manifest in approvals.proposals()]
     rows = [
-        ("node", f"{node.config()['name']} ({node.config()['role']})"),
         ("resident", f"{says['state']} since {says['since']} (process {says['pid']})" if says else "does not run: creditfed node start"),
         ("because", says.get("text", "")), ("coordinator", says.get("address", "")), ("last answer", says.get("last", "")),
         ("messages", ", ".join(f"{number:,} {what}" for what, number in counts.items())),
+        *(("under way", f"{run}, {_where(runs.get(run), runs=bool(says))}") for run, event in proposals if event == "opened"),
+        *(("approved", f"{run}: it begins when every institution has") for run, event in proposals if event == "approved"),
     ]  # fmt: skip
     for key, value in rows:
         if value:
             table.add_row(key, escape(str(value)))
     console = Console()
     console.print(table)
-    approvals = Approvals(node)
-    decided = {event.manifest for event in approvals.events()}
-    waiting = [manifest.run for manifest in approvals.proposals() if manifest.hash.hex() not in decided]
+    waiting = [run for run, event in proposals if not event]
     if waiting:
-        console.print(f"Proposed and not open yet: {', '.join(waiting)}. See creditfed node pending, then creditfed node approve RUN.")
+        console.print(f"Waiting for a vote: {', '.join(waiting)}. See creditfed node pending --home {home}.", soft_wrap=True)
+
+
+def _where(stage: str | None, *, runs: bool) -> str:
+    """How far a run is. runs: whether the node does."""
+    if not runs:
+        return "which waits for this node"
+    return f"at {stage}" if stage else "not asked about since this process began"
 
 
 def doctor(home: HomeOption = HERE) -> None:
     """Check clock, certificate, port, disk, keys, members, policy, budget, consents and source, and say what to do. Exit code 2 if one fails."""
     from rich.console import Console
     from rich.markup import escape
-    from rich.table import Table
+    from rich.table import Column, Table
 
     from clients.checks import examine
 
-    table = Table("check", "", "found", "what to do")
+    table = Table("check", "", Column("found", overflow="fold"), Column("what to do", overflow="fold"))
     found = examine(there(home))
     style = {"ok": "green", "look": "yellow", "wrong": "red"}
     for each in found:

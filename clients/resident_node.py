@@ -22,11 +22,12 @@ from flwr.app import Message
 from flwr.clientapp import ClientApp
 from threadpoolctl import threadpool_limits
 
+from clients.alone import at_work
 from clients.app import app
 from clients.clock import utc_now
 from clients.home import Home
 from clients.joined import link, node_key
-from clients.residents import dismiss
+from clients.residents import dismiss, under_way
 from federation.carriage.dealings import NotFlowers
 from federation.carriage.fleet import HEARTBEAT, Fleet, context, failed
 from federation.kernel.errors import ConfigurationError
@@ -45,8 +46,8 @@ _log = logging.getLogger("creditfed.node")
 class ResidentNode:
     """One node's process. told: for each change of state, a line for the operator; application: the installed ClientApp, which answers."""
 
-    def __init__(self, home: Home, told: Callable[[str], None] = _log.info, application: ClientApp = app) -> None:
-        self._home, self._told, self._application = home, told, application
+    def __init__(self, home: Home, told: Callable[[str], None] | None = None, application: ClientApp = app) -> None:
+        self._home, self._told, self._application = home, told or _say, application
         self._invited, self._key = link(home), node_key(home)
         self._counts: Counter[str] = Counter()
         self._facts: dict[str, Any] = {"pid": os.getpid(), "started": utc_now(), "address": self._invited.address, "state": "", "since": ""}
@@ -88,9 +89,7 @@ class ResidentNode:
                 self._is("refused", _refusal(error.response.status_code))
             except (httpx.RequestError, NotFlowers) as error:
                 self._require_trusted(error)
-                self._is(
-                    "unreachable", f"the server at {self._invited.address} does not answer as one of Flower's ({type(error).__name__})"
-                )
+                self._is("unreachable", _unreachable(self._invited.address, error))
             finally:
                 fleet.close()
             self._over.wait(pause)
@@ -114,7 +113,7 @@ class ResidentNode:
                 except NotFlowers as error:
                     self._counts["malformed"] += 1
                     self._write()
-                    _log.warning("a message that is none of Flower's (%s): not answered", error)
+                    _log.warning("a message that did not come whole, or is none of Flower's (%s): not answered; it is asked again", error)
                 if time.monotonic() - asked < _HELD:
                     self._over.wait(pause)
                     pause = min(2 * pause, IDLE)
@@ -133,7 +132,7 @@ class ResidentNode:
                 reply = _failed(message)
             fleet.reply(reply, time.monotonic() - started)
             self._counts["answered"] += 1
-            self._write(last=utc_now())
+            self._write(last=utc_now(), runs=under_way(self._home.root.absolute()))
         except httpx.HTTPStatusError as error:  # the run is over, or the server would not have it; it asks again if it wants to
             _log.warning("the server did not take an answer (status %d)", error.response.status_code)
             if error.response.status_code == httpx.codes.UNAUTHORIZED:
@@ -197,6 +196,16 @@ class ResidentNode:
             cause = cause.__cause__ or cause.__context__
 
 
+def _say(line: str) -> None:
+    (_log.info if line.startswith("connected") else _log.warning)(line)
+
+
+def _unreachable(address: str, error: BaseException) -> str:
+    if isinstance(error, httpx.RequestError):
+        return f"the server at {address} cannot be reached ({type(error).__name__}); it is tried again"
+    return f"what answers at {address} is no server of Flower's ({error})"
+
+
 def _refusal(status: int) -> str:
     if status in (httpx.codes.UNAUTHORIZED, httpx.codes.FORBIDDEN):
         return f"the server does not know this node's key (status {status}): it is not enrolled yet, or was revoked; or the clocks differ"
@@ -213,8 +222,14 @@ def _failed(message: Message) -> Message:
         raise NotFlowers(type(error).__name__) from None
 
 
+def resident_now(root: Path) -> dict[str, Any]:
+    """What the resident node of a home says of itself; empty where none runs, also where one was killed."""
+    says = resident_says(root)
+    return says if says and str(says.get("pid")) == at_work(root) else {}
+
+
 def resident_says(root: Path) -> dict[str, Any]:
-    """What the resident node of a home wrote last about itself; empty where none runs."""
+    """What the resident node of a home wrote last about itself; empty where one has ended, and not where one was killed."""
     try:
         return dict(json.loads((root / RESIDENT).read_bytes()))
     except (OSError, ValueError):

@@ -44,6 +44,11 @@ class Residents:
             self.made += 1
         return self._nodes[root]
 
+    def under_way(self, root: Path) -> dict[str, str]:
+        """How far the open runs of a node are, which is not made for that."""
+        node = self._nodes.get(root)
+        return {} if node is None else node.course.under_way()
+
     def dismiss(self, root: Path) -> None:
         """Forget a node's process state, as the end of its process would."""
         node = self._nodes.pop(root, None)
@@ -76,6 +81,11 @@ RESIDENTS = Residents()
 def resident(root: Path) -> Node:
     """The node of a home folder, kept between messages as long as this process lives and has room for it."""
     return RESIDENTS.node(root)
+
+
+def under_way(root: Path) -> dict[str, str]:
+    """How far the runs are that a node of this process has open, by run; nothing where the node is not here."""
+    return RESIDENTS.under_way(root)
 
 
 def dismiss(root: Path) -> None:

@@ -18,7 +18,7 @@ import msgspec
 
 from clients.approvals import Approvals
 from clients.home import Home
-from clients.recorded import read_results
+from clients.recorded import EARLIER, kept_results, read_results
 from federation.kernel import suite
 from federation.kernel.known import known
 from federation.kernel.manifest import ColumnDeclaration, Manifest
@@ -86,7 +86,9 @@ class Retention:
         now, ends = self._clock(), self._ends()
         remembered = {entry.run for entry in self._releases().history()} if (self._home.root / "releases").exists() else set()
         last = next((event.manifest for event in reversed(self._approvals.events()) if event.event in ("finished", "failed")), "")
-        whose = found.manifest if (found := read_results(self._home)) is not None else last
+        results = {found.manifest: str(folder.relative_to(self._home.root)) for folder, found in kept_results(self._home)}
+        if read_results(self._home) is None:  # those of an earlier version have no index, and are the last run's
+            results.setdefault(last, "results")
         names: dict[str, str] = {}
         for manifest in self._manifests():
             names[manifest.run] = manifest.hash.hex()  # files go by the run's name: they are those of the last manifest that had it
@@ -96,20 +98,20 @@ class Retention:
             if end is None:
                 continue
             since = dt.date.fromisoformat(end[:10])
-            yield from self._of(manifest, since, journal=names[manifest.run] == digest, results=digest == whose, failure=digest == last)
+            yield from self._of(manifest, since, journal=names[manifest.run] == digest, results=results.get(digest), failure=digest == last)
             if self._key(manifest) in remembered:
                 yield Item("releases", self._key(manifest), self._level(manifest), since, manifest=digest)
         yield from self._segments()
 
-    def _of(self, manifest: Manifest, since: dt.date, *, journal: bool, results: bool, failure: bool) -> Iterator[Item]:
-        """The files of one run: those under its name, where the name is still its own, and those of the last run."""
+    def _of(self, manifest: Manifest, since: dt.date, *, journal: bool, results: str | None, failure: bool) -> Iterator[Item]:
+        """The files of one run: those under its name, where the name is still its own, and in the folder of its results, where there is one."""
         digest, run = manifest.hash.hex(), manifest.run
         files: dict[Kind, list[str]] = {"proposal": [f"approvals/signed/{digest}.json"]}
         if journal:
             files["journal"] = [*(f"journal/{run}{suffix}" for suffix in _JOURNAL), f"exchange/{run}.answer"]
             files["proposal"].append(f"approvals/{run}.json")
-        if results:
-            files |= {kind: [f"results/{name}" for name in names] for kind, names in _RESULTS.items()}
+        if results is not None:
+            files |= {kind: [f"{results}/{name}" for name in names] for kind, names in _RESULTS.items()}
         if failure:
             files.setdefault("model", []).append("results/failure.json")
         for kind, names in files.items():
@@ -175,6 +177,8 @@ class Retention:
             folders.add(path.parent)
         for folder in folders:
             sync(folder)
+            if folder.parent.name == EARLIER and not any(folder.iterdir()):
+                folder.rmdir()
         if noted.kind == "releases":
             self._releases().forget(noted.run)
         self._log().append("retention", noted.run[:64], step="done", what=noted.kind, files=len(noted.files), digest=noted.digest)

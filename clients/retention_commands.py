@@ -17,14 +17,15 @@ retention_app = typer.Typer(no_args_is_help=True, help="How long what runs leave
 def show(home: HomeOption = HERE) -> None:
     """What runs that have ended or expired left here, and the day on which each goes."""
     from rich.console import Console
-    from rich.table import Table
+    from rich.table import Column, Table
 
     from clients.node import Node
 
-    table = Table("goes on", "what", "run", "level", "files", "rule")
+    table = Table(Column("goes on", no_wrap=True), Column("what", no_wrap=True), Column("run", overflow="fold"), "level", "files", "rule")
     for due in Node(home).gate.retention.planned():
         item = due.item
-        table.add_row(due.on.isoformat(), item.kind, item.run, str(item.level), str(len(item.files)) if item.files else "ledger", due.rule)
+        run, rule = item.run.removesuffix(f"-{item.manifest}"), due.rule.removesuffix(f" ({item.kind}, level {item.level})")
+        table.add_row(due.on.isoformat(), item.kind, run, str(item.level), str(len(item.files)) if item.files else "ledger", rule)
     Console().print(table if table.row_count else "No run that has ended or expired left anything here.")
 
 

@@ -40,6 +40,8 @@ def source(home: HomeOption = HERE) -> None:
         f"rows  {facts.rows:,} of {facts.firms:,} firms" + (f", {facts.periods[0]} to {facts.periods[-1]}" if facts.periods else "")
     )
     console.print(f"ids   all {facts.rows:,} are good ({_KINDS[facts.id_kind]})")
+    if config.label is not None:
+        console.print(f"label {escape(legible(config.label))}: outcomes of 0 and 1 alone", highlight=False)
     for note in facts.notes:
         console.print(f"note  {escape(legible(note))}", highlight=False)
 

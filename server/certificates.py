@@ -27,6 +27,17 @@ def adopt(folder: Path, certificate: Path, key: Path, ca: Path, hosts: Sequence[
     put(folder / SERVER_KEY, key.read_bytes())
 
 
+def adopt_anew(folder: Path, certificate: Path, key: Path | None, hosts: Sequence[str], now: str) -> Path:
+    """Another certificate of the authority that institutions trust already; returns where it lies. key: None: that of the last one.
+
+    Raises ConfigurationError for what does not fit together, and changes nothing then.
+    """
+    check(certificate, key or folder / SERVER_KEY, folder / CA, hosts, now)
+    if key is not None:
+        put(folder / SERVER_KEY, key.read_bytes())
+    return put(folder / SERVER, certificate.read_bytes(), READABLE)
+
+
 def require_usable(folder: Path, hosts: Sequence[str], now: str) -> int:
     """Days that the certificate is still good for. Raises ConfigurationError where it is not, for these hosts and this authority."""
     return check(folder / SERVER, folder / SERVER_KEY, folder / CA, hosts, now).days_left

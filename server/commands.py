@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
 app = typer.Typer(
     no_args_is_help=True,
+    add_completion=False,
     rich_markup_mode="markdown",
     help="""The coordinator's server: it schedules runs and carries messages; it sees no record and no contribution.
 
@@ -100,14 +101,27 @@ def init(
 
 
 @app.command(epilog="Example: creditfed coordinator renew --home coordinator")
-def renew(home: HomeOption = HERE) -> None:
-    """Another server certificate by the authority made at `init`; institutions need nothing new. Start the server again afterwards."""
+def renew(
+    home: HomeOption = HERE,
+    certificate: Annotated[
+        Path | None, typer.Option("--certificate", metavar="PEM", help="Of your own PKI: its new server certificate, with its chain.")
+    ] = None,
+    key: Annotated[
+        Path | None, typer.Option("--key", metavar="PEM", help="Its private key; the one in use where not given.", show_default=False)
+    ] = None,
+) -> None:
+    """Another server certificate by the authority made at `init`, or of your own PKI; institutions need nothing new.
+
+    Start the server again afterwards.
+    """
+    from server.certificates import adopt_anew
     from server.conducting import moment
     from server.pki import renew as issue_again
 
     place, store = _there(home)
     store.close()
-    written = issue_again(place.tls, moment(), place.settings.hosts)
+    hosts = place.settings.hosts
+    written = issue_again(place.tls, moment(), hosts) if certificate is None else adopt_anew(place.tls, certificate, key, hosts, moment())
     typer.echo(f"{written} is renewed. Start the server again.")
 
 
@@ -117,12 +131,15 @@ def start(home: HomeOption = HERE) -> None:
     import logging
     import signal
     import threading
+    import time
 
     from server.certificates import require_usable
     from server.conducting import moment
-    from server.serve import Server, the_only_one
+    from server.only_one import the_only_one
+    from server.serve import Server
 
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s", datefmt="%Y-%m-%dT%H:%M:%SZ")
+    logging.Formatter.converter = time.gmtime  # as in the audit log, and whatever status shows
     for quiet in ("uvicorn", "alembic", "sqlalchemy"):
         logging.getLogger(quiet).setLevel(logging.ERROR)
     logging.getLogger("flwr").setLevel(logging.CRITICAL + 1)  # it quotes what strangers send
@@ -137,6 +154,7 @@ def start(home: HomeOption = HERE) -> None:
             f"The coordinator listens on {settings.host}:{settings.port}; its certificate is good for {left} more days. Ctrl-C ends it."
         )
         Server(place, store).run(over)
+    typer.echo("The coordinator has ended. Runs that are under way go on with the next start.")
     store.close()
 
 
@@ -152,7 +170,7 @@ def enrol(
 ) -> None:
     """Let an institution in, after comparing its fingerprint; without one, list what waits. --revoke takes it back."""
     from rich.console import Console
-    from rich.table import Table
+    from rich.table import Column, Table
 
     from server import enrolment
     from server.conducting import moment
@@ -162,15 +180,20 @@ def enrol(
     if revoke is not None:
         store.revoke(revoke, moment())
         enrolment.pin(place, store)
-        typer.echo(f"{revoke} is let in no longer. Give every member the new {place.root / 'consortium.toml'}.")
+        typer.echo(
+            f"{revoke} is let in no longer. Give every member the new {place.root / 'consortium.toml'}: each pins it by creditfed node approve."
+        )
     elif compared:
         node = enrolment.enrol(place, store, " ".join(compared), files, "files" if by_files else "connected", moment())
         typer.echo(f"{node.name} ({node.role}) is enrolled. Give {place.root / 'consortium.toml'} to every member when all are.")
     else:
-        table = Table("institution", "role", "fingerprint", "file")
+        table = Table(Column("institution", overflow="fold"), Column("role", no_wrap=True), Column("fingerprint", no_wrap=True))
         for one in enrolment.waiting(place, files):
-            table.add_row(one.joining.name, one.joining.role, one.fingerprint, str(one.path))
+            table.add_row(one.joining.name, one.joining.role, one.fingerprint)
         Console().print(table if table.row_count else f"No joining file waits in {place.root / 'joining'}.")
+        if table.row_count:
+            typer.echo("Have each read its fingerprint to you by telephone, then enrol what you heard:")
+            typer.echo(f'creditfed coordinator enrol "FINGERPRINT" --home {home}')
     store.close()
 
 
@@ -195,9 +218,8 @@ def submit(
     enrolled = {node.name for node in store.nodes() if node.revoked_at is None}
     missing = [party for party in settings.nodes if party not in enrolled]
     if missing:
-        raise ConfigurationError(
-            run_file.name, f"{', '.join(missing)} of it: not enrolled", "creditfed coordinator enrol; then submit again."
-        )
+        what = f"it names {', '.join(missing)}, and no institution of that name is enrolled"
+        raise ConfigurationError(run_file.name, what, f"Enrolled are {', '.join(sorted(enrolled)) or 'none'}: name these, or enrol others.")
     taken = {run.name for run in store.runs()}
     stem = f"{run_file.stem}-{settings.digest[:6]}"
     called = name or next(each for number in range(1, len(taken) + 2) if (each := stem if number == 1 else f"{stem}-{number}") not in taken)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import datetime as dt
 import json
+import logging
 import threading
 import time
 from collections.abc import Callable
@@ -36,8 +37,13 @@ from server.store.states import RunState
 ASK_AGAIN = (1.0, 1.0, 2.0, 5.0)
 """Seconds until institutions that have not approved are asked again; the last one from then on."""
 UNTIL_IT_EXPIRES = 366 * 86400.0
+LOG_EVERY = 60.0
+"""Seconds between two lines in the log on one run, where no other phase of it begins."""
 TELL_EVERY = 0.5
 """Seconds between two words to the store about how far a run is."""
+
+
+_log = logging.getLogger("creditfed.server")
 
 
 class ShuttingDown(Exception):
@@ -164,23 +170,30 @@ class Conducting:
         self.store.advance(self.run.name, self.worker, self.now(), state=state, stage=stage, manifest_hash=manifest_hash)
 
     def _waiting(self) -> Callable[[tuple[str, ...]], None]:
-        pauses = iter(ASK_AGAIN)
+        pauses, before = iter(ASK_AGAIN), list[tuple[str, ...]]()
 
         def wait(names: tuple[str, ...]) -> None:
+            if [names] != before:
+                _log.info("run %s: waits for approval at %s", self.run.name, ", ".join(names))
+                before[:] = [names]
             self._say(stage=f"waiting for approval at {', '.join(names)}")
             self.orders.sleep(next(pauses, ASK_AGAIN[-1]))
 
         return wait
 
     def _watching(self) -> Callable[[str, int], None]:
-        told = [-TELL_EVERY]
+        told, logged, phase = -TELL_EVERY, 0.0, ""
         running = self.run.state is RunState.RUNNING
 
         def watch(stage: str, exchanges: int) -> None:
-            nonlocal running
-            if time.monotonic() - told[0] < TELL_EVERY:
+            nonlocal running, told, logged, phase
+            now = time.monotonic()
+            if (kind := stage.partition(" ")[0]) != phase or now - logged >= LOG_EVERY:
+                _log.info("run %s: at %s, exchange %d", self.run.name, stage, exchanges)
+                logged, phase = now, kind
+            if now - told < TELL_EVERY:
                 return
-            told[0] = time.monotonic()
+            told = now
             state = None if running else RunState.RUNNING
             self.store.advance(self.run.name, self.worker, self.now(), state=state, stage=stage, exchanges=exchanges)
             running = True

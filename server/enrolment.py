@@ -24,7 +24,8 @@ from server.place import READABLE, Place
 from server.store.records import Node, Way
 from server.store.run_store import RunStore
 
-_SUFFIX = ".join.toml"
+_SUFFIX, _LOOKED_AT = ".join.toml", "*.toml"
+"""What an institution calls its joining file, and what is taken for one: mail programs rename."""
 
 
 @dataclass(frozen=True)
@@ -42,7 +43,7 @@ class Waiting:
 
 def waiting(place: Place, more: tuple[Path, ...] = ()) -> tuple[Waiting, ...]:
     """The joining files in the coordinator's folder and those named. Raises ConfigurationError for one that is none."""
-    found = [*sorted((place.root / "joining").glob(f"*{_SUFFIX}")), *more]
+    found = [*sorted((place.root / "joining").glob(_LOOKED_AT)), *more]
     return tuple(Waiting(path, _read(path)) for path in found)
 
 
@@ -59,6 +60,8 @@ def enrol(place: Place, store: RunStore, compared: str, files: tuple[Path, ...],
     among = waiting(place, files)
     chosen = next((one for one in among if _plain(one.fingerprint) == plain), None)
     if chosen is None:
+        if any(node.revoked_at is None and _plain(fingerprint(node.key)) == plain for node in store.nodes()):
+            raise ConfigurationError("fingerprint", "the institution that has it is enrolled already", "Nothing is to be done.")
         action = (
             "Compare again; creditfed coordinator enrol lists what waits." if among else f"Put NAME{_SUFFIX} into {place.root / 'joining'}."
         )

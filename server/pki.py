@@ -81,6 +81,9 @@ def renew(folder: Path, now: str, hosts: Sequence[str] | None = None) -> Path:
 def _issue(folder: Path, names: tuple[Host, ...], now: str) -> Path:
     if not names:
         raise ConfigurationError("server certificate", "it would be for no host", "Name the host at which nodes reach the server.")
+    if not (folder / CA_KEY).exists():
+        what = "the authority's key is not here: you keep it elsewhere, or the certificate is of your own PKI"
+        raise ConfigurationError(str(folder / CA_KEY), what, "Put it there, or give your PKI's new certificate: --certificate PEM.")
     at, authority, ca_key = moment(now), certificates(folder / CA)[0], private_key(folder / CA_KEY)
     if not isinstance(ca_key, ec.EllipticCurvePrivateKey) or ca_key.public_key() != authority.public_key():
         raise ConfigurationError(str(folder / CA_KEY), f"it is not the key of {CA}", "Restore the authority's own key.")

@@ -5,7 +5,6 @@ Operators speak to it by way of the run store alone (`enrol`, `submit`, `stop`, 
 
 from __future__ import annotations
 
-import fcntl
 import json
 import logging
 import os
@@ -15,7 +14,6 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from pathlib import Path
 
 from threadpoolctl import threadpool_limits
 
@@ -54,14 +52,16 @@ class Server:
         self._kept = Kept.of(place.root, place.identity)
         self._worker = f"{os.getpid()}-{secrets.token_hex(8)}"
         self._works: dict[str, _Work] = {}
-        self._nodes: tuple[Node, ...] = ()
+        self._nodes: tuple[Node, ...] | None = None
         self._numbers: dict[str, int] = {}
         self._beaten = self._told = 0.0
         self._said: dict[str, object] = {}
+        self._online: set[str] = set()
 
     def run(self, over: threading.Event) -> None:
         """Serve until told that it is over. Raises ConfigurationError where the port or the certificates cannot be used."""
         settings = self._place.settings
+        self._let_in()
         with listening(Guard(self._link), self._place) as serving, threadpool_limits(1):
             while not over.wait(TICK):
                 if not serving.is_alive():
@@ -74,12 +74,26 @@ class Server:
 
     def _tick(self, at_once: int) -> None:
         """Let in who was enrolled, take up runs, tell those under way what operators want, and say that all is well."""
-        if (nodes := self._store.nodes()) != self._nodes:
-            self._nodes, self._numbers = nodes, let_in(self._link, nodes)
+        self._let_in()
         self._beat()
         while len(self._works) < at_once and (run := self._store.claim(self._worker, self._now())) is not None:
             self._begin(run)
         self._status()
+
+    def _let_in(self) -> None:
+        """Whoever is enrolled; for the first time before the port is open, lest a node be told that it is not."""
+        if (nodes := self._store.nodes()) != self._nodes:
+            self._told_of(nodes)
+            self._nodes, self._numbers = nodes, let_in(self._link, nodes)
+
+    def _told_of(self, nodes: tuple[Node, ...]) -> None:
+        """A line for each institution that was enrolled or revoked since this process began."""
+        before = {node.name for node in self._nodes or () if node.revoked_at is None}
+        now = {node.name for node in nodes if node.revoked_at is None}
+        if self._nodes is not None:
+            for word, names in (("enrolled", now - before), ("revoked", before - now)):
+                for name in sorted(names):
+                    _log.info("%s: %s", name, word)
 
     def _begin(self, run: Run) -> None:
         orders = Orders()
@@ -108,7 +122,7 @@ class Server:
         for name, work in list(self._works.items()):
             if not work.thread.is_alive():
                 del self._works[name]
-                _log.info("run %s: %s", name, self._store.run(name).state)
+                _over(self._store.run(name))
                 continue
             try:
                 found = self._store.beat(name, self._worker, self._now()) if due else self._store.run(name)
@@ -122,6 +136,10 @@ class Server:
     def _status(self) -> None:
         online = self._link.online()
         names = sorted(name for name, number in self._numbers.items() if number in online)
+        for word, who in (("connected", set(names) - self._online), ("gone", self._online - set(names))):
+            for name in sorted(who):
+                _log.info("%s: %s", name, word)
+        self._online = set(names)
         said: dict[str, object] = {"pid": os.getpid(), "online": names, "runs": sorted(self._works)}
         if said == self._said and time.monotonic() - self._told < BEAT:
             return
@@ -151,6 +169,16 @@ def listening(guard: Guard, place: Place) -> Iterator[threading.Thread]:
         serving.join(LINGER)
 
 
+def _over(run: Run) -> None:
+    """The last line on a run in this process: how it ended, or that it waits for the next."""
+    if run.failure is not None:
+        _log.warning("run %s: failed (reason: %s): %s", run.name, run.failure.code, run.failure.text)
+    elif run.over:
+        _log.info("run %s: %s after %d exchanges", run.name, run.state.value, run.exchanges)
+    else:
+        _log.info("run %s: let go; it goes on with the next start", run.name)
+
+
 def _quietly(serve: Callable[[], None]) -> Callable[[], None]:
     """Uvicorn ends its process where it cannot listen; here that is its thread alone."""
 
@@ -159,19 +187,3 @@ def _quietly(serve: Callable[[], None]) -> Callable[[], None]:
             serve()
 
     return run
-
-
-@contextmanager
-def the_only_one(folder: Path) -> Iterator[None]:
-    """One server for a folder. Raises ConfigurationError."""
-    path = folder / "server.lock"
-    descriptor = os.open(path, os.O_CREAT | os.O_RDWR, 0o600)
-    try:
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            action = "One is enough: stop it first, or look at it with creditfed coordinator status."
-            raise ConfigurationError(str(folder), "a server runs here already", action) from None
-        yield
-    finally:
-        os.close(descriptor)

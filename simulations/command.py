@@ -67,6 +67,25 @@ run/report.html: what came of it, and what each party learned. For your own tabl
 **Exit codes**: 0 done, 2 bad usage or configuration, 3 refused by a policy, 4 aborted by a peer or lost party, 5 bad data.
 """,
 )  # fmt: skip
+
+
+def _version(asked: bool) -> None:  # noqa: FBT001  # as a flag's callback is called
+    if asked:
+        from server.draft import code_version
+
+        typer.echo(f"creditfed {code_version()}")
+        raise typer.Exit
+
+
+@app.callback()
+def root(
+    version: Annotated[  # its callback looks at it
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version, which is in every manifest, and exit.")
+    ] = False,
+) -> None:
+    """Only what concerns no single command; the text of the help is above."""
+
+
 world_app = typer.Typer(no_args_is_help=True, help="An economy of firms with known causes of default, to try everything on.")
 app.add_typer(world_app, name="world")
 

@@ -50,10 +50,13 @@ class Heard(State, frozen=True):
 
 @dataclass
 class Talk:
-    """One party's program. disturb: called at each stage's middle with (party, stage); it may raise, as a bug would."""
+    """One party's program. disturb: called at each stage's middle with (party, stage); it may raise, as a bug would; fresh: what it adds
+    to its words, which may be other bytes whenever it is asked, as those of an encryption are.
+    """
 
     me: str
     disturb: Callable[[str, int], None] = lambda _party, _stage: None
+    fresh: Callable[[], bytes] = bytes
     kind: type[Heard] = field(default=Heard, init=False)
 
     def begin(self) -> Heard:
@@ -72,11 +75,13 @@ class Talk:
 
     def talk(self, run: Run, state: Heard) -> Role[Heard]:
         kept = run.effect("kept", lambda: next(_produced).to_bytes(8, "big"))
-        heard, told = [state.heard], {}
+        heard = [state.heard]
+        told: dict[str, set[bytes]] = {}
         for name in ("first", "second"):
             part = run.within(name)
             words = {
-                peer: Word(CANARY, part.random(f"for {peer}").bytes(8) + part.pair_key(peer, "k").reveal(), kept) for peer in run.peers
+                peer: Word(CANARY + self.fresh(), part.random(f"for {peer}").bytes(8) + part.pair_key(peer, "k").reveal(), kept)
+                for peer in run.peers
             }
             received = yield from part.step("words", words, dict.fromkeys(run.peers, Word))
             for peer in run.peers:

@@ -119,7 +119,11 @@ def open_file(path: Path, where: str) -> FileSource:
         reason = error.strerror
     else:
         return _open_parquet(path, where) if head == _PARQUET_MAGIC else _open_csv(path, where, empty=not head)
-    raise DataError(where, f"{path} cannot be read ({reason})", "Check [[party]] source and the file's permissions.")
+    raise DataError(
+        where,
+        f"{path} cannot be read ({reason})",
+        "Check source (in node.toml, or in [[party]] of a run file), and the file's permissions.",
+    )
 
 
 def _open_parquet(path: Path, where: str) -> FileSource:

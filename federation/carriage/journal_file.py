@@ -166,10 +166,10 @@ class JournalFile:
                 db.execute("DELETE FROM effect")
                 db.execute("DELETE FROM rest")
                 self._put("snapshot", number, snapshot)
-                for label, value in effects.items():
-                    self._store("effect", label, f"effect:{label}", value)
             else:
                 self._store("entry", number, f"entry:{number}", batch)
+            for label, value in effects.items():
+                self._store("effect", label, f"effect:{label}", value)
             self._put("reply", number, reply)
 
     def keep(self, label: str, value: bytes) -> None:

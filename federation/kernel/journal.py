@@ -24,7 +24,9 @@ class Journal(Protocol):
         """All that was kept, or None for a new participant."""
 
     def answered(self, number: int, batch: bytes, reply: bytes, snapshot: bytes | None, effects: dict[str, bytes]) -> None:
-        """A batch and what was sent for it. With a snapshot a new stage began: entries are dropped, effects replaced by those given."""
+        """A batch and what was sent for it. With a snapshot a new stage began: entries are dropped, effects replaced by those given;
+        without one these are kept beside the others.
+        """
 
     def keep(self, label: str, value: bytes) -> None:
         """An effect of the current stage."""
@@ -49,6 +51,7 @@ class MemoryJournal:
         elif self._record is not None:
             self._record.entries.append(batch)
             self._record.number, self._record.reply = number, reply
+            self._record.effects.update(effects)
 
     def keep(self, label: str, value: bytes) -> None:
         """An effect of the current stage."""

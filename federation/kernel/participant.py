@@ -44,7 +44,7 @@ from federation.kernel.session import (
     session_channel,
 )
 from federation.kernel.snapshot import Snapshot, failed, read_snapshot
-from federation.kernel.tally import Tally, Witness
+from federation.kernel.tally import SENT, Tally, Witness
 from federation.kernel.withdrawal import RESULTS, Withdrawal, Withdrawals, packed, without
 
 S = TypeVar("S", bound=states.State)
@@ -152,9 +152,9 @@ class Participant(Generic[S]):
         elif self._changed:
             mine = f"{self._stage}:"
             self._effects = {label: value for label, value in self._effects.items() if label.startswith(mine)}
-            self._journal.answered(number, b"", reply, self._image, self._effects)
+            self._journal.answered(number, b"", reply, self._image, self._effects | {SENT: self._tally.sent()})
         else:
-            self._journal.answered(number, encode(Batch(number, envelopes, missing=missing)), reply, None, {})
+            self._journal.answered(number, encode(Batch(number, envelopes, missing=missing)), reply, None, {SENT: self._tally.sent()})
         self._number, self._reply = number, reply
         self._mark()
         return reply
@@ -204,8 +204,7 @@ class Participant(Generic[S]):
 
     def _restore(self, record: Record) -> None:
         image = read_snapshot(record.snapshot)
-        self._image = record.snapshot
-        self._number, self._reply = record.number, record.reply
+        self._number, self._reply, self._image = record.number, record.reply, record.snapshot
         if image.failure is not None:
             self.failure = image.failure.error()
             self._state, self._channel = self._program.begin(), opening_channel(self.manifest, self.me, self._identity)
@@ -230,6 +229,7 @@ class Participant(Generic[S]):
         for entry in record.entries:
             batch = decode(entry, Batch, self.me, len(entry))
             self._guarded(batch.envelopes, discarded, batch.missing)
+        self._tally.sent_was(record.effects.get(SENT))
         self._mark()
         if self.failure is not None or not sent_just(self._reply, self._channel, self.me):  # before a sequence number serves twice
             raise LocalError(

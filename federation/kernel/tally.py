@@ -9,10 +9,14 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Literal, TypeAlias
 
+import msgspec
+
 from federation.kernel import suite
 from federation.kernel.envelope import Envelope
 
 Direction = Literal["sent", "received"]
+SENT = "tally: sent"
+"""Where a journal keeps what was sent, among its effects; no stage has that name."""
 Counts: TypeAlias = dict[str, dict[str, dict[str, tuple[int, bytes]]]]
 """By direction, stage and peer: how many envelopes, and the digest of them in their order."""
 
@@ -39,6 +43,18 @@ class Tally:
     def take(self, stage: str) -> dict[str, dict[str, tuple[int, bytes]]]:
         """What was counted of a stage, by direction and peer; it is counted no longer."""
         return {direction: stages.pop(stage, {}) for direction, stages in self._counts.items()}
+
+    def sent(self) -> bytes:
+        """What left, to be stored with the reply that it left in."""
+        return msgspec.msgpack.encode(self._counts["sent"])
+
+    def sent_was(self, stored: bytes | None) -> None:
+        """After a replay: what left counts, not what was made again and discarded, whose bytes may be others (fresh encryption's are).
+
+        stored: None where nothing has left.
+        """
+        if stored is not None:
+            self._counts["sent"] = msgspec.msgpack.decode(stored, type=dict[str, dict[str, tuple[int, bytes]]])
 
     def counts(self) -> Counts:
         """All that is counted, to be stored."""

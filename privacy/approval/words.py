@@ -23,6 +23,7 @@ _PURPOSES: Final = {
     "acquire": "which of a platform's merchants would qualify for credit", "decide": "whether and on what terms a firm gets credit",
     "monitor": "loans that are running", "collect": "loans that are not repaid", "research": "a study that decides nothing about a firm",
 }  # fmt: skip
+_LEARNS: Final = "Who learns what"
 _TASKS: Final = {"train": "fit a {model} model", "binning": "bins, goods and bads and weights of evidence", "statistics": "statistics"}
 
 
@@ -90,11 +91,22 @@ def describe(manifest: Manifest, me: str) -> tuple[Section, ...]:
             *(_partner(party) for party in others), *(_between(manifest, agency) for agency in agencies),
             f"coordinator, key {fingerprint(manifest.coordinator)}",
         )),
-        Section("Who learns what", tuple(_learning(manifest))),
+        Section(_LEARNS, tuple(_learning(manifest))),
         Section("What it costs", tuple(cost_lines(manifest))),
         Section("Until when", (f"no node takes part after {manifest.expires}",)),
         Section("Settings", tuple(_settings(manifest))),
     )  # fmt: skip
+
+
+def in_short(manifest: Manifest, me: str) -> str:
+    """The run in a line, for the end of a long text."""
+    what = _TASKS[manifest.task].format(model=manifest.model)
+    others = ", ".join(name for name in manifest.signers if name != me)
+    columns = len(manifest.columns_of(me))
+    return legible(
+        f"{manifest.run}: {what}, for {manifest.purpose}, with {columns} column{'' if columns == 1 else 's'} of {me}, "
+        f"together with {others}, until {manifest.expires[:10]}"
+    )
 
 
 def describe_study(study: Study) -> tuple[Section, ...]:
@@ -131,8 +143,19 @@ def difference(before: Manifest | None, now: Manifest, me: str) -> tuple[str, ..
         return ("+ the first run that this institution is asked to approve",)
     neutral = {"run": now.run, "expires": now.expires, "attempt": now.attempt}
     old, new = _lines(msgspec.structs.replace(before, **neutral), me), _lines(now, me)
-    gone, added = [line for line in old if line not in new], [line for line in new if line not in old]
+    gone, added = _gone(old, new, now), [line for line in new if line not in old]
     return (*(f"- {line}" for line in gone), *(f"+ {line}" for line in added)) or ("nothing but its name and expiry",)
+
+
+def _gone(old: list[str], new: list[str], now: Manifest) -> list[str]:
+    """Lines of before that do not stand any more; of a contract that holds no more one for all."""
+    still, left = set(contracts_of(now)) | set(now.contracts), dict[str, None]()
+    for line in old:
+        if line in new:
+            continue
+        name = line.removeprefix(f"{_LEARNS}: ").split(":")[0] if line.startswith(f"{_LEARNS}: ") else ""
+        left[f"{_LEARNS}: all that the contract {name} says" if name in names() and name not in still else line] = None
+    return list(left)
 
 
 def _lines(manifest: Manifest, me: str) -> list[str]:
@@ -198,6 +221,15 @@ def _settings(manifest: Manifest) -> Iterator[str]:
         if isinstance(value, dict):
             for inner, setting in value.items():
                 if f"{key}.{inner}" not in _SAID:
-                    yield f"{key}.{inner} = {setting}"
+                    yield f"{key}.{inner} = {_setting(setting)}"
         else:
-            yield f"{key} = {value}"
+            yield f"{key} = {_setting(value)}"
+
+
+def _setting(value: object) -> str:
+    """As a run file has it."""
+    if value is None:
+        return "not set"
+    if isinstance(value, bool):
+        return str(value).lower()
+    return f"[{', '.join(map(str, value))}]" if isinstance(value, (list, tuple)) else str(value)

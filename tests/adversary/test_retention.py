@@ -10,7 +10,7 @@ import msgspec
 import pytest
 from typer.testing import CliRunner
 
-from clients.recorded import Results
+from clients.recorded import Results, put_away
 from clients.retention import Retention
 from clients.retention_commands import retention_app
 from federation.kernel import suite
@@ -262,6 +262,20 @@ def test_results_of_an_earlier_run_go_on_its_day_though_a_later_one_failed(house
     later(house, 730)
     house.node.gate.retention.apply()
     assert not (house.root / "results" / "scores.parquet").exists() and (house.root / "results" / "share.json").exists()
+
+
+def test_results_that_a_later_run_has_put_away_go_on_their_own_day(house: House) -> None:
+    made = next(house.node.gate.retention._manifests())
+    files = dict.fromkeys(("share.json", "scores.parquet", "alignment.npz"), "00")
+    house.node.home.write("run.json", msgspec.json.encode(Results(made.run, made.hash.hex(), "", "ab", files)))
+    put_away(house.node.home, "00" * 32)
+    folder = house.root / "results" / "earlier" / made.run
+    later(house, 730)
+    house.node.gate.retention.apply()
+    assert not (folder / "scores.parquet").exists() and (folder / "share.json").exists()
+    later(house, 3650)
+    house.node.gate.retention.apply()
+    assert not folder.exists()
 
 
 def test_the_coordinator_forgets_drafts_and_sessions_of_runs_that_have_expired(tmp_path: Path) -> None:

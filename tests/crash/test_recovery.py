@@ -6,6 +6,8 @@ On a small program (`tests.talk`), with the death at every place where it can ma
 from __future__ import annotations
 
 import copy
+import os
+from collections.abc import Mapping
 from typing import Any
 
 import pytest
@@ -19,6 +21,7 @@ from federation.kernel.participant import Participant
 from federation.kernel.role import COORDINATOR
 from federation.kernel.session import opening_session
 from federation.kernel.snapshot import read_snapshot
+from federation.kernel.tally import SENT, Witness
 from privacy.attacks.session import opened, reused
 from tests.mortal import MortalJournal, dying
 from tests.post import Post, identity, manifest
@@ -116,6 +119,53 @@ def test_a_batch_from_the_future_or_the_past_is_refused_and_changes_nothing() ->
     asked.play()
     print(f"{refused} of {refused} refused")
     assert result(asked) == result(calm)
+
+
+# -- what the log says of messages -------------------------------------------------------------------------------------------------
+
+
+def accounts(journals: type[MemoryJournal]) -> tuple[dict[tuple[str, ...], Any], int]:
+    """A talk in which every party dies before each batch and makes other bytes whenever it makes a message again: by stage, sender and recipient
+    what the sender's log has and what the recipient's; and deaths.
+    """
+    told: dict[tuple[str, ...], list[tuple[int, bytes]]] = {}
+    deaths: list[tuple[str, int]] = []
+
+    def witness(me: str) -> Witness:
+        def take(_session: str, stage: str, counts: Mapping[str, Mapping[str, tuple[int, bytes]]]) -> None:
+            for direction, peers in counts.items():
+                for peer, count in peers.items():
+                    told.setdefault((stage, *((me, peer) if direction == "sent" else (peer, me))), []).append(count)
+
+        return take
+
+    def killed(name: str, number: int) -> bool:
+        deaths.append((name, number))
+        return True
+
+    programs = {name: lambda name=name: Talk(name, fresh=lambda: os.urandom(8)) for name in EVERYONE}
+    more = {name: {"witness": witness(name)} for name in EVERYONE}
+    here = Post(manifest(*NAMES), programs, killed=killed, more=more, journals={name: journals() for name in EVERYONE})
+    result_of = here.play()
+    assert all(party.finished and not party.failure for party in result_of.values())
+    return told, len(deaths)
+
+
+def test_after_every_death_the_log_has_what_was_sent_and_not_what_was_made_again() -> None:
+    told, deaths = accounts(MemoryJournal)
+    differ = [place for place, both in told.items() if len(set(both)) > 1]
+    print(f"{deaths} deaths, {len(told)} accounts of a stage, {len(differ)} in which sender and recipient differ")
+    assert len(told) > 20
+    assert not differ
+
+
+def test_control_a_journal_that_keeps_no_tally_makes_honest_parties_accounts_differ() -> None:
+    class Careless(MemoryJournal):
+        def answered(self, number: int, batch: bytes, reply: bytes, snapshot: bytes | None, effects: dict[str, bytes]) -> None:
+            super().answered(number, batch, reply, snapshot, {label: value for label, value in effects.items() if label != SENT})
+
+    told, _ = accounts(Careless)
+    assert [place for place, both in told.items() if len(set(both)) > 1]
 
 
 # -- failures ---------------------------------------------------------------------------------------------------------------------

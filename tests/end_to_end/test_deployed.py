@@ -120,7 +120,7 @@ def test_what_is_wrong_is_said_with_what_to_do(world: World, consortium: Deploym
     stranger = world.run_file("stranger")
     stranger.write_text(stranger.read_text().replace('name = "platform"', 'name = "nobody"'))
     unknown = creditfed("coordinator", "submit", stranger, "--home", consortium.coordinator)
-    assert unknown.code == 2 and "nobody" in unknown.err and "not enrolled" in unknown.err
+    assert unknown.code == 2 and "nobody" in unknown.err and "enrolled" in unknown.err
     nowhere = creditfed("coordinator", "status", "--home", tmp_path)
     assert nowhere.code == 2 and "creditfed coordinator init" in nowhere.err
     healthy = creditfed("node", "doctor", "--home", consortium.home("bank"))

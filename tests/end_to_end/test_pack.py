@@ -173,6 +173,6 @@ def test_results_of_a_later_run_are_not_passed_off_and_the_journal_gives_the_run
     said = json.loads(index.read_text())
     index.write_text(json.dumps(said | {"run": "later", "manifest": "00" * 32}))
     answer = creditfed("audit", "pack", run_of(out), "--as", "vera", "--home", out / "parties" / "bank", "--out", out / "pack" / "none")
-    assert answer.code == 5 and "later" in answer.err and not (out / "pack" / "none").exists()
+    assert answer.code == 5 and "no results of this run" in answer.err and not (out / "pack" / "none").exists()
     found = packed(out, "bank", "--replay")
     assert found["replay"]["verdict"] == "the same results" and found["own"]["tables"] and found["metrics"]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import shutil
 import stat
 import tomllib
 from pathlib import Path
@@ -10,6 +12,10 @@ import pandas as pd
 import pytest
 
 from federation.kernel.invitation import read_invitation
+from server.certificates import issue
+from server.conducting import moment
+from server.only_one import the_only_one
+from server.pki import renew as make_again
 from server.place import Place
 from server.store.run_store import RunStore
 from tests.end_to_end.scene import Answer, creditfed
@@ -79,7 +85,26 @@ def test_an_institution_is_let_in_by_its_fingerprint_and_by_no_other(home: Path,
     (member,) = tomllib.loads((home / "consortium.toml").read_text())["member"]
     assert member["name"] == "tax-a" and "No joining file waits" in ask(home, "enrol").out
     again = ask(home, "enrol", right)
-    assert again.code == 2
+    assert again.code == 2 and "enrolled already" in again.err
+
+
+def test_a_joining_file_that_was_renamed_on_its_way_waits_too(home: Path, tmp_path: Path) -> None:
+    said = joined(tmp_path, home, "tax-a")
+    (home / "joining" / "tax-a.join.toml").rename(home / "joining" / "from the mail.toml")
+    listed = ask(home, "enrol").out
+    assert "tax-a" in listed and said in listed and "by telephone" in listed
+    assert ask(home, "enrol", said).code == 0
+
+
+def test_names_and_keys_are_whole_on_a_narrow_screen(home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    name = "the-tax-bureau-of-a-long-name-a"
+    said = joined(tmp_path, home, name)
+    listed = ask(home, "enrol").out
+    ask(home, "enrol", said)
+    shown = ask(home, "status").out
+    for text in (listed, shown):
+        assert said in text and "\N{HORIZONTAL ELLIPSIS}" not in text, text
 
 
 def test_a_joining_file_that_was_changed_is_refused_by_name(home: Path, tmp_path: Path) -> None:
@@ -104,7 +129,7 @@ def test_a_run_of_somebody_who_is_not_enrolled_is_not_submitted(home: Path, tmp_
     parties = "".join(f'[[party]]\nname = "{name}"\nrole = "{role}"\n' for name, role in (("platform", "platform"), ("tax", "tax")))
     run_file.write_text(f'[run]\ntask = "train"\n[[party]]\nname = "bank"\nrole = "bank"\nlabel = true\n{parties}')
     answer = ask(home, "submit", run_file)
-    assert answer.code == 2 and "bank, platform, tax of it: not enrolled" in answer.err
+    assert answer.code == 2 and "names bank, platform, tax" in answer.err and "Enrolled are none" in answer.err
     store = RunStore.open(Place.there(home).store_url)
     assert store.runs() == ()
     store.close()
@@ -131,6 +156,31 @@ def test_a_run_file_of_a_simulation_is_submitted_and_what_does_not_count_is_name
     assert taken.code == 2 and "another name" in taken.err
     assert ask(home, "stop", names[0]).code == 0
     assert "No server runs" in ask(home, "status").out
+
+
+def test_what_a_killed_server_has_left_says_nothing_of_one_that_runs(home: Path) -> None:
+    (home / "server.json").write_text(json.dumps({"pid": 1, "online": ["tax-a"], "runs": []}))
+    assert "No server runs" in ask(home, "status").out
+    with the_only_one(home):
+        assert "The server runs (process 1)" in ask(home, "status").out
+    assert "No server runs" in ask(home, "status").out
+
+
+def test_a_certificate_of_an_own_pki_is_renewed_by_its_next_one_and_no_other(home: Path, tmp_path: Path) -> None:
+    own = tmp_path / "own"
+    (home / "tls" / "ca.key").rename(tmp_path / "ca.key")  # as of a PKI that is not here
+    before = (home / "tls" / "server.pem").read_bytes()
+    answer = ask(home, "renew")
+    assert answer.code == 2 and "--certificate PEM" in answer.err
+    shutil.copytree(home / "tls", own)
+    (tmp_path / "ca.key").rename(own / "ca.key")
+    following = make_again(own, moment(), ("localhost",))
+    assert ask(home, "renew", "--certificate", following).code == 0
+    assert (home / "tls" / "server.pem").read_bytes() == following.read_bytes() != before
+    stranger = tmp_path / "stranger"
+    issue(stranger, ("localhost",), moment())
+    answer = ask(home, "renew", "--certificate", stranger / "server.pem", "--key", stranger / "server.key")
+    assert answer.code == 2 and (home / "tls" / "server.pem").read_bytes() == following.read_bytes()
 
 
 def test_a_certificate_that_has_run_out_is_said_before_the_server_starts(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -6,8 +6,8 @@ import ast
 import importlib.util
 import json
 import re
-import sys
 import shlex
+import sys
 from collections.abc import Iterator
 from functools import cache
 from pathlib import Path

@@ -65,7 +65,7 @@ def bureau(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Bureau:
 def test_from_the_description_over_a_refusal_and_a_vote_to_a_signature(bureau: Bureau) -> None:
     bureau.ask("describe")
     said = bureau.exchange()
-    assert said.code == 0 and "answered" in said.out and "not approved yet" in said.out and "Carry the files" in said.out
+    assert said.code == 0 and "answered" in said.out and "not proposed yet" in said.out and "Carry the files" in said.out
     assert msgspec.json.decode(bureau.heard().payload, type=Description).party.name == "bank"
     made = bureau.house.drafted()
     bureau.ask("propose", made.canonical())
@@ -105,12 +105,12 @@ def test_a_run_that_this_nodes_people_end_is_told_by_the_exit_code(bureau: Burea
     bureau.house.node.close()
     bureau.ask("deliver", encode(Batch(0)))
     said = bureau.exchange()
-    assert said.code == 0 and "opened" in said.out
+    assert said.code == 0 and "under way" in said.out
     assert decode(bureau.heard().payload, Batch, "bank", 1 << 20).envelopes
     bureau.house.vote(made.hash, verdict="revoke")
     bureau.ask("deliver", encode(Batch(1)))
     said = bureau.exchange()
-    assert said.code == 3 and "failed" in said.out
+    assert said.code == 3 and "ended without a result" in said.out
     assert decode(bureau.heard().payload, Batch, "bank", 1 << 20).done
     assert bureau.exchange().code == 0, "it was said once"
 

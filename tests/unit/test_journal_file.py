@@ -98,6 +98,17 @@ def test_another_key_opens_nothing_and_no_value_is_quoted(path: Path) -> None:
     assert CANARY.decode() not in str(caught.value)
 
 
+def test_what_is_given_with_a_batch_is_kept_beside_the_effects_of_its_stage(tmp_path: Path) -> None:
+    journal = JournalFile(tmp_path / "run.db", KEY)
+    journal.answered(-1, b"", b"", b"snapshot", {})
+    journal.keep("fit 1:new", b"effect")
+    for number in (0, 1):
+        journal.answered(number, b"batch", b"reply", None, {"sent": b"after %d" % number})
+    journal.close()
+    record = JournalFile(tmp_path / "run.db", KEY).load()
+    assert record is not None and record.effects == {"fit 1:new": b"effect", "sent": b"after 1"}
+
+
 TAMPER = {
     "two batches exchanged": "UPDATE entry SET number = -number; UPDATE entry SET number = 5 + number",
     "snapshot and reply exchanged": "UPDATE kept SET value = (SELECT value FROM kept other WHERE other.name <> kept.name)",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
@@ -10,12 +11,13 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
+from clients.alone import alone
 from clients.approvals import Approvals
 from clients.home import Home
 from clients.node_commands import app
 from federation.kernel.errors import ConfigurationError, CreditfedError
 from server.report import write_report
-from tests.house import ENDS, House
+from tests.house import ENDS, NOW, House
 
 STUDY = {"name": '"winter"', "parties": '["bank-a"]', "columns": '["turnover"]', "purpose": '"decide"', "expires": '"2099-03-31T00:00:00Z"'}
 
@@ -107,7 +109,7 @@ def test_a_vote_says_who_is_still_needed_and_with_several_owners_nobody_signs_un
     assert not Approvals(Home(house.root)).votes()
     said = node("approve", "test", "--as", "alice", "--yes", "--home", house.root)
     assert "1 of 2 approvals; still needed: bob" in said and "--as bob" in said and "asks again" not in said
-    assert "asks again by itself" in node("approve", "test", "--as", "bob", "--yes", "--home", house.root)
+    assert "start the simulation again" in node("approve", "test", "--as", "bob", "--yes", "--home", house.root)
 
 
 def test_a_path_that_cannot_be_used_is_named_without_a_traceback(tmp_path: Path) -> None:
@@ -140,3 +142,24 @@ def test_control_an_error_that_is_no_path_is_still_told_as_a_bug(
         command.main()
     told = capsys.readouterr().err
     assert end.value.code == 1 and "internal error" in told and canary not in told
+
+
+def test_what_a_killed_node_has_left_says_nothing_of_one_that_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    house = House(tmp_path / "bank", monkeypatch)
+    facts = {"pid": os.getpid(), "state": "connected", "since": "2026-01-01T00:00:00Z", "address": "flower.example.org:9092", "node": 7}
+    (house.root / "resident.json").write_text(json.dumps(facts))
+    assert "does not run" in node("status", "--home", house.root)
+    with alone(house.root):
+        assert "connected since" in node("status", "--home", house.root)
+    with alone(house.root):
+        (house.root / "resident.json").write_text(json.dumps(facts | {"pid": 1}))  # an exchange of files has the lock, and no node runs
+        assert "does not run" in node("status", "--home", house.root)
+
+
+def test_a_list_of_runs_is_whole_on_a_narrow_screen_and_says_for_what_each_waits(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    house = House(tmp_path / "bank", monkeypatch)
+    monkeypatch.setenv("COLUMNS", "80")
+    made = house.drafted(run="scorecard-of-the-winter-e620d8-2", expires="2099-01-01T00:00:00Z")
+    house.node.gate.approvals.propose(made, NOW)
+    said = node("pending", "--home", house.root)
+    assert "scorecard-of-the-winter-e620d8-2" in said and "waits for" in said and "\N{HORIZONTAL ELLIPSIS}" not in said

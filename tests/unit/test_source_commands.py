@@ -37,7 +37,7 @@ def test_a_node_is_founded_with_any_source_and_shows_it(tmp_path: Path, kind: st
     written = tomllib.loads((home / "node.toml").read_text())
     assert written["source"] == where
     assert written["dataset"] == ("data" if isinstance(where, str) else "firms")
-    assert f"budget set {written['dataset']} any" in told.output
+    assert f"data set {written['dataset']!r}" in told.output
     assert PartyConfig.from_dict(written, home).budget_dataset == written["dataset"]
     shown = creditfed("source", "--home", home)
     assert shown.exit_code == 0, shown.output
