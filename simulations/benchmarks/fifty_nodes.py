@@ -1,8 +1,8 @@
 """Fifty banks in processes of their own on one machine: `python -m simulations.benchmarks.fifty_nodes`.
 
-The coordinator as `creditfed coordinator start`, each bank as `creditfed node start`, with TLS, node authentication and journals on disk. It
-prints the times of start and run, memory of the coordinator and of a node, requests of the nodes while nothing happens and during the run, and
-whether the model is the one of `creditfed simulate`.
+The coordinator as `creditfed coordinator start`, each bank as `creditfed node start`, with TLS, node authentication and journals on disk.
+Printed are the times of start and run, memory of the coordinator and of a node, requests of the nodes while nothing happens and during the run,
+and whether the model is the one of `creditfed simulate`.
 """
 
 from __future__ import annotations
@@ -117,11 +117,9 @@ def main() -> None:
         found = measured(Path(folder) / "deployed", run_file)
     asked = options.banks * (1 / IDLE + 1 / HEARTBEAT)
     (median, most), (median_after, most_after) = found.node_idle, found.node_after
-    print(
-        f"  founding                {found.founding:.1f} s; until all are online {found.start:.0f} s, {found.start / options.banks:.2f} s a node"
-    )
+    each, start = found.run / found.exchanges, found.start / options.banks
+    print(f"  founding                {found.founding:.1f} s; until all are online {found.start:.0f} s, {start:.2f} s a node")
     print(f"  waiting for approval    {found.waiting:.0f} s")
-    each = found.run / found.exchanges
     print(f"  run                     {found.run:.0f} s, {found.exchanges} exchanges, {each:.2f} s each; inline {inline:.0f} s")
     print(f"  messages answered       {found.messages:,}, {found.messages / found.run:.0f} a second, each of three requests")
     print(f"  requests while idle     {asked:.1f} a second; the coordinator's CPU {found.idle_cpu:.3f} s a second   (<= {IDLE_CPU:g})")
