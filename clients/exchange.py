@@ -189,7 +189,7 @@ class Exchange:
 
     def _exit_code(self) -> int:
         """Of the failure that the node noted last."""
-        noted = msgspec.json.decode((self._root / "results" / "failure.json").read_bytes(), type=dict[str, int | str])
+        noted = msgspec.json.decode((self._root / "results" / "failure.json").read_bytes(), type=known(dict[str, int | str]))
         return int(noted["exit_code"])
 
     def standing(self) -> dict[str, str]:

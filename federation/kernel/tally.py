@@ -13,6 +13,7 @@ import msgspec
 
 from federation.kernel import suite
 from federation.kernel.envelope import Envelope
+from federation.kernel.known import known
 
 Direction = Literal["sent", "received"]
 SENT = "tally: sent"
@@ -54,7 +55,7 @@ class Tally:
         stored: None where nothing has left.
         """
         if stored is not None:
-            self._counts["sent"] = msgspec.msgpack.decode(stored, type=dict[str, dict[str, tuple[int, bytes]]])
+            self._counts["sent"] = msgspec.msgpack.decode(stored, type=known(dict[str, dict[str, tuple[int, bytes]]]))
 
     def counts(self) -> Counts:
         """All that is counted, to be stored."""
