@@ -25,9 +25,9 @@ from federation.kernel import suite
 from federation.kernel.errors import ConfigurationError
 from federation.kernel.invitation import LONGEST, Invitation, read_invitation
 from federation.kernel.joining import Joining, joining
+from privacy.store.durable import READABLE, put
 
 COORDINATOR_FILE = "coordinator.toml"
-_READABLE = 0o644
 
 
 def node_key(home: Home) -> ec.EllipticCurvePrivateKey:
@@ -61,9 +61,7 @@ def own_joining(home: Home) -> Joining:
 def write_joining(home: Home) -> Path:
     """Put the joining file into the node's home."""
     made = own_joining(home)
-    path = home.keep(home.root / f"{made.name}.join.toml", made.text().encode())
-    path.chmod(_READABLE)
-    return path
+    return put(home.root / f"{made.name}.join.toml", made.text().encode(), READABLE)
 
 
 def read_invited(path: Path) -> Invitation:

@@ -40,14 +40,13 @@ from federation.models.horizontal.program import Adder, Standing
 from federation.models.training import Coordinator, Progress
 from privacy.audit.witness import Witness
 from privacy.store.audit_file import AuditFile
-from privacy.store.durable import put
-from server.courier import Courier, Refused, Stopped, never, refusal
+from privacy.store.durable import READABLE, put
+from server.courier import Courier, Stopped, never, refusal
 from server.draft import draft_manifest
 from server.drafts import Drafts
 from server.keys import file_key
 from server.outbox import Cost, Exchange, NextStop, Outbox
 from server.post import GridPost, LostNode
-from server.result import READABLE
 from server.run_file import RunFile, load
 from server.statements import carry, carry_first
 
@@ -254,7 +253,7 @@ def _carry(courier: Courier, participant: Participant[Any], desk: Desk, seconds:
 def _tell(courier: Courier, participant: Participant[Any], run: str, exchange: Exchange, stopped: Stopped, next_stop: NextStop) -> None:
     """Tell the nodes that the run is stopped, so that none waits for it: first the exchange under way again, since some may have had it."""
     courier.stopped, courier.patience = never, TELLING
-    with suppress(LostNode, Refused):
+    with suppress(CreditfedError):  # who cannot be told, or answers nonsense, does not make the stop a failure
         replies, lost = _exchange(courier, participant, run, exchange.batches)
         if participant.failure is None:
             replies[COORDINATOR] = decode(participant.abort(stopped), Batch, COORDINATOR, LARGEST_BATCH)

@@ -6,10 +6,9 @@ import shutil
 from collections.abc import Sequence
 from pathlib import Path
 
-from privacy.store.durable import put
+from privacy.store.durable import READABLE, put
 from server.pki import CA, SERVER, SERVER_KEY, make_ca, make_server
 from server.pki_check import check
-from server.place import READABLE
 
 
 def issue(folder: Path, hosts: Sequence[str], now: str) -> None:

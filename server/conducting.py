@@ -19,7 +19,7 @@ from federation.carriage.journal_file import JournalFile
 from federation.carriage.sealed_file import SealedFile
 from federation.kernel.errors import ConfigurationError, CreditfedError, PeerError
 from federation.kernel.manifest import Description
-from privacy.store.durable import put
+from privacy.store.durable import READABLE, put
 from server.app import Conduct, Desk, Kept, carry_out, described, failure_document
 from server.courier import Courier, Stopped
 from server.drafts import forget_session
@@ -27,11 +27,11 @@ from server.enrolment import let_in
 from server.file_post import Correspondent, FilePost
 from server.line_post import LinePost
 from server.outbox import Outbox
-from server.place import READABLE, Place
+from server.place import Place
 from server.post import Post
 from server.run_file import RunFile, load_deployed
 from server.store.records import Failure, Node, Run
-from server.store.run_store import RunStore
+from server.store.run_store import RunStore, RunTaken
 from server.store.states import RunState
 
 ASK_AGAIN = (1.0, 1.0, 2.0, 5.0)
@@ -92,6 +92,8 @@ class Conducting:
         except ShuttingDown:
             self.store.release(self.run.name, self.worker, self.now())
             return
+        except RunTaken:
+            raise  # another process works on the run: nothing here is this one's any more, its record and journals neither
         except CreditfedError as error:
             self._failed(error, None)
             return
@@ -118,22 +120,22 @@ class Conducting:
     def _over(self) -> None:
         """The session's secrets go, and what was asked by files."""
         forget_session(self.place.root / "journal", self.run.name)
-        for path in self.place.asked(self.run.name, "").parent.glob(f"{self.run.name}.*"):
-            path.unlink(missing_ok=True)
+        for node in self.store.nodes():
+            self.place.asked(self.run.name, node.name).unlink(missing_ok=True)
 
     def _conduct(self) -> Conduct:
         started = time.monotonic()
         settings, _ = load_deployed(put(self.place.run(self.run.name) / "run.toml", self.run.run_file, READABLE))
         nodes = self._nodes(settings)
-        storage, stem = self.place.key("storage"), self.place.root / "journal" / self.run.name
+        storage, folder = self.place.key("storage"), self.place.root / "journal"
         if self.run.state is RunState.SUBMITTED:
             self._say(state=RunState.WAITING, stage=f"asking {', '.join(nodes)}")
-        journal = JournalFile(stem.parent / f"{self.run.name}.db", storage)
+        journal = JournalFile(folder / f"{self.run.name}.db", storage)
         try:
             with self.link.line() as line:
                 courier = Courier(self._posts(line, nodes), UNTIL_IT_EXPIRES, self.orders.stopped)
                 desk = Desk(
-                    settings, self.run.name, self.place.identity, journal, Outbox(SealedFile(stem.parent / f"{self.run.name}.outbox", storage)),
+                    settings, self.run.name, self.place.identity, journal, Outbox(SealedFile(folder / f"{self.run.name}.outbox", storage)),
                     self.kept, waiting=self._waiting(), drafted=lambda manifest: self._say(manifest_hash=manifest.hash.hex()),
                     watch=self._watching(),
                 )  # fmt: skip
@@ -155,7 +157,7 @@ class Conducting:
 
     def _posts(self, line: Line, nodes: dict[str, Node]) -> dict[str, Post]:
         """One post for all who connect, and one for each who takes its batches as files."""
-        numbers = let_in(self.link, self.store.nodes())
+        numbers = let_in(self.link, tuple(nodes.values()))
         connected = LinePost(line, {name: numbers[name] for name, node in nodes.items() if node.way == "connected"})
         return {name: connected if node.way == "connected" else self._by_files(node) for name, node in nodes.items()}
 

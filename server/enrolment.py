@@ -18,9 +18,9 @@ from federation.kernel.errors import ConfigurationError
 from federation.kernel.joining import Joining
 from privacy.approval.words import fingerprint
 from privacy.levels import INSTITUTION_ROLES
-from privacy.store.durable import put
+from privacy.store.durable import READABLE, put
 from server.join import read_join_file
-from server.place import READABLE, Place
+from server.place import Place
 from server.store.records import Node, Way
 from server.store.run_store import RunStore
 

@@ -20,7 +20,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from federation.kernel.errors import ConfigurationError
-from privacy.store.durable import put
+from privacy.store.durable import READABLE, put
 from server.pki_check import Host, certificates, host_name, moment, names_of, private_key
 
 CA_KEY, CA, SERVER_KEY, SERVER = "ca.key", "ca.pem", "server.key", "server.pem"
@@ -29,7 +29,6 @@ SERVER_DAYS: Final = 397
 """What the strictest clients take."""
 _EARLIER: Final = dt.timedelta(hours=1)
 """By how much a node's clock may be behind when a certificate is new."""
-_READABLE: Final = 0o644
 _KEY_USES: Final = (
     "digital_signature", "content_commitment", "key_encipherment", "data_encipherment", "key_agreement", "key_cert_sign", "crl_sign",
     "encipher_only", "decipher_only",
@@ -124,6 +123,6 @@ def _kept_key(path: Path, curve: ec.EllipticCurve) -> ec.EllipticCurvePrivateKey
 
 
 def _publish(path: Path, certificate: x509.Certificate) -> Path:
-    put(path, certificate.public_bytes(serialization.Encoding.PEM), _READABLE)
-    path.chmod(_READABLE)  # whatever the umask
+    put(path, certificate.public_bytes(serialization.Encoding.PEM), READABLE)
+    path.chmod(READABLE)  # whatever the umask
     return path

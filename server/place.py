@@ -27,10 +27,9 @@ from federation.kernel.errors import ConfigurationError
 from federation.kernel.invitation import Invitation, invitation
 from federation.kernel.known import known
 from federation.kernel.secret import Secret
-from privacy.store.durable import put
+from privacy.store.durable import READABLE, put
 from server.keys import file_key
 
-READABLE = 0o644
 _NOT_HERE = "Give the coordinator's folder with --home DIR, or found one: creditfed coordinator init."
 
 

@@ -16,14 +16,14 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from federation.kernel.errors import ConfigurationError
 from privacy import contracts
-from privacy.store.durable import put
+from privacy.store.durable import READABLE, put
 from server import report_bank_charts as bank_charts
 from server import report_charts as charts
 from server.glossary import BANK_GLOSSARY, GLOSSARY
 from server.report_banks import SIDE_FIGURES, BankView, SideBySide, bank_view, chosen_fit, common_columns, is_over_banks, stability_of
 from server.report_findings import IMPLAUSIBLE_IV, SUSPICIOUS_IV, findings, verdict
 from server.report_statistics import StatisticsView, statistics_view
-from server.result import READABLE, SPLITS, Bin, ColumnFacts, Metrics, PartyFacts, Result, RunFacts, parse
+from server.result import SPLITS, Bin, ColumnFacts, Metrics, PartyFacts, Result, RunFacts, parse
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

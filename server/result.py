@@ -14,12 +14,10 @@ from typing import Any
 import msgspec
 
 from federation.kernel.errors import ConfigurationError
-from privacy.store.durable import put
+from privacy.store.durable import READABLE, put
 
 SCHEMA_VERSION = 1
 SPLITS = ("train", "test", "out_of_time")
-READABLE = 0o644
-"""The mode of what is made to be passed on: results and reports."""
 
 
 class Part(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):

@@ -19,12 +19,12 @@ from threadpoolctl import threadpool_limits
 
 from federation.carriage.flower import SuperLink
 from federation.kernel.errors import AbortCode, ConfigurationError, CreditfedError
-from privacy.store.durable import put
+from privacy.store.durable import READABLE, put
 from server.app import Kept
 from server.conducting import Conducting, Orders, moment
 from server.enrolment import let_in
 from server.guard import Guard
-from server.place import READABLE, Place
+from server.place import Place
 from server.port import served
 from server.store.records import Failure, Node, Run
 from server.store.run_store import RunStore, RunTaken
@@ -44,7 +44,7 @@ class _Work:
 
 
 class Server:
-    """The coordinator's process. token: its name as a worker, which no other process has."""
+    """The coordinator's process, a worker of the run store. now: the moment as the store has it."""
 
     def __init__(self, place: Place, store: RunStore, now: Callable[[], str] = moment) -> None:
         self._place, self._store, self._now = place, store, now

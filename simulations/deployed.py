@@ -10,7 +10,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -100,9 +100,18 @@ def found_deployment(root: Path, nodes: Mapping[str, Mapping[str, Any]], by_file
 
 @contextmanager
 def process(*words: str, log: Path) -> Iterator[subprocess.Popen[bytes]]:
-    """`python WORDS` as long as the context lasts, ended as a service manager would; what it says is in the log."""
+    """`python WORDS` as long as the context lasts."""
+    with running([sys.executable, "-W", "ignore", *words], ROOT, log) as started:
+        yield started
+
+
+@contextmanager
+def running(
+    words: Sequence[str], folder: Path, log: Path, environment: Mapping[str, str] | None = None
+) -> Iterator[subprocess.Popen[bytes]]:
+    """A program as long as the context lasts, ended as a service manager would; what it says is in the log. environment: ours, where None."""
     with log.open("ab") as said:
-        started = subprocess.Popen([sys.executable, "-W", "ignore", *words], cwd=ROOT, stdout=said, stderr=said)  # noqa: S603  # ourselves
+        started = subprocess.Popen(words, cwd=folder, env=environment, stdout=said, stderr=said)  # noqa: S603  # ourselves, or Flower
         try:
             yield started
         finally:

@@ -23,7 +23,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 from federation.kernel.errors import LocalError
 from server.certificates import issue
 from server.conducting import moment
-from simulations.deployed import HOST, ROOT, free_port, until
+from simulations.deployed import HOST, ROOT, free_port, running, until
 
 SUPERLINK = "here"
 """The connection's name in Flower's own configuration."""
@@ -128,17 +128,8 @@ def _command(name: str) -> str:
 
 @contextmanager
 def _process(folder: Path, name: str, *words: str) -> Iterator[subprocess.Popen[bytes]]:
-    with (folder / f"{name}.log").open("ab") as said:
-        started = subprocess.Popen([_command(words[0]), *words[1:]], cwd=folder, env=_environment(folder), stdout=said, stderr=said)  # noqa: S603
-        try:
-            yield started
-        finally:
-            started.terminate()
-            try:
-                started.wait(30)
-            except subprocess.TimeoutExpired:
-                started.kill()
-                started.wait()
+    with running([_command(words[0]), *words[1:]], folder, folder / f"{name}.log", _environment(folder)) as started:
+        yield started
 
 
 def _flwr(folder: Path, *words: str) -> dict[str, Any]:

@@ -12,6 +12,7 @@ has changed when this breaks.
 from __future__ import annotations
 
 import asyncio
+import math
 import threading
 import time
 import warnings
@@ -20,7 +21,7 @@ from collections.abc import Awaitable, Callable, Iterable, Iterator, MutableMapp
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from types import SimpleNamespace
-from typing import Any, Final, NoReturn
+from typing import Any, Final
 
 from cryptography.hazmat.primitives.asymmetric import ec
 from flwr.app import Message, RecordDict
@@ -366,6 +367,13 @@ class Line(Grid):
         while 0 < len(self._answered) < len(self._asked) and (left := end - time.monotonic()) > 0:
             self._link.replied.wait(self._link.replied.rung, left)
 
-    def send_and_receive(self, messages: Iterable[Message], *, timeout: float | None = None) -> NoReturn:
-        """Flower's interface, which `server.courier` does not use."""
-        raise NotImplementedError
+    def send_and_receive(self, messages: Iterable[Message], *, timeout: float | None = None) -> list[Message]:
+        """Flower's interface: push, and pull until every reply is there or so many seconds have passed."""
+        due, found = set(self.push_messages(messages)), list[Message]()
+        end = math.inf if timeout is None else time.monotonic() + timeout
+        while due and (left := end - time.monotonic()) > 0:
+            found += self.pull_messages(due)
+            due -= {reply.metadata.reply_to_message_id for reply in found}
+            if due:
+                self.wait(min(left, LOOK))
+        return found

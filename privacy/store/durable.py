@@ -5,6 +5,9 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+READABLE = 0o644
+"""Of a file that others may read; `put` makes others of mode 600."""
+
 
 def put(path: Path, content: bytes, mode: int = 0o600) -> Path:
     """Put a file in place whole or not at all, in a folder made when missing; on disk, with its name, when this returns. Raises OSError."""

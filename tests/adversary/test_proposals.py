@@ -9,6 +9,7 @@ import pytest
 
 import clients.told
 from clients import approvals, proposed_today
+from federation.carriage.mailbox import DECIDED, UNDECIDED
 from federation.kernel.errors import AbortCode, PolicyRefusal
 from federation.kernel.manifest import Manifest
 from tests.house import House
@@ -111,3 +112,34 @@ def test_control_under_one_salt_for_all_runs_they_do(house: House, monkeypatch: 
     monkeypatch.setattr("clients.vault.manifests_salt", lambda salt, _hash: salt)
     first, second = snapshots(house)
     assert first == second
+
+
+def test_asking_whether_people_have_decided_opens_nothing_is_not_counted_and_writes_nothing(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A coordinator that waits asks that, and proposes again only then: proposals are so many a day, and each opens the source."""
+    monkeypatch.setattr(proposed_today, "OF_ONE", 3)
+    made = house.drafted()
+    assert refused(house, made) is AbortCode.APPROVAL
+    entries, counted = len(list(house.node.gate.log.entries())), (house.root / "approvals" / "today").read_bytes()
+    with monkeypatch.context() as shut:
+        for reader in ("open_table", "describe_table"):
+            shut.setattr(f"clients.vault.{reader}", lambda *_: pytest.fail("the vault was opened"))
+        assert {house.ask("voted", made.hash, made.run) for _ in range(50)} == {UNDECIDED}
+        assert house.ask("voted", bytes(32), made.run) == DECIDED, "of another manifest there is nothing to wait for"
+        assert len(list(house.node.gate.log.entries())) == entries
+        assert (house.root / "approvals" / "today").read_bytes() == counted
+        house.vote(made.hash)
+        assert house.ask("voted", made.hash, made.run) == DECIDED
+    house.proposed(made)
+    again = house.drafted(run="again")
+    refused(house, again)
+    house.vote(again.hash, verdict="revoke")
+    assert house.ask("voted", again.hash, again.run) == DECIDED, "no, too, is decided"
+    assert refused(house, again) is AbortCode.REVOKED
+
+
+def test_control_waiting_by_proposals_is_counted_and_ends_the_run_that_waits(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(proposed_today, "OF_ONE", 3)
+    made = house.drafted()
+    assert [refused(house, made) for _ in range(4)] == [*[AbortCode.APPROVAL] * 3, AbortCode.CAP]

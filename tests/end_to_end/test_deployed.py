@@ -76,6 +76,21 @@ def test_a_node_that_is_killed_and_started_again_goes_on_with_the_run(world: Wor
 
 
 @pytest.mark.slow
+def test_a_server_that_is_killed_is_followed_by_one_that_goes_on(world: World, consortium: Deployment, tmp_path: Path) -> None:
+    """Its runs are taken for its own for some seconds more, and then they are free."""
+    path = world.run_file("orphaned", run={"seed": 15})
+    inline = simulated(path, tmp_path / "inline")
+    run = consortium.submit(path)
+    consortium.approve(run, *PARTIES)
+    until(lambda: consortium.run(run).exchanges >= 8, 60, consortium.logs())
+    consortium.kill("coordinator")
+    left = consortium.run(run)
+    assert left.state is RunState.RUNNING and left.worker is not None
+    consortium.start("coordinator")
+    assert consortium.finished(run).model_hash == inline["model_hash"]
+
+
+@pytest.mark.slow
 def test_a_server_that_ends_lets_its_runs_go_and_the_next_one_goes_on_with_them(
     world: World, consortium: Deployment, tmp_path: Path
 ) -> None:

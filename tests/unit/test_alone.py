@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 import pytest
 
-from clients.alone import LOCK, alone
+from clients.alone import LOCK, alone, at_work
 from federation.kernel.errors import ConfigurationError
 
 HOLDER = """
@@ -56,3 +58,15 @@ def test_a_lock_file_that_says_nothing_is_no_matter(said: bytes, tmp_path: Path)
     (tmp_path / LOCK).write_bytes(said)
     with alone(tmp_path), pytest.raises(ConfigurationError, match=str(os.getpid())), alone(tmp_path):
         pass
+
+
+def test_whoever_only_looks_keeps_nobody_out(tmp_path: Path) -> None:
+    """`node status` takes the lock for a moment, and a node that starts in that moment must start."""
+    descriptor = os.open(tmp_path / LOCK, os.O_CREAT | os.O_RDWR)
+    fcntl.flock(descriptor, fcntl.LOCK_SH)
+    looking = threading.Timer(0.1, os.close, [descriptor])
+    looking.start()
+    with alone(tmp_path):
+        assert at_work(tmp_path) == str(os.getpid())
+    looking.join()
+    assert at_work(tmp_path) == ""

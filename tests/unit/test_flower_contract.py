@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import importlib.metadata
 import inspect
+import threading
 import tomllib
 from pathlib import Path
 from typing import Any
@@ -286,6 +287,25 @@ def test_a_round_trip_over_tls(tmp_path, length):
             assert len(port.link.state.object_store) == 0, "nothing of an exchange stays"
         fleet.deactivate()
         assert port.link.online() == set()
+        fleet.close()
+
+
+def test_flowers_own_way_to_ask_waits_for_the_replies_and_no_longer_than_it_is_told(tmp_path):
+    with a_port(tmp_path) as port, port.link.line() as line:
+        node, fleet = port.enrol("bank"), port.fleet("bank")
+        fleet.activate()
+        assert line.send_and_receive([a_message(node, b"nobody answers")], timeout=0.1) == []
+        assert unpack(fleet.receive().content, "coordinator").payload == b"nobody answers"
+
+        def answer() -> None:
+            message = fleet.receive()
+            fleet.reply(Message(pack(Parcel("answer", "run", b"heard")), reply_to=message), 0.0)
+
+        answering = threading.Thread(target=answer)
+        answering.start()
+        (reply,) = line.send_and_receive([a_message(node, b"who hears")])
+        answering.join()
+        assert unpack(reply.content, "bank").payload == b"heard"
         fleet.close()
 
 
