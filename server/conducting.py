@@ -97,6 +97,7 @@ class Conducting:
         except CreditfedError as error:
             self._failed(error, None)
             return
+        self.store.advance(self.run.name, self.worker, self.now(), exchanges=conduct.cost.exchanges)  # the last word may be half a second old
         if conduct.failure is not None:
             self._failed(conduct.failure, conduct)
             return

@@ -47,6 +47,7 @@ def test_the_model_is_that_of_the_same_run_in_one_process(world: World, consorti
     assert finished.model_hash == inline["model_hash"] and inline["converged"]
     record = json.loads((consortium.coordinator / "runs" / run / "conduct.json").read_bytes())
     assert record["universe"] == inline["alignment"]["universe"]
+    assert record["exchanges"] == finished.exchanges
     indices = [json.loads((consortium.home(name) / "results" / INDEX).read_bytes()) for name in PARTIES]
     assert all(index["model"] == inline["model_hash"] for index in indices)
     for name in PARTIES:
