@@ -97,7 +97,8 @@ class Conducting:
         except CreditfedError as error:
             self._failed(error, None)
             return
-        self.store.advance(self.run.name, self.worker, self.now(), exchanges=conduct.cost.exchanges)  # the last word may be half a second old
+        # what `_watching` said last may be half a second old
+        self.store.advance(self.run.name, self.worker, self.now(), exchanges=conduct.cost.exchanges)
         if conduct.failure is not None:
             self._failed(conduct.failure, conduct)
             return
