@@ -142,10 +142,11 @@ def fit(rows: Rows, tables: Mapping[str, pd.DataFrame], rules: Rules, C: float |
 
     design = _design(rows, tables, rules)
     train, weight, label = rows.train, rows.weight[rows.train], rows.label[rows.train]
-    scaler = StandardScaler().fit(design.x[train], sample_weight=weight)
-    x: Floats = scaler.transform(design.x)
-    scale: Floats = scaler.scale_
-    moving = np.ptp(design.x[train], axis=0) > 0 if design.x.shape[1] else np.zeros(0, bool)
+    columns = bool(design.x.shape[1])  # the scaler refuses a table of none, which a bank with outcomes alone has
+    scaler = StandardScaler().fit(design.x[train], sample_weight=weight) if columns else None
+    x: Floats = design.x if scaler is None else scaler.transform(design.x)
+    scale, mean = (np.zeros(0), np.zeros(0)) if scaler is None else (scaler.scale_, scaler.mean_)
+    moving = np.ptp(design.x[train], axis=0) > 0 if columns else np.zeros(0, bool)
     ridge = np.zeros(len(scale)) if C is None else 1.0 / (C * np.where(standardize, 1.0, scale) ** 2)
     problem = _Problem(x[train][:, moving], label, weight, ridge[moving], design.sign[moving])
     start = _scikit(problem, C, scale[moving], standardize=standardize) if not problem.sign.any() else _bounded(problem)
@@ -154,7 +155,7 @@ def fit(rows: Rows, tables: Mapping[str, pd.DataFrame], rules: Rules, C: float |
     theta[moving] = solved[1:]
     raw = theta / scale
     return PooledFit(
-        intercept=float(solved[0] - raw @ scaler.mean_),
+        intercept=float(solved[0] - raw @ mean),
         coefficients=_by_party(design.names, raw),
         standardized_intercept=float(solved[0]),
         standardized=_by_party(design.names, theta),

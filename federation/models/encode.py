@@ -180,7 +180,7 @@ def moments_holder(
 
     Raises PolicyRefusal below the minimum cohort.
     """
-    parts = MomentColumns.of(encoding.raw(table.columns)[place.rows], encoding.counted(table.columns)[place.rows])
+    parts = MomentColumns.of(encoding.raw(table.columns, table.rows)[place.rows], encoding.counted(table.columns, table.rows)[place.rows])
     columns = Columns.quantised(place.spread(parts.matrix), WeightGrid.of(manifest, place.universe, 1.0).bits)
     yield from announce(run, manifest.label_party, columns.answers)
     totals = yield from hold(run.within("weights"), manifest.label_party, Transforms(columns))
@@ -280,7 +280,9 @@ def encode_label(
     else:
         encoding = plain_encoding(table, manifest)
         yield from moments_label(run.within("moments"), manifest, place.positions, universe, sample.train[place.rows], labels.w)
-        mean, deviation = own_moments(encoding.raw(table.columns)[place.rows], encoding.counted(table.columns)[place.rows], labels.w)
+        mean, deviation = own_moments(
+            encoding.raw(table.columns, table.rows)[place.rows], encoding.counted(table.columns, table.rows)[place.rows], labels.w
+        )
         done = msgspec.structs.replace(done, encoding=encoding.fitted(mean, deviation))
     if manifest.task == "train":
         answers = yield from hear_wanted(run, manifest)
@@ -314,7 +316,7 @@ def encode_holder(
         encoding, matched = yield from moments_holder(run.within("moments"), manifest, plain_encoding(table, manifest), table, place, scale)
         done = Encoded(encoding, scale.total, scale.base, scale.exponent, matched=matched)
     if manifest.task == "train":
-        columns = design_columns(encoding.design(table.columns)[place.rows], encoding.absent_row, place.positions, universe)
+        columns = design_columns(encoding.design(table.columns, table.rows)[place.rows], encoding.absent_row, place.positions, universe)
         yield from announce(run, manifest.label_party, columns.answers)
     return done
 

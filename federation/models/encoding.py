@@ -190,26 +190,29 @@ class Encoding(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         """The design values of a firm that the party does not know, (d,)."""
         return np.array([standard.absent for standard in self.standard], np.float64)
 
-    def design(self, columns: Mapping[str, Column]) -> Reals:
-        """Raw values to the design matrix, (n, d) float64, finite. Raises DataError where a column is not there or not of its kind."""
+    def design(self, columns: Mapping[str, Column], rows: int = 0) -> Reals:
+        """Raw values to the design matrix, (n, d) float64, finite. rows: n, where there is no column to tell it.
+
+        Raises DataError where a column is not there or not of its kind.
+        """
         blocks = []
         for part in self.columns:
             raw = part.raw(_column(columns, part))
             for place, standard in enumerate(part.standard):
                 values = standard(raw[:, place])
                 blocks.append(np.where(np.isnan(values), standard.absent, values))
-        return np.column_stack(blocks) if blocks else np.zeros((_rows(columns), 0))
+        return np.column_stack(blocks) if blocks else np.zeros((_rows(columns, rows), 0))
 
-    def raw(self, columns: Mapping[str, Column]) -> Reals:
+    def raw(self, columns: Mapping[str, Column], rows: int = 0) -> Reals:
         """The design matrix before standardisation, (n, d), and zero where no mean counts (see `counted`): what moments are summed from."""
-        counted = self.counted(columns)
+        counted = self.counted(columns, rows)
         blocks = [part.raw(_column(columns, part)) for part in self.columns]
-        return np.where(counted, np.hstack(blocks), 0.0) if blocks else np.zeros((_rows(columns), 0))
+        return np.where(counted, np.hstack(blocks), 0.0) if blocks else np.zeros((_rows(columns, rows), 0))
 
-    def counted(self, columns: Mapping[str, Column]) -> NDArray[np.bool_]:
+    def counted(self, columns: Mapping[str, Column], rows: int = 0) -> NDArray[np.bool_]:
         """Which entries of `raw` a training mean is taken over, (n, d): all but missing numbers that the mean is to fill."""
         blocks = [part.counted(_column(columns, part)) for part in self.columns]
-        return np.hstack(blocks) if blocks else np.zeros((_rows(columns), 0), bool)
+        return np.hstack(blocks) if blocks else np.zeros((_rows(columns, rows), 0), bool)
 
     def fitted(self, mean: Reals, scale: Reals) -> Encoding:
         """The encoding with the training moments of its design columns.
@@ -289,8 +292,9 @@ def _column(columns: Mapping[str, Column], part: ColumnEncoding) -> Column:
     return column
 
 
-def _rows(columns: Mapping[str, Column]) -> int:
-    return len(next(iter(columns.values())).values) if columns else 0
+def _rows(columns: Mapping[str, Column], rows: int) -> int:
+    """How many rows, by the first column, or as told by who has none."""
+    return len(next(iter(columns.values())).values) if columns else rows
 
 
 def _complete(part: ColumnEncoding, default: Standard) -> None:

@@ -83,7 +83,7 @@ def prepare_label(
 ) -> Prepared:
     """The label party's block: the intercept first, then its own columns. routed: as in `Block`."""
     rows = np.flatnonzero(positions >= 0)
-    x = np.column_stack([np.ones(len(rows)), encoded.encoding.design(table.columns)[rows]])
+    x = np.column_stack([np.ones(len(rows)), encoded.encoding.design(table.columns, table.rows)[rows]])
     labels = replace(training_labels(table, sample, rows), total=encoded.total)
     if manifest.settings.C is None:
         require_full_rank(manifest.label_party, x[labels.w > 0][:, 1:], encoded.encoding.names)
@@ -105,7 +105,7 @@ def training_labels(table: Table, sample: Sample, rows: Positions) -> Labels:
 def prepare_holder(manifest: Manifest, me: str, table: Table, universe: int, positions: Positions, encoded: Encoded) -> Prepared:
     """A feature party's block and its integer columns."""
     rows = np.flatnonzero(positions >= 0)
-    exact = encoded.encoding.design(table.columns)[rows]
+    exact = encoded.encoding.design(table.columns, table.rows)[rows]
     absent = encoded.encoding.absent_row
     if manifest.settings.C is None:
         whole = np.vstack([exact, np.repeat(absent[None, :], universe - len(rows), axis=0)])

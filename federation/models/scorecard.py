@@ -88,18 +88,21 @@ class PointsTable(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         """This party's points for a firm that it does not know."""
         return self.base + sum(part.points[-1] for part in self.characteristics)
 
-    def codes(self, columns: Mapping[str, Column]) -> Points:
-        """The bin of each row in each characteristic, (n, c). Raises DataError where a column is not there."""
+    def codes(self, columns: Mapping[str, Column], rows: int = 0) -> Points:
+        """The bin of each row in each characteristic, (n, c). rows: n, where there is no column to tell it.
+
+        Raises DataError where a column is not there.
+        """
         gone = [part.bins.column for part in self.characteristics if part.bins.column not in columns]
         if gone:
             raise DataError(f"column {gone[0]!r}", "is needed by the scorecard and not there", "Add it to the source or the mapping.")
         codes = [part.bins.codes(columns[part.bins.column]) for part in self.characteristics]
-        rows = len(next(iter(columns.values())).values) if columns else 0
+        rows = len(next(iter(columns.values())).values) if columns else rows
         return np.column_stack(codes) if codes else np.zeros((rows, 0), np.int64)
 
-    def points(self, columns: Mapping[str, Column]) -> Points:
+    def points(self, columns: Mapping[str, Column], rows: int = 0) -> Points:
         """This party's points of each row, base included, (n,). The published score is their sum over the parties."""
-        out = np.full(len(codes := self.codes(columns)), self.base, np.int64)
+        out = np.full(len(codes := self.codes(columns, rows)), self.base, np.int64)
         for part, places in zip(self.characteristics, codes.T, strict=True):
             out += np.array(part.points, np.int64)[places]
         return out

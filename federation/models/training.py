@@ -94,7 +94,7 @@ class LabelParty(Institution):
         if self.manifest.model == "scorecard":
             others, _ = yield from self.parties.receive(run.within("points"), block)
             table, positions = self.present(state)
-            own = self.points(state).points(table.columns)[positions >= 0]
+            own = self.points(state).points(table.columns, table.rows)[positions >= 0]
             state = msgspec.structs.replace(state, points=own + others.astype(np.int64))
         shown = yield from hear_shown(run, self.manifest)
         state = msgspec.structs.replace(state, shown=shown)
@@ -136,7 +136,7 @@ class FeatureParty(Institution):
         if self.manifest.model == "scorecard":
             points = self.points(state)
             table, positions = self.present(state)
-            own = points.points(table.columns)[positions >= 0].astype(np.float64)
+            own = points.points(table.columns, table.rows)[positions >= 0].astype(np.float64)
             yield from self.parties.send(run.within("points"), ready.held.spread(own, float(points.absent)))
         assert state.encoded is not None
         yield from show(run, self.manifest, state.encoded, state.fit.theta)
