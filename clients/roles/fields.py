@@ -13,6 +13,7 @@ import pandas as pd
 
 from clients.roles.series import Ints
 from federation.kernel.errors import DataError
+from privacy.dictionary.entries import record_kinds
 
 ABSENT: Final = np.iinfo(np.int64).min
 """In place of a missing number or day."""
@@ -39,11 +40,17 @@ def months(day: Ints) -> Ints:
 
 
 def whole(batch: pd.DataFrame, kind: str, column: str) -> Ints:
-    """(n,) money in fen, counts or flags; ABSENT where it is missing, or there is no such column. Raises DataError for broken numbers."""
+    """(n,) money in fen, counts or flags; ABSENT where an optional one is missing, or there is no such column.
+
+    Raises DataError for numbers that are not whole, and where a required one is missing.
+    """
     if column not in batch:
         return np.full(len(batch), ABSENT)
     if batch[column].dtype == np.int64:
         return batch[column].to_numpy()
+    if record_kinds()[kind].column(column).required and (gone := int(batch[column].isna().sum())):
+        what = f"column {column!r} has {gone:,} of {len(batch):,} values missing (rule: not missing)"
+        raise DataError(kind, what, "Leave these records out, or fix the source.")
     try:
         found: Any = batch[column].astype("Int64")
     except (TypeError, ValueError):
