@@ -76,7 +76,7 @@ def bank(seed: int = 6, firms: int = 60) -> dict[str, pd.DataFrame]:
     for firm, start in zip(ids(firms), _starts(rng, firms), strict=True):
         _flows(rng, firm, start, found["flows"])
         _balances(rng, firm, start, found["balances"])
-        for number in range(int(rng.integers(0, 4))):
+        for number in range(int(rng.integers(0, 6))):
             _loan(rng, firm, f"{firm[-3:]}/{number}", start, found)
         for day in _days(rng, int(rng.integers(0, 4)), FIRST, gaps=False):
             found["visits"].append(_visit(rng, firm, day))
@@ -133,9 +133,9 @@ def _loan(rng: np.random.Generator, firm: str, loan: str, start: np.datetime64, 
     amount, months, past_due = int(rng.integers(1, 100)) * 1_000_000, int(rng.choice([6, 12, 24])), 0
     found["loans"].append({"loan": loan, "firm": firm, "opened": opened, "amount": amount, "months": months})
     for number, month in enumerate(np.arange(opened.astype("datetime64[M]"), np.datetime64("2024-09", "M"))):
-        past_due = max(0, past_due + int(rng.choice([30, 10, 0, -60], p=[0.2, 0.2, 0.4, 0.2]))) if number else 0
+        past_due = max(0, past_due + int(rng.choice([30, 10, 0, -60], p=[0.3, 0.2, 0.35, 0.15]))) if number else 0
         balance = max(0, amount - amount * number // months)
-        over = "closed" if not balance else "written_off" if past_due > 150 else None
+        over = "closed" if not balance else "written_off" if past_due > 210 else None
         status = over or ("restructured" if rng.random() < 0.03 else "current")
         end = (month + 1).astype("datetime64[D]") - 1
         if rng.random() < 0.95:  # a month's end is lost now and then
