@@ -50,6 +50,8 @@ class Totals:
 
     def add(self, rows: pd.DataFrame) -> None:
         """Rows with the keys and what is to be reduced."""
+        if rows.empty:
+            return  # pandas forgets the types of a grouping of nothing
         part = self._reduced(rows[self._columns])
         self._parts.append(part)
         self._pending += len(part)
@@ -66,6 +68,8 @@ class Totals:
         return pd.DataFrame(groups.agg(self._how))
 
     def _merge(self) -> None:
+        if not self._parts:
+            return
         self._whole = self._reduced(pd.concat([self._whole, *self._parts], ignore_index=True))
         self._parts, self._pending = [], 0
 

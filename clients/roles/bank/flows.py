@@ -50,9 +50,9 @@ class Reader:
             rows[name] = np.where(kind == KINDS.index(name), going, 0)
         self._months.add(rows)
         self._inflows.add(rows[rows["inflow"] > 0])
-        self._payers.add(rows[rows["inflow"] > 0].assign(amount=rows["inflow"]))
+        self._payers.add(rows.assign(amount=rows["inflow"])[rows["inflow"] > 0])
         bought = (kind == KINDS.index("purchase")) & (going > 0)
-        self._payees.add(rows[bought].assign(amount=rows["outflow"]))
+        self._payees.add(rows.assign(amount=rows["outflow"])[bought])
 
     def tables(self) -> Tables:
         """See assembly."""
