@@ -3,11 +3,13 @@
 A firm's main account has its business: receipts follow sales invoices and payments follow purchase invoices after their delay (three in
 ten of the counterparties pay to the second account where there is one); consumers' money on one day a month; salaries 12 % of sales, rent 3 %
 (six firms in ten), utilities 1 %, the tax of the month before, and loans and instalments. A loan at a bank without an account goes to the
-main account as a transfer. The owner puts money in or takes it out, so that the balance goes half of the way to its target,
+main account as a transfer. At the month's end the second account is cleared to the main one, and the owner puts money in or takes it out, so
+that the balance goes half of the way to its target,
 
     target = monthly sales of the good months * (0.55 exp(0.5 liquidity) - 0.2)
 
-and a firm of low liquidity is overdrawn often. A credit line (one firm in five) is a tenth of yearly sales, used the more the lower liquidity.
+and covers an overdraft with log odds 1.5 + 1.2 liquidity, so that a firm of low liquidity is overdrawn often. A credit line (one firm in
+five) is a tenth of yearly sales, used the more the lower liquidity.
 """
 
 from __future__ import annotations
@@ -29,6 +31,8 @@ from simulations.economy.traits import CLOSED, WAITING, Traits
 
 KINDS: Final = {name: number for number, name in enumerate(record_kinds()["flows"].column("kind").values)}
 MAIN, SECOND = 0, 1
+LEAST_MOVED: Final = 10_000
+"""Fen."""
 Rows = dict[str, NDArray[Any]]
 
 
@@ -71,17 +75,17 @@ class Accounts:
         return np.rint(usual * (0.55 * np.exp(0.5 * traits.liquidity) - 0.2) * 100).astype(np.int64)
 
     def _booked(
-        self, firm: NDArray[Any], day: NDArray[Any], amount: NDArray[Any], kind: str, other: NDArray[Any] | None = None
+        self, firm: NDArray[Any], day: NDArray[Any], amount: NDArray[Any], kind: str, other: NDArray[Any] | None = None, slot: int = MAIN
     ) -> Bookings:
-        """Bookings on a firm's own accounts, those of firms without one left out; the balance follows."""
+        """Bookings on a firm's own accounts, those of firms without one left out; the balance follows. slot: where no counterparty is named."""
         firm = firm.astype(np.int64)
         named = np.full(len(firm), -1) if other is None else other.astype(np.int64)
-        slot = np.where((self._bank[firm, SECOND] >= 0) & ((named * 7 + firm) % 10 < 3) & (named >= 0), SECOND, MAIN)
+        slots = np.where((self._bank[firm, SECOND] >= 0) & ((named * 7 + firm) % 10 < 3) & (named >= 0), SECOND, slot)
         kept = np.flatnonzero((self._bank[firm, MAIN] >= 0) & (amount != 0))
-        firm, slot, amount = firm[kept], slot[kept], amount[kept].astype(np.int64)
-        np.add.at(self.balance, (firm, slot), amount)
+        firm, slots, amount = firm[kept], slots[kept], amount[kept].astype(np.int64)
+        np.add.at(self.balance, (firm, slots), amount)
         kinds = np.full(len(kept), KINDS[kind], np.int8)
-        return Bookings(firm, slot, self._bank[firm, slot], day[kept].astype(np.int64), amount, kinds, named[kept])
+        return Bookings(firm, slots, self._bank[firm, slots], day[kept].astype(np.int64), amount, kinds, named[kept])
 
     def settled(self, seller: NDArray[Any], buyer: NDArray[Any], day: NDArray[Any], total: NDArray[Any]) -> list[Bookings]:
         """Invoices paid: a receipt of the seller and a payment of the buyer, for those of this world."""
@@ -128,15 +132,20 @@ class Accounts:
         on = Bookings(firm[away], slot[away], bank[away], day[away], -amount[away], through[away], none[away])
         return [whole, on, self._booked(firm[away], day[away], amount[away], "transfer")]
 
-    def owners(self, traits: Traits, month: Month) -> Bookings:
-        """What owners put in or take out at the month's end; of firms that closed, all that is left."""
-        rng, count = self._streams.of("receipts", month.number), len(self._firms)
-        gap = self._target(traits) - self.balance[:, MAIN]
-        moved = np.where(rng.random(count) < 0.7, np.rint(gap * (0.3 + 0.4 * rng.random(count))), 0).astype(np.int64)
-        moved = np.where(traits.active & (abs(moved) > 10_000), moved, 0)
-        moved = np.where(traits.state == CLOSED, -self.balance[:, MAIN], moved)
-        day = month.last - (rng.random(count) * 3).astype(np.int64)
-        return self._booked(np.arange(count), day, moved, "transfer")
+    def owners(self, traits: Traits, month: Month) -> list[Bookings]:
+        """At the month's end, of each firm: from the second account to the main one, and what the owner puts in or takes out."""
+        rng, every = self._streams.of("receipts", month.number), np.arange(len(self._firms))
+        draws = rng.random((4, len(every)))
+        day = month.last - (draws[3] * 3).astype(np.int64)
+        closed = traits.state == CLOSED
+        swept = np.where((self._bank[:, SECOND] >= 0) & ((draws[0] < 0.8) | closed), self.balance[:, SECOND], 0)
+        between = [self._booked(every, day, swept, "transfer"), self._booked(every, day, -swept, "transfer", slot=SECOND)]
+        have, target = self.balance[:, MAIN], self._target(traits)
+        moved = np.where(draws[1] < 0.7, np.rint((target - have) * (0.3 + 0.4 * draws[2])), 0).astype(np.int64)
+        covers = (have + moved < 0) & (draws[3] < expit(1.5 + 1.2 * traits.liquidity))
+        moved = np.where(covers, np.maximum(target // 4, 0) - have, moved)
+        moved = np.where(traits.active & (abs(moved) > LEAST_MOVED), moved, 0)
+        return [*between, self._booked(every, day, np.where(closed, -have, moved), "transfer")]
 
     def balances(self, traits: Traits, month: Month, before: NDArray[np.int64], slot: int) -> tuple[NDArray[np.int64], Rows]:
         """Bank and record of each account at the month's end. before: (n, 2) balances at the end of the month before."""

@@ -15,15 +15,14 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.optimize import brentq
 
 from simulations.economy.coverage import Coverage, bank_shares
 from simulations.economy.firms import Firms, Reals
-from simulations.economy.hazard import probability
+from simulations.economy.hazard import paths, probability
 from simulations.economy.randomness import Streams
 from simulations.economy.rings import CIRCULAR, IDENTITY, MULTI_LENDING, Fraud
 from simulations.economy.settings import Economy
-from simulations.economy.traits import WEIGHTS, Traits
+from simulations.economy.traits import PULL, WEIGHTS, Traits, closing
 
 FREE, INDEBTED, MAIN_BANK = 0.15, 0.02, 0.7
 
@@ -40,27 +39,32 @@ class Applications:
 
 @dataclass(frozen=True)
 class Underwriting:
-    """cutoff: of the banks' rule; intercept: a of the cash formula."""
+    """cutoff: of the banks' rule; intercept: a of the cash formula; noise: of `hazard.paths`."""
 
     cutoff: float
     intercept: float
+    noise: Reals
 
 
 def calibrate(streams: Streams, firms: Firms, asked: Economy) -> Underwriting:
     """The cutoff at which `acceptance` of applications pass, and the intercept at which those taken default at `default_rate`, at macro 0."""
     rng = streams.of("pilot")
-    which = rng.choice(np.flatnonzero(firms.need & ~firms.shy), 20_000)
+    which = rng.choice(np.flatnonzero(firms.need & ~firms.shy), 6_000)
     health, liquidity, honesty, one, two = rng.standard_normal((5, len(which)))
-    liquidity = 0.4 * health + np.sqrt(1 - 0.16) * liquidity
+    liquidity = PULL * health + np.sqrt(1 - PULL**2) * liquidity
     years = np.maximum(-firms.founded[which].astype(np.float64), 6.0) / 12
     score = _score(health, liquidity, firms.size[which], years, one, two)
     asks = rng.random(len(which)) < np.exp(-0.2 * liquidity) / 2
     cutoff = float(np.quantile(score[asks], 1 - asked.acceptance))
     taken = np.flatnonzero(asks & (score > cutoff))
     fixed = firms.risk[which][taken] - np.log1p(years[taken]) / 4
-    traits = {"health": health[taken], "liquidity": liquidity[taken], "honesty": honesty[taken]}
-    intercept = brentq(lambda a: float(probability(a, fixed, traits).mean()) - asked.default_rate, -15.0, 10.0)
-    return Underwriting(cutoff, float(intercept))
+    traits, ends = (health[taken], liquidity[taken], honesty[taken]), closing(np.rint(12 * years[taken]).astype(np.int64), health[taken])
+    noise = paths(streams)
+    few, low, high = noise[::4], -12.0, 4.0
+    for _ in range(16):
+        middle = (low + high) / 2
+        low, high = (middle, high) if probability(middle + fixed, traits, ends, few).mean() < asked.default_rate else (low, middle)
+    return Underwriting(cutoff, low, noise)
 
 
 def _score(health: Reals, liquidity: Reals, size: Reals, years: Reals, one: Reals, two: Reals) -> Reals:

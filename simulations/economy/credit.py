@@ -21,9 +21,10 @@ from simulations.economy import calibration as known
 from simulations.economy.applications import Applications, Underwriting, fixed_part
 from simulations.economy.calendar import Month
 from simulations.economy.firms import Firms
-from simulations.economy.hazard import CATCHES_UP, DEFAULT_AT, LENDERS, MISSES, effect, probability
+from simulations.economy.hazard import CATCHES_UP, DEFAULT_AT, LENDERS, MISSES, PAYS_OFF, effect, probability
+from simulations.economy.hazard import RESTRUCTURED as EASED
 from simulations.economy.randomness import Streams
-from simulations.economy.traits import CLOSED, Traits
+from simulations.economy.traits import CLOSED, Traits, closing
 
 DUE_DAY: Final = 20
 CURRENT, RESTRUCTURED, WRITTEN_OFF, FINISHED = 0, 1, 2, 3
@@ -101,7 +102,7 @@ class Book:
         others = np.maximum(self.lenders()[loans.firm] - loans.granted, 0)
         short = common < expit(self._rule.intercept + index[loans.firm] + effect(loans.arrears) + LENDERS * others)
         gone = traits.state[loans.firm] == CLOSED
-        pays_off = gone & (traits.closed[loans.firm] == month.number) & (loans.arrears == 0) & (draws[0] < 0.95)
+        pays_off = gone & (traits.closed[loans.firm] == month.number) & (loans.arrears == 0) & (draws[0] < PAYS_OFF)
         missed = np.where(gone, ~pays_off, short & (draws[0] < MISSES))
         caught = ~missed & ((draws[1] < CATCHES_UP) | (loans.arrears == 0))
         interest = np.rint(loans.left * loans.rate / 12).astype(np.int64)
@@ -121,7 +122,7 @@ class Book:
         newly = (loans.arrears >= DEFAULT_AT) & (loans.default == NEVER)
         loans.default = np.where(newly, month.number, loans.default)
         loans.cause = np.where(newly, main_cause(self._firms, traits, index, loans.firm), loans.cause)
-        eased = (loans.arrears >= 2) & (loans.arrears <= 5) & (draws[2] < 0.04) & (loans.status == CURRENT)
+        eased = (loans.arrears >= 2) & (loans.arrears <= 5) & (draws[2] < EASED) & (loans.status == CURRENT)
         loans.term = np.where(eased, np.maximum(loans.term, month.number - loans.month) + 12, loans.term)
         rest = np.maximum(loans.month + loans.term - month.number, 1)
         loans.instalment = np.where(eased, -(-loans.left // rest), loans.instalment)
@@ -138,13 +139,15 @@ class Book:
         amount = np.clip(size * np.exp(-1.8 + 0.5 * rng.standard_normal(count)), SMALLEST_LOAN, LARGEST_LOAN)
         fen = np.round(amount, -3).astype(np.int64) * 100
         term = rng.choice(TERMS, count, p=TERM_SHARES).astype(np.int64)
-        priced: NDArray[np.float64] = known.RATE - 0.006 * (asked.score - self._rule.cutoff - 0.8) + 0.004 * rng.standard_normal(count)
-        rate: NDArray[np.float64] = np.round(np.clip(priced, 0.03, 0.12), 4)
+        priced = np.full(count, known.RATE) - 0.006 * (asked.score - self._rule.cutoff - 0.8) + 0.004 * rng.standard_normal(count)
+        rate = np.asarray(np.round(np.clip(priced, 0.03, 0.12), 4), np.float64)
         secured = rng.random(count) + 0.08 * (np.log(size) - 13.6)
         collateral = np.digitize(secured, [0.55, 0.82])
         fixed = fixed_part(index, traits)[asked.firm]
-        named = {"health": traits.health[asked.firm], "liquidity": traits.liquidity[asked.firm], "honesty": traits.honesty[asked.firm]}
-        chance = probability(self._rule.intercept, fixed, named, self.lenders()[asked.firm].astype(np.float64))
+        named = (traits.health[asked.firm], traits.liquidity[asked.firm], traits.honesty[asked.firm])
+        ends = closing(month.number - self._firms.founded[asked.firm].astype(np.int64), named[0])
+        known_part = self._rule.intercept + fixed + LENDERS * self.lenders()[asked.firm]
+        chance = probability(known_part, named, ends, self._rule.noise)
         opened = month.first + rng.integers(0, month.days, count)
         full = np.full(count, NEVER, np.int64)
         place = np.where(asked.granted, asked.bank, self._banks)

@@ -3,13 +3,13 @@
     declared sales = invoiced sales + uninvoiced sales * min(1, exp(0.15 honesty - 0.2));  purchases = purchase invoices
     tax due = max(output tax - 0.97 input tax, 0) of general taxpayers, 3 % of declared sales of others; tax paid = what is paid by filing
     filed: up to ten days before the 15th, or late: log odds of late = -2.2 - 0.8 honesty; log odds of never = -4.5 - honesty
-Dormant firms file zeros with probability a half. What is filed after the last month is not known yet and is left out.
+Purchases are blank in three of a hundred. Dormant firms file zeros with probability a half. What is filed after the last month is not known yet and is left out.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,7 +20,11 @@ from simulations.economy.calibration import GENERAL_TAXPAYER
 from simulations.economy.firms import Firms, Reals
 from simulations.economy.invoices import SMALL_RATE
 from simulations.economy.randomness import Streams
+from simulations.economy.tables import NO_MONEY
 from simulations.economy.traits import DORMANT, Traits
+
+BLANK: Final = 0.03
+"""Share of declarations without purchases."""
 
 
 @dataclass
@@ -61,6 +65,6 @@ def draw(streams: Streams, firms: Firms, traits: Traits, sums: Sums, month: Mont
     kept = np.flatnonzero((traits.active | (asleep & (draws[0] < 0.5))) & ~never)
     whole = {
         "firm": np.arange(count, dtype=np.int32), "period": np.full(count, month.first), "due": np.full(count, due), "filed": filed,
-        "sales": sales, "purchases": np.maximum(sums.bought, 0), "tax_due": tax, "tax_paid": paid,
+        "sales": sales, "purchases": np.where(draws[2] < BLANK, NO_MONEY, np.maximum(sums.bought, 0)), "tax_due": tax, "tax_paid": paid,
     }  # fmt: skip
     return {name: values[kept] for name, values in whole.items()}

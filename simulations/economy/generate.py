@@ -187,7 +187,8 @@ class _Whole:
             if not self.asked.writes(name, when.number):
                 continue
             shops, folder = Shops(self.streams, self.firms, self.asked, number, self.end), self.folders[name]
-            members = np.flatnonzero(self.coverage.platform[:, number]).astype(np.int32)
+            lacks = self.streams.of("gaps", when.number, number).random(len(self.firms)) < self.asked.gaps
+            members = np.flatnonzero(self.coverage.platform[:, number] & ~lacks).astype(np.int32)
             for block, part in blocks(len(members), BLOCK // 4):
                 first = folder["orders"].rows
                 for kind, rows in shops.records(traits, when, members[part], block).items():
@@ -206,7 +207,7 @@ class _Whole:
         due = np.full(len(own), when.first + 19)
         self._book(self.accounts.lent(loans.firm[own], loans.bank[own], due, -paid[own]), when)
         self._book(self.accounts.lent(new.firm[lent], new.bank[lent], new.opened[lent], new.amount[lent]), when)
-        self._book([self.accounts.owners(traits, when)], when)
+        self._book(self.accounts.owners(traits, when), when)
 
     def _book(self, bookings: list[Bookings], when: Month) -> None:
         for one in bookings:

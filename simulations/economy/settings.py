@@ -60,7 +60,7 @@ class Economy(_Table, frozen=True):
     """firms: that live at some time of the months; start: first month; history: months of lending before it, of which only loans and
     repayments are written; macro: the cycle by month (0 is normal, -1 a recession), its last value held, drawn where empty; default_rate:
     of new loans within twelve months, at macro 0; acceptance: share of applications that a bank's own rule takes; invoices, orders: mean per
-    firm and month, to make files smaller or larger; entry, withdrawal: institution -> first month with records, first month without.
+    firm and month, to make files smaller or larger; gaps: share of merchants of whom a platform's extract lacks a month; entry, withdrawal: institution -> first month with records, first month without.
     """
 
     firms: Annotated[int, Meta(ge=FEWEST_FIRMS, le=MOST_FIRMS)] = 20_000
@@ -76,6 +76,7 @@ class Economy(_Table, frozen=True):
     acceptance: Annotated[float, Meta(gt=0.0, lt=1.0)] = 0.5
     invoices: Annotated[float, Meta(gt=0.0, le=100.0)] = 3.0
     orders: Annotated[float, Meta(gt=0.0, le=200.0)] = 4.0
+    gaps: Share = 0.01
     shock: tuple[Shock, ...] = ()
     rings: Rings = Rings()
     coverage: Coverage = Coverage()

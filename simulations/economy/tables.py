@@ -5,7 +5,7 @@ Inside, records are columns of numbers, which is what keeps a month of a million
     id       index into the register of ids, -1 for missing
     text     a whole number, written with the prefix and digits that the file says; -1 for missing
     day      days since 1970, `NO_DAY` for missing
-    money    fen; in the file CNY as float64, which is exact to the fen up to 9e13
+    money    fen, `NO_MONEY` for missing; in the file CNY as float64, which is exact to the fen up to 9e13
     count    a whole number, -1 for missing
     code     index into the kind's `values`, -1 for missing
     number   float, NaN for missing
@@ -28,6 +28,7 @@ from privacy.dictionary.entries import RecordColumn, RecordKind, record_kinds
 Rows = Mapping[str, NDArray[Any]]
 GROUP_ROWS: Final = 1 << 16
 NO_DAY: Final = np.iinfo(np.int32).min
+NO_MONEY: Final = np.iinfo(np.int64).min
 DIGITS: Final = 10
 _ARROW: Final = {
     "id": pa.string(), "text": pa.string(), "day": pa.date32(), "money": pa.float64(), "count": pa.int64(), "code": pa.string(),
@@ -108,7 +109,7 @@ class Table:
         if column.type == "day":
             return _array(values.astype(np.int32), pa.int32(), values == NO_DAY).view(pa.date32())
         if column.type == "money":
-            return pa.array(values / 100.0)
+            return _array(values / 100.0, pa.float64(), values == NO_MONEY)
         if column.type == "number":
             return pa.array(values.astype(np.float64), from_pandas=True)
         if column.type == "code":

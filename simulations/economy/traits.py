@@ -33,6 +33,8 @@ WEIGHTS: Final = {"health": -0.85, "liquidity": -0.6, "honesty": -0.7}
 MACRO: Final = -0.6
 WAITING, ACTIVE, DORMANT, CLOSED = 0, 1, 2, 3
 STATES: Final = ("not founded", "active", "dormant", "closed")
+PULL: Final = 0.4
+"""Of health in liquidity's noise."""
 WARM_UP = 18
 """Months in which liquidity comes to follow health before anything is recorded."""
 
@@ -95,7 +97,7 @@ class Life:
             noise = streams.of("traits", place, number).standard_normal((4, part.stop - part.start))
             health = _next(traits.health[part], noise[0], "health")
             traits.health[part] = health
-            traits.liquidity[part] = _next(traits.liquidity[part], 0.4 * health + np.sqrt(1 - 0.16) * noise[1], "liquidity")
+            traits.liquidity[part] = _next(traits.liquidity[part], PULL * health + np.sqrt(1 - PULL**2) * noise[1], "liquidity")
             shift = self._forced[part]
             traits.honesty[part] = shift + _next(traits.honesty[part] - shift, noise[2], "honesty")
             if grow:
@@ -112,18 +114,15 @@ class Life:
         now, age = self.now, month - self._firms.founded.astype(np.int64)
         for number, part in blocks(len(self._firms)):
             draws = self._streams.of("life", month + self._asked.history, number).random(part.stop - part.start)
-            years = np.maximum(age[part], 0) / 12
-            lived = years + 1 / 24
-            hazard = known.LIFE_SHAPE / known.LIFE_SCALE**known.LIFE_SHAPE * lived ** (known.LIFE_SHAPE - 1) / 12
-            hazard = hazard * np.exp(-0.5 * now.health[part] - 0.125 + now.shock[part] / 2) * np.where(now.defaulted[part], 6.0, 1.0)
+            hazard = closing(age[part], now.health[part]) * np.exp(now.shock[part] / 2) * np.where(now.defaulted[part], 6.0, 1.0)
             state, health = now.state[part], now.health[part]
             born = (age[part] >= 0) & (state == WAITING)
-            closing = (draws < hazard) & ((state == ACTIVE) | (state == DORMANT)) & (month >= 0)
+            ends = (draws < hazard) & ((state == ACTIVE) | (state == DORMANT)) & (month >= 0)
             sleeping = (draws > 1 - 0.008 * np.exp(-0.5 * health)) & (state == ACTIVE)
             waking = (draws > 0.85) & (state == DORMANT)
-            state = np.select([born, closing, sleeping, waking], [ACTIVE, CLOSED, DORMANT, ACTIVE], state).astype(np.int8)
+            state = np.select([born, ends, sleeping, waking], [ACTIVE, CLOSED, DORMANT, ACTIVE], state).astype(np.int8)
             now.state[part] = state
-            now.closed[part] = np.where(closing, month, now.closed[part])
+            now.closed[part] = np.where(ends, month, now.closed[part])
 
     def _sales(self, month: int) -> Reals:
         now, age = self.now, month - self._firms.founded.astype(np.int64)
@@ -139,6 +138,13 @@ class Life:
         years = np.maximum(month - self._firms.founded.astype(np.int64), 0) / 12
         traits = sum(weight * getattr(now, name) for name, weight in WEIGHTS.items())
         return np.asarray(traits + MACRO * self._cyclical * now.macro + now.shock + self._base - np.log1p(years) / 4)
+
+
+def closing(age: NDArray[np.int64], health: Reals) -> Reals:
+    """Hazard of closing in a month, of firms so many months old, (n,)."""
+    years = np.maximum(age, 0) / 12 + 1 / 24
+    hazard = known.LIFE_SHAPE / known.LIFE_SCALE**known.LIFE_SHAPE * years ** (known.LIFE_SHAPE - 1) / 12
+    return np.asarray(hazard * np.exp(-0.5 * health - 0.125))
 
 
 def macro_path(streams: Streams, asked: Economy) -> Reals:

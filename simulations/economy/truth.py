@@ -1,7 +1,8 @@
 """What nobody sees, in OUT/truth: by it every claim about a model or a check can be judged.
 
 firms       one row a firm: industry, region, size, founding, closing, owner, address, where it banks, ring and its kind
-traits      one row a firm and month of its life: traits, state, sales, index, probability of default within twelve months of a new loan
+traits      one row a firm and month of its life: traits, state, sales, index, and the
+                probability of a cash shortfall in the month of a firm that is not in arrears
 loans       one row a loan, shadows of refused applications too (granted = False): bank, default month and its main cause
 applicants  one row an application: the bank's score and decision, the probability, and the outcome within twelve months (missing while unknown)
 rings       one row a ring and member, with kind, camouflage and months;  ring_invoices: the invoices that rings made
@@ -19,12 +20,11 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
+from scipy.special import expit
 
-from simulations.economy.applications import fixed_part
 from simulations.economy.coverage import Coverage
 from simulations.economy.credit import CAUSES, NEVER, Loans
 from simulations.economy.firms import CODES, REGION_CODES, Firms
-from simulations.economy.hazard import probability
 from simulations.economy.invoices import Invoices
 from simulations.economy.rings import KINDS, Fraud
 from simulations.economy.settings import Economy
@@ -33,7 +33,7 @@ from simulations.economy.traits import STATES, WAITING, Traits
 
 _TRAITS: Final = pa.schema([
     ("id", pa.string()), ("month", pa.int16()), ("state", pa.string()), *[(name, pa.float32()) for name in (
-        "health", "liquidity", "honesty", "sales", "index", "probability",
+        "health", "liquidity", "honesty", "sales", "index", "shortfall",
     )],
 ])  # fmt: skip
 _STATES: Final = pa.array(STATES)
@@ -52,9 +52,8 @@ class Truth:
         """Traits of a month."""
         there = np.flatnonzero((traits.state != WAITING) & ((traits.closed < 0) | (traits.closed == number)))
         named = {name: getattr(traits, name)[there] for name in ("health", "liquidity", "honesty")}
-        chance = probability(intercept, fixed_part(index, traits)[there], named)
         state = pa.DictionaryArray.from_arrays(pa.array(traits.state[there]), _STATES).cast(pa.string())
-        numbers = [*named.values(), traits.sales[there], index[there], chance]
+        numbers = [*named.values(), traits.sales[there], index[there], expit(intercept + index[there])]
         columns = [
             self._register.texts(there),
             pa.array(np.full(len(there), number, np.int16)),

@@ -15,6 +15,7 @@ from scipy.special import expit
 from simulations.economy.firms import Firms
 from simulations.economy.randomness import Streams
 from simulations.economy.shops import Rows
+from simulations.economy.tables import NO_MONEY
 from simulations.economy.traits import Traits
 
 EMPTY = 0.08
@@ -47,6 +48,5 @@ def draw(streams: Streams, firms: Firms, traits: Traits, place: int, firm: NDArr
         "recommends": (0.8 * health + 0.5 * honesty + noise[4] > -0.3).astype(np.int64),
     }
     for name, values in columns.items():
-        if name != "stock_seen":  # money has no mark for missing
-            columns[name] = np.where(rng.random(count) < EMPTY, -1, values)
+        columns[name] = np.where(rng.random(count) < EMPTY, NO_MONEY if name == "stock_seen" else -1, values)
     return {"firm": firm, "date": day, **columns}
