@@ -135,18 +135,69 @@ def simulate(
 @world_app.command("generate", epilog="Example: creditfed world generate --firms 20000 --out world")
 def generate(
     out: Annotated[Path, typer.Option("--out", metavar="DIR", help="Where the tables and the run files go.")],
-    firms: Annotated[int, typer.Option(min=200, help="How many firms.")] = 20_000,
-    seed: Annotated[int, typer.Option(help="The same seed draws the same world.")] = 7,
+    firms: Annotated[
+        int | None, typer.Option(min=200, help="How many firms; 20,000, or what the scenario says, where not given.", show_default=False)
+    ] = None,
+    seed: Annotated[
+        int | None,
+        typer.Option(min=0, help="The same seed draws the same world; 7, or the scenario's, where not given.", show_default=False),
+    ] = None,
     banks: Annotated[
-        int, typer.Option(min=0, help="Also divide the bank's firms among so many banks (3 or more), for a run over many banks.")
+        int,
+        typer.Option(
+            min=0,
+            help="Also divide the bank's firms among so many banks (3 or more), for a run over many banks. With --economy: how many banks.",
+        ),
     ] = 0,
+    economy: Annotated[
+        bool, typer.Option("--economy", help="Raw records of every institution, in place of feature tables: docs/economy.md.")
+    ] = False,
+    scenario: Annotated[
+        str | None, typer.Option(metavar="NAME", help="The economy of a scenario: one-bank, market, or a TOML file of your own.")
+    ] = None,
+    months: Annotated[int | None, typer.Option(min=1, help="Of an economy: months of records.", show_default=False)] = None,
+    platforms: Annotated[int | None, typer.Option(min=0, help="Of an economy.", show_default=False)] = None,
+    taxes: Annotated[int | None, typer.Option(min=0, help="Of an economy: tax bureaus.", show_default=False)] = None,
 ) -> None:
     """Draw firms by industry and region, with bank, platform and tax tables and a logistic.toml and, of some 4,000 firms or more, a
     scorecard.toml that run.
 
     With --banks 5 also bank-1 to bank-5, which have the same columns and different firms, and banks_statistics.toml, banks_binning.toml,
     banks_logistic.toml and banks_scorecard.toml over all of them.
+
+    With --economy or --scenario a folder of raw records for each institution (invoices, orders, flows, loans, repayments, ...) with its
+    mapping.toml, and truth/: docs/economy.md.
     """
+    given = {"firms": firms, "seed": seed, "months": months, "banks": banks or None, "platforms": platforms, "taxes": taxes}
+    if economy or scenario:
+        _economy(scenario, {name: value for name, value in given.items() if value is not None}, out)
+        return
+    if only := [name for name in ("months", "platforms", "taxes") if given[name] is not None]:
+        from federation.kernel.errors import ConfigurationError
+
+        raise ConfigurationError(f"--{only[0]}", "is of an economy alone", "Add --economy, or leave it out.")
+    _small_world(out, firms or 20_000, 7 if seed is None else seed, banks)
+
+
+def _economy(scenario: str | None, given: dict[str, int], out: Path) -> None:
+    """Raw records. given: keys of [economy] that options set."""
+    import msgspec
+
+    from simulations.economy.progress import run
+    from simulations.economy.settings import Economy, require_possible
+    from simulations.scenarios import scenario as named
+
+    asked = msgspec.structs.replace(named(scenario).economy if scenario else Economy(), **given)
+    require_possible("options", asked)
+    written = run(asked, out)
+    typer.echo(
+        f"{asked.firms:,} firms over {asked.months} months at {len(written.rows)} institutions: {written.records:,} records in {out}, "
+        f"{written.seconds:.0f} s. Next: creditfed dictionary check {out / 'bank-1' / 'mapping.toml'}"
+    )
+
+
+def _small_world(out: Path, firms: int, seed: int, banks: int) -> None:
+    """Feature tables and run files."""
     from simulations.world import generate as draw
     from simulations.world import write
     from simulations.world_banks import divide, write_banks

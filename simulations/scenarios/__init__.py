@@ -1,0 +1,55 @@
+"""Scenarios by name: an economy each, as a TOML file with a page beside it.
+
+title = "one line"
+[economy]                        # keys: simulations/economy/settings.py
+[economy.rings]
+[economy.coverage]
+[[economy.shock]]
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from importlib.resources import files
+from pathlib import Path
+from typing import Any, Final
+
+from federation.kernel.errors import ConfigurationError
+from server.strict_toml import nearest, read, require_known
+from simulations.economy.settings import Economy, economy
+
+KEYS: Final = ("title", "economy")
+
+
+@dataclass(frozen=True)
+class Scenario:
+    """name: of its file; title: a line for people; economy: what is drawn."""
+
+    name: str
+    title: str
+    economy: Economy
+
+
+def names() -> list[str]:
+    """Scenarios that come with the program."""
+    return sorted(path.name.removesuffix(".toml") for path in files("simulations.scenarios").iterdir() if path.name.endswith(".toml"))
+
+
+def scenario(name: str) -> Scenario:
+    """A scenario by its name, or by the path of a TOML file of one's own.
+
+    Raises ConfigurationError: unknown names and keys come with the nearest.
+    """
+    if name.endswith(".toml"):
+        return parsed(Path(name).stem, Path(name).name, read(Path(name)))
+    if name not in names():
+        raise ConfigurationError("scenario", f"{name!r} is not known", nearest(name, names()))
+    return parsed(name, f"{name}.toml", read(Path(str(files("simulations.scenarios").joinpath(f"{name}.toml")))))
+
+
+def parsed(name: str, where: str, raw: dict[str, Any]) -> Scenario:
+    """A scenario of a file's tables. where: the file, for errors. Raises ConfigurationError."""
+    require_known(where, raw, KEYS)
+    if not isinstance(raw.get("title"), str):
+        raise ConfigurationError(where, "title is missing", "Say in one line what it is for.")
+    return Scenario(name, raw["title"], economy(f"{where} [economy]", raw.get("economy", {})))
