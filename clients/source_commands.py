@@ -42,6 +42,8 @@ def source(home: HomeOption = HERE) -> None:
     console.print(f"ids   all {facts.rows:,} are good ({_KINDS[facts.id_kind]})")
     if config.label is not None:
         console.print(f"label {escape(legible(config.label))}: outcomes of 0 and 1 alone", highlight=False)
+    if config.repayments is not None:
+        console.print("label made of the repayment table, by the [target] of each run")
     for note in facts.notes:
         console.print(f"note  {escape(legible(note))}", highlight=False)
 
