@@ -93,12 +93,17 @@ def find(loans: Histories, settings: TargetSettings, judged: Judged, firms: Sequ
     )  # fmt: skip
 
 
-def sampled(firms: Sequence[str], sample: Sample, withdrawn: int = 0) -> dict[str, Counted]:
-    """Where good and bad rows went. firms: (n,) of the rows that are there; withdrawn: firms' rows whose consent was withdrawn meanwhile."""
+def sampled(firms: Sequence[str], sample: Sample, withdrawn: int = 0, apart: int = 0) -> dict[str, Counted]:
+    """Where good and bad rows went.
+
+    firms: (n,) of the rows that are there; withdrawn: rows whose consent was withdrawn meanwhile; apart: rows of firms that are not in the
+    universe. Of both at most as many firms.
+    """
     names = np.array(firms, object)
-    parts = {"performance window reaches over the split": sample.purged, "out of time, of a firm that trains": sample.late_of_training}
-    left = {name: _counted(names, rows) for name, rows in parts.items() if rows is not None and rows.any()}
-    gone = {"consent withdrawn during the run": (withdrawn, withdrawn)} if withdrawn else {}
+    masks = {"performance window reaches over the split": sample.purged, "out of time, of a firm that trains": sample.late_of_training}
+    left = {name: _counted(names, rows) for name, rows in masks.items() if rows is not None and rows.any()}
+    counts = {"consent withdrawn during the run": withdrawn, "not in the alignment": apart}
+    gone = {name: (count, count) for name, count in counts.items() if count}
     return gone | left | {name: _counted(names, getattr(sample, name)) for name in SPLITS}
 
 
