@@ -18,6 +18,7 @@ from clients.row_tree import Rows, RowTree, manifests_salt
 from clients.sources.opening import Stamp, stamp
 from clients.sources.outcomes import make_outcomes
 from clients.sources.records import Records, load
+from clients.sources.repayments import read_histories
 from federation.align import uscc
 from federation.kernel import suite
 from federation.kernel.errors import AbortCode, DataError, PolicyRefusal
@@ -58,6 +59,24 @@ def describe_table(config: PartyConfig) -> Facts:
     periods = tuple(sorted(set(records.months.tolist()))) if dated else ()
     columns = _declared(config, records.columns)
     return Facts(columns, records.id_kind, dated, several, len(records.firms), periods, records.notes, firms)
+
+
+@dataclass(frozen=True)
+class BookFacts:
+    """What a party's repayment table is, for its own screen: loans and firms of the feature table's firms, first and last month, YYYY-MM."""
+
+    loans: int
+    firms: int
+    first: str
+    last: str
+    notes: tuple[str, ...]
+
+
+def describe_repayments(config: PartyConfig) -> BookFacts:
+    """The party's repayment table, read and checked as a run would. Raises DataError."""
+    records = load(config)
+    loans, notes = read_histories(config, records.id_kind, set(records.firms))
+    return BookFacts(len(loans.firm), len(loans.firms), str(loans.first), str(loans.last), notes)
 
 
 Chooser = Callable[[Sequence[str]], NDArray[np.bool_]]

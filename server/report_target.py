@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 MOST_PARTIES, _MOST_CURVES = 8, 12
 _KINDS = {"all": "", "excluded": "left out: ", "outcome": "", "sample": "", "left out": "in no sample: "}
 _SAMPLES = {"train": "train", "test": "test", "out_of_time": "out of time"}
+_EVERY_MONTH = ("observe_every", 1)
 _STYLES = ("-", "--", "-.", ":")
 
 
@@ -76,7 +77,11 @@ def _definition(said: Mapping[str, Any]) -> list[tuple[str, str]]:
         "good_standing": ("In good standing up to", "{} days past due"), "months_on_book": ("Least months on book", "{}"),
         "observe_from": ("Observed from", "{}"), "observe_to": ("Observed up to", "{}"), "observe_every": ("Observed every", "{} months"),
     }  # fmt: skip
-    return [(term, form.format(said[key])) for key, (term, form) in words.items() if said.get(key) is not None]
+    return [
+        (term, form.format(said[key]))
+        for key, (term, form) in words.items()
+        if said.get(key) is not None and (key, said[key]) != _EVERY_MONTH
+    ]
 
 
 def _waterfall(steps: Sequence[Step]) -> list[Line]:
