@@ -165,7 +165,7 @@ class Consents:
 
     def _ask(self, manifest: Manifest) -> Ask:
         config = self._config
-        own = tuple((name, config.levels.get(name, DEFAULT_LEVEL)) for name in (config.label, config.weight) if name is not None)
+        own = tuple((name, config.levels.get(name, DEFAULT_LEVEL)) for name in config.own_columns)
         return Ask.of(manifest, config.name, own)
 
     def _ledger(self) -> ConsentLedger:

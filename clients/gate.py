@@ -33,7 +33,7 @@ from privacy.approval.learning import left_out
 from privacy.approval.words import longest_text
 from privacy.audit.witness import Witness
 from privacy.budget.limits import Cost, Counts
-from privacy.disclosure.release import Release, Study
+from privacy.disclosure.release import Release, Study, named_rows
 from privacy.policy.ask import Ask
 from privacy.policy.decide import Policies
 from privacy.policy.defaults import schema_text
@@ -187,10 +187,10 @@ class Gate:
 
     def _release(self, manifest: Manifest, table: Table) -> Release:
         """What the run would release of this institution's rows."""
-        own = (self._config.label, self._config.weight)
-        columns = (*table.columns, *(name for name in own if name is not None)) or ("membership",)
+        columns = (*table.columns, *self._config.own_columns) or ("membership",)
         study = self.assent.study(manifest)
-        rows, firms = self.releases.hashes(table.keys), self.releases.hashes(table.firms)
+        keys, whose = named_rows(table)
+        rows, firms = self.releases.hashes(keys), self.releases.hashes(whose)
         return Release(rows, columns, manifest.task, manifest.purpose, None if study is None else Study(study.name, study.runs), firms)
 
     def _cost(self, manifest: Manifest, table: Table) -> Cost:

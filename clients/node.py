@@ -157,8 +157,9 @@ class Node:
         facts = self.vault.facts()
         self.gate.told.described(facts.rows, len(facts.columns))
         party = PartyDeclaration(
-            name=self.name, role=self.config.role, identity=suite.signing_public(self.identity).hex(), label=self.config.label is not None,
+            name=self.name, role=self.config.role, identity=suite.signing_public(self.identity).hex(), label=self.config.has_outcomes,
             dated=facts.dated, columns=facts.columns, through=self.config.through, consents_at_agency=self.gate.consents.at_agency,
+            repayments=self.config.repayments is not None,
         )  # fmt: skip
         return Description(party, facts.id_kind, facts.several_rows_per_firm, facts.periods)
 

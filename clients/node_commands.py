@@ -67,6 +67,12 @@ def init(
     home: HomeOption = HERE,
     identifier: Annotated[str, typer.Option("--id", metavar="COLUMN", help="The column of firms' identifiers.")] = "id",
     label: Annotated[str | None, typer.Option("--label", help="A bank's column of outcomes, 1 for bad.")] = None,
+    repayments: Annotated[
+        str | None, typer.Option("--repayments", metavar="FILE", help="In place of --label: the repayment table, for runs with [target].")
+    ] = None,
+    loans: Annotated[
+        str | None, typer.Option("--loans", metavar="FILE", help="Beside --repayments: the table of loans, with origin and fraud.")
+    ] = None,
     as_of: Annotated[str | None, typer.Option("--as-of", metavar="COLUMN", help="The column of rows' dates, where they are dated.")] = None,
     owner: Annotated[list[str] | None, typer.Option("--owner", help="Who approves runs; repeat for each person.")] = None,
     four_eyes: Annotated[bool, typer.Option("--four-eyes", help="Two owners must approve.")] = False,  # noqa: FBT002  # a flag
@@ -84,7 +90,7 @@ def init(
     from clients.clock import utc_now
     from clients.founding import found
     from clients.joined import accept, read_invited, write_joining
-    from clients.source_commands import section_of
+    from clients.source_commands import section_of, whole_path
     from federation.kernel.errors import ConfigurationError
     from federation.kernel.manifest import AGENCY
     from privacy.approval.words import fingerprint
@@ -100,6 +106,7 @@ def init(
     section: dict[str, Any] = {"name": name, "role": role, "approvals_needed": 2 if four_eyes else 1}
     section |= section_of(source, table, query)
     columns = {"id": None if identifier == "id" else identifier, "label": label, "as_of": as_of}
+    columns |= {"repayments": whole_path("--repayments", repayments), "loans": whole_path("--loans", loans)}
     section |= {key: column for key, column in columns.items() if column is not None}
     section |= {} if role == AGENCY or basis == "consent" else {"legal_basis": basis}
     section |= {"through": through} if through else {}
@@ -117,7 +124,7 @@ def init(
     if source is not None:
         name_of = section["dataset"]
         typer.echo(f"Its table is the data set {name_of!r} of your budget. Look at it as a run would: creditfed node source --home {home}")
-    if role == "bank" and label is None:
+    if role == "bank" and label is None and repayments is None:
         typer.echo(f'It names no column of outcomes. The bank that has them adds label = "COLUMN" to {home / "node.toml"}.')
     if invited is None:
         typer.echo("No coordinator has invited it: give its invitation at the first start (creditfed node start --invitation FILE).")

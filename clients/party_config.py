@@ -23,7 +23,8 @@ class PartyConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_on
     """An institution's node.toml. source, bins, former: paths, relative to the node's home; source: a CSV or Parquet file, or a folder of
     Parquet parts. Where node.toml has a table `[source]`, `database` is what it says, and source the home.
 
-    id, label, weight, as_of: columns of the source (label: the label party alone; as_of: a feature party may lack it); include,
+    id, label, weight, as_of: columns of the source (label: the label party alone; as_of: a feature party may lack it); repayments, loans: in
+    place of label, the repayment table of which a run's [target] makes outcomes, and the table of loans (origin, fraud): paths; include,
     exclude: feature columns; levels: JR/T 0197-2020 level of a column, 3 where not given; classes: JR/T 0171-2020 class of a column, C1 where
     not given; types: of a column; bins: edited by hand;
     id_kind: of the identifiers, "auto" = Unified Social Credit Codes where they look like it; former: this party's home in the run whose
@@ -41,6 +42,8 @@ class PartyConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_on
     database: Database | None = None
     id: str = "id"
     label: str | None = None
+    repayments: Path | None = None
+    loans: Path | None = None
     weight: str | None = None
     as_of: str | None = None
     include: tuple[str, ...] = ()
@@ -65,6 +68,28 @@ class PartyConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_on
     def budget_dataset(self) -> str:
         """The name under which the budget keeps the source."""
         return self.dataset or (self.source.stem if self.database is None else self.database.short_name)
+
+    @property
+    def has_outcomes(self) -> bool:
+        """Whether it is a label party: with a column of outcomes, or with repayments of which they are made."""
+        return self.label is not None or self.repayments is not None
+
+    def require_one_outcome(self) -> None:
+        """Outcomes come of a column or of repayments, and repayments need dated rows. Raises ConfigurationError."""
+        if self.label is not None and self.repayments is not None:
+            what = "it has both label and repayments: outcomes come of a column, or of the repayment table by a run's [target]"
+            raise ConfigurationError("node.toml", what, "Leave out one of the two.")
+        if self.loans is not None and self.repayments is None:
+            raise ConfigurationError("node.toml", "loans goes with repayments, and that is left out", "Add repayments, or leave loans out.")
+        if self.repayments is not None and self.as_of is None:
+            what = "outcomes of repayments need the month of each row"
+            raise ConfigurationError("node.toml", what, 'Name the column of dates: as_of = "as_of".')
+
+    @property
+    def own_columns(self) -> tuple[str, ...]:
+        """What it uses besides features, by name: outcomes, or the tables that they are made of, and weights."""
+        tables = [name for name, path in (("repayments", self.repayments), ("loans", self.loans)) if path is not None]
+        return tuple(name for name in (self.label, *tables, self.weight) if name is not None)
 
     @classmethod
     def from_dict(cls, raw: Mapping[str, Any], root: Path) -> Self:
@@ -92,8 +117,9 @@ class PartyConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_on
             config = msgspec.convert({**raw, "source": ""} if database else dict(raw), known(cls), strict=True, dec_hook=path)
         except msgspec.ValidationError as error:
             raise ConfigurationError("node.toml", str(error).replace("`", ""), "Correct the file.") from None
-        if config.legal_basis == "agency" and (not config.through or config.label or config.weight or config.consent):
+        if config.legal_basis == "agency" and (not config.through or config.has_outcomes or config.weight or config.consent):
             what = 'legal_basis = "agency" needs `through`, and goes with no label, weight or ledger of its own'
             raise ConfigurationError("node.toml", what, "Name the agency that holds the consents; leave the others out.")
+        config.require_one_outcome()
         require(config.retention)
         return config if database is None else msgspec.structs.replace(config, database=database)

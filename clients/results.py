@@ -14,6 +14,7 @@ import numpy as np
 import pandas as pd
 import tomli_w
 
+from clients.target_results import target_documents
 from federation.align.universe import Universe
 from federation.kernel import suite
 from federation.kernel.errors import ConfigurationError
@@ -33,8 +34,8 @@ def key_fingerprint(table: Table) -> str:
 
 
 def partner_results(participant: Participant[Progress], program: LabelParty | FeatureParty) -> dict[str, bytes]:
-    """Files by name. share.json and alignment.npz always; metrics.json, curves.json, validation.json and scores.parquet at the label party;
-    bins.toml after binning.
+    """Files by name. share.json and alignment.npz always; metrics.json, curves.json, validation.json and scores.parquet at the label party,
+    and target.json where its outcomes were made of repayments; bins.toml after binning.
     """
     state = participant.state
     table, positions = program.present(state)
@@ -50,7 +51,13 @@ def partner_results(participant: Participant[Progress], program: LabelParty | Fe
     share["withdrawals"] = [msgspec.to_builtins(entry) for entry in participant.withdrawals]
     if isinstance(program, LabelParty):
         share["dropped_out_of_time"] = program.sample().dropped
-    made = {"alignment.npz": buffer.getvalue(), "share.json": as_json(share, indent=1)}
+    made = {"alignment.npz": buffer.getvalue()}
+    found = None
+    if isinstance(program, LabelParty):
+        found = target_documents(program.local.table, table, program.sample(state), positions >= 0)
+    if found is not None:
+        made["target.json"], share["target"] = as_json(found[0], indent=1), found[1]
+    made["share.json"] = as_json(share, indent=1)
     if state.encoded is not None and state.encoded.tables:
         made |= bins_files({part.column: part.bins for part in state.encoded.encoding.columns if isinstance(part, Woe)})
     if isinstance(program, LabelParty) and state.final is not None:

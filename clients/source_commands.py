@@ -23,7 +23,7 @@ def source(home: HomeOption = HERE) -> None:
     from rich.table import Table
 
     from clients.party_config import PartyConfig
-    from clients.vault import describe_table
+    from clients.vault import describe_repayments, describe_table
     from federation.kernel.manifest import AGENCY
     from privacy.approval.words import legible
 
@@ -42,7 +42,13 @@ def source(home: HomeOption = HERE) -> None:
     console.print(f"ids   all {facts.rows:,} are good ({_KINDS[facts.id_kind]})")
     if config.label is not None:
         console.print(f"label {escape(legible(config.label))}: outcomes of 0 and 1 alone", highlight=False)
-    for note in facts.notes:
+    notes = facts.notes
+    if config.repayments is not None:
+        book = describe_repayments(config)
+        span = f"{book.loans:,} loans of {book.firms:,} firms, {book.first} to {book.last}"
+        console.print(f"label made of the repayment table, by the \\[target] of each run: {span}", highlight=False)
+        notes += book.notes
+    for note in notes:
         console.print(f"note  {escape(legible(note))}", highlight=False)
 
 
@@ -69,3 +75,11 @@ def section_of(source: str | None, table: str | None, query: str | None) -> dict
             "--source", what, "Name your table: a CSV or Parquet file, a folder of Parquet parts, or a database's URL."
         )
     return {"source": str(path.absolute()), "dataset": path.stem}
+
+
+def whole_path(option: str, path: str | None) -> str | None:
+    """The whole path of a file or folder that an option names. Raises ConfigurationError where there is none."""
+    if path is None or Path(path).exists():
+        return None if path is None else str(Path(path).absolute())
+    what = f"there is no file or folder {path}"
+    raise ConfigurationError(option, what, "Name a CSV or Parquet file, or a folder of Parquet parts.")

@@ -16,13 +16,16 @@ from numpy.typing import NDArray
 from clients.party_config import PartyConfig
 from clients.row_tree import Rows, RowTree, manifests_salt
 from clients.sources.opening import Stamp, stamp
+from clients.sources.outcomes import make_outcomes
 from clients.sources.records import Records, load
+from clients.sources.repayments import read_histories
 from federation.align import uscc
 from federation.kernel import suite
 from federation.kernel.errors import AbortCode, DataError, PolicyRefusal
 from federation.kernel.manifest import ColumnDeclaration, Manifest
 from federation.kernel.secret import Secret
 from federation.models.table import Column, Table
+from federation.models.target.findings import Findings
 from privacy.levels import DEFAULT_CLASSIFICATION, DEFAULT_LEVEL
 
 Places = NDArray[np.intp]
@@ -58,6 +61,24 @@ def describe_table(config: PartyConfig) -> Facts:
     return Facts(columns, records.id_kind, dated, several, len(records.firms), periods, records.notes, firms)
 
 
+@dataclass(frozen=True)
+class BookFacts:
+    """What a party's repayment table is, for its own screen: loans and firms of the feature table's firms, first and last month, YYYY-MM."""
+
+    loans: int
+    firms: int
+    first: str
+    last: str
+    notes: tuple[str, ...]
+
+
+def describe_repayments(config: PartyConfig) -> BookFacts:
+    """The party's repayment table, read and checked as a run would. Raises DataError."""
+    records = load(config)
+    loans, notes = read_histories(config, records.id_kind, set(records.firms))
+    return BookFacts(len(loans.firm), len(loans.firms), str(loans.first), str(loans.last), notes)
+
+
 Chooser = Callable[[Sequence[str]], NDArray[np.bool_]]
 """Takes the firms of the source's rows; returns which of these rows may be used, (n,)."""
 
@@ -86,7 +107,7 @@ class Vault:
     def rows(self, manifest: Manifest, consented: Chooser | None = None) -> Table:
         """The party's rows for a manifest, as `open_table` has them; the same again while this object lives."""
         sample = manifest.sample
-        key = (manifest.hash,) if consented else (sample.key, sample.periods, manifest.align.kind, manifest.privacy.max_rows)
+        key = (manifest.hash,) if consented else (sample.key, sample.periods, manifest.align.kind, manifest.privacy.max_rows, sample.target)
         if manifest.hash not in self._committed:
             salt, before = manifests_salt(self._salt, manifest.hash), self._tables.get(key)
             if before is None:
@@ -129,13 +150,26 @@ def open_table(config: PartyConfig, manifest: Manifest, salt: Secret, consented:
         action = "Nothing was sent. Draft the manifest again from the node's current description."
         raise DataError(config.name, "the source's columns or ids are no longer those that the manifest declares", action)
     allowed = np.arange(len(records.firms)) if consented is None else np.flatnonzero(consented(records.firms))
+    records, allowed, found = _with_outcomes(config, manifest, records, allowed)
     if manifest.sample.key == "firm":
         rows, keys, notes = allowed, _at(records.firms, allowed), records.notes
         uscc.refuse_duplicates(keys, f"{config.name}: column {config.id!r}", allowed.tolist())
     else:
         rows, keys, notes = _by_period(config, records, allowed, manifest)
     order = np.fromiter(sorted(range(len(keys)), key=keys.__getitem__), np.intp, len(keys))
-    return committed(_pick(records, _at(keys, order), rows[order], notes), salt)
+    return committed(replace(_pick(records, _at(keys, order), rows[order], notes), target=found), salt)
+
+
+def _with_outcomes(config: PartyConfig, manifest: Manifest, records: Records, allowed: Places) -> tuple[Records, Places, Findings | None]:
+    """The records with labels by the manifest's target, and which of those allowed have one; as they are where it brings a column of them."""
+    target = manifest.sample.target
+    if config.repayments is None:
+        return records, allowed, None
+    if target is None:
+        what = "this node makes outcomes of its repayment table, and the manifest has no target"
+        raise DataError(config.name, what, "Nothing was sent. The run file needs [target].")
+    made = make_outcomes(config, target, records, allowed)
+    return replace(records, label=made.label, notes=(*records.notes, *made.notes)), made.rows, made.findings
 
 
 def committed(table: Table, salt: Secret) -> Table:

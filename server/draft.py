@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import datetime as dt
 import math
+from collections.abc import Iterable
 from importlib.metadata import PackageNotFoundError, version
 
 import msgspec
+import numpy as np
 
 from federation.kernel.errors import ConfigurationError
 from federation.kernel.manifest import (
@@ -19,10 +21,12 @@ from federation.kernel.manifest import (
     ModelSettings,
     PrivacySettings,
     SampleSettings,
+    TargetSettings,
 )
 from federation.kernel.manifest_rules import check_manifest
 from federation.models.horizontal.private_rules import require_private
 from federation.models.horizontal.size import require_room
+from federation.models.target.observation import observed
 from privacy.approval.learning import contracts_of
 from server.run_file import RunFile
 
@@ -33,6 +37,12 @@ def code_version() -> str:
         return version("creditfed")
     except PackageNotFoundError:
         return "source"
+
+
+def _periods(target: TargetSettings | None, months: Iterable[str]) -> tuple[str, ...]:
+    """The months of the label parties' rows; with a target those alone at which it observes."""
+    found = np.array(sorted(set(months)), "datetime64[M]")
+    return tuple(found.astype(str).tolist() if target is None else found[observed(target, found)].astype(str).tolist())
 
 
 def draft_manifest(run_file: RunFile, run: str, descriptions: tuple[Description, ...], coordinator: str, now: dt.datetime) -> Manifest:
@@ -64,7 +74,8 @@ def draft_manifest(run_file: RunFile, run: str, descriptions: tuple[Description,
             split_seed=run_file.run.seed if run_file.sample.split_seed is None else run_file.sample.split_seed,
             as_of=run_file.sample.as_of is not None, out_of_time_from=run_file.sample.out_of_time_from,
             weighted=run_file.sample.weight is not None, key="firm and month" if several else "firm",
-            periods=tuple(sorted({period for d in ordered if d.party.label for period in d.periods})) if several else (),
+            periods=_periods(run_file.target, (period for d in ordered if d.party.label for period in d.periods)) if several else (),
+            target=run_file.target,
         ),
         align=AlignSettings(visibility=run_file.align.visibility, kind=label.id_kind, former=run_file.align.former),
         settings=ModelSettings(
@@ -84,6 +95,9 @@ def draft_manifest(run_file: RunFile, run: str, descriptions: tuple[Description,
         code_version=code_version(), requested_by=run_file.run.requested_by, study=run_file.run.study,
         expires=(now + dt.timedelta(days=run_file.run.valid_days)).strftime("%Y-%m-%dT%H:%M:%SZ"),
     )  # fmt: skip
+    if several and run_file.target is not None and not manifest.sample.periods:
+        what = "no month of the label party's rows is one of its observation months"
+        raise ConfigurationError("run file: [target]", what, "Correct observe_from, observe_to or observe_every.")
     manifest = msgspec.structs.replace(manifest, contracts=contracts_of(manifest))
     check_manifest(manifest)
     if manifest.horizontal:

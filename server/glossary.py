@@ -35,4 +35,16 @@ _OVER_BANKS = (
     ("Standard error", "How far a coefficient would vary in other samples. z: the coefficient over it; p: the chance of such a z by luck."),
     ("VIF", "Variance inflation: how much less certain a coefficient is because other columns tell the same. Above 5 is much."),
 )  # fmt: skip
-BANK_GLOSSARY = tuple(sorted((*(row for row in GLOSSARY if row[0] not in _NOT_OVER_BANKS), *_OVER_BANKS), key=lambda row: row[0].lower()))
+TARGET_GLOSSARY = (
+    ("Indeterminate", "A row that was neither clearly good nor clearly bad: late, but not late enough. It is counted and trains no model."),
+    ("Performance window", "The months after a row's date in which the firm's repayments decide whether the row was good or bad."),
+    ("Roll rate", "The share of loans in one state of arrears that are in another a month later, or at worst in the performance window."),
+    ("Vintage", "The loans opened in one quarter, followed by their age: which share of them was bad by so many months on book."),
+)
+"""Of runs whose outcomes are made of repayments."""
+
+
+def glossary(*, over_banks: bool = False, with_target: bool = False) -> tuple[tuple[str, str], ...]:
+    """The words that a report uses, in order."""
+    plain = (*(row for row in GLOSSARY if row[0] not in _NOT_OVER_BANKS), *_OVER_BANKS) if over_banks else GLOSSARY
+    return tuple(sorted((*plain, *(TARGET_GLOSSARY if with_target else ())), key=lambda row: row[0].lower()))

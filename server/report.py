@@ -19,10 +19,11 @@ from privacy import contracts
 from privacy.store.durable import READABLE, put
 from server import report_bank_charts as bank_charts
 from server import report_charts as charts
-from server.glossary import BANK_GLOSSARY, GLOSSARY
+from server.glossary import glossary
 from server.report_banks import SIDE_FIGURES, BankView, SideBySide, bank_view, chosen_fit, common_columns, is_over_banks, stability_of
 from server.report_findings import IMPLAUSIBLE_IV, SUSPICIOUS_IV, findings, verdict
 from server.report_statistics import StatisticsView, statistics_view
+from server.report_target import target_views
 from server.result import SPLITS, Bin, ColumnFacts, Metrics, PartyFacts, Result, RunFacts, parse
 
 if TYPE_CHECKING:
@@ -128,12 +129,13 @@ def render(result: Mapping[str, Any], curves: Mapping[str, Any] | None = None) -
         banks=banks,
         bank_charts=_bank_charts(banks, statistics),
         statistics=statistics,
+        targets=target_views(run),
         cards=_cards(run),
         coefficients=_coefficients(run),
         contracts=known,
         unknown_contracts=unknown,
         comparisons=_comparisons(run),
-        glossary=BANK_GLOSSARY if banks else GLOSSARY,
+        glossary=glossary(over_banks=banks is not None, with_target=bool(run.target)),
         match_rate=match_rate,
         ranked=ranked,
         bad_rate=bad_rate,

@@ -209,8 +209,61 @@ class Banks(Part, frozen=True, kw_only=True, omit_defaults=True):
     stability: dict[str, dict[str, Any]] | None = None
 
 
+class Step(Part, frozen=True, kw_only=True, omit_defaults=True):
+    """A step of a sample's waterfall. kind: all, excluded, outcome, sample or left out; rows: None where too few firms are behind them."""
+
+    name: str = ""
+    kind: str = ""
+    rows: int | None = None
+
+
+class Rolls(Part, frozen=True, kw_only=True, omit_defaults=True):
+    """Moves of loans, a list for each state that they began in; totals: of each; None where too few firms are behind a count."""
+
+    counts: list[list[int | None]] | None = None
+    totals: list[int | None] | None = None
+    shares: list[list[float | None]] | None = None
+
+
+class RollRates(Part, frozen=True, kw_only=True, omit_defaults=True):
+    """start, end: names of states; monthly: from one month's end to the next; window: from the observation to the worst in the performance
+    window.
+    """
+
+    start: list[str] | None = msgspec.field(name="from", default=None)
+    end: list[str] | None = msgspec.field(name="to", default=None)
+    monthly: Rolls | None = None
+    window: Rolls | None = None
+
+
+class Vintage(Part, frozen=True, kw_only=True, omit_defaults=True):
+    """Loans opened in a quarter. shares: ever bad by 0, 1, ... months on book."""
+
+    quarter: str = ""
+    loans: int | None = None
+    shares: list[float] | None = None
+
+
+class Target(Part, frozen=True, kw_only=True, omit_defaults=True):
+    """How a label party's outcomes were made. definition: of [target]; first_month, last_month: of its repayment table; last_matured: the last
+    month with outcomes; least_firms: no count of fewer firms is here.
+    """
+
+    definition: dict[str, Any] | None = None
+    first_month: str | None = None
+    last_month: str | None = None
+    last_matured: str | None = None
+    least_firms: int | None = None
+    waterfall: list[Step] | None = None
+    roll_rates: RollRates | None = None
+    vintages: list[Vintage] | None = None
+    vintages_left_out: int | None = None
+
+
 class Result(Part, frozen=True, kw_only=True, omit_defaults=True):
-    """The whole document. converged: None where the model has no iterations; stop_reason: why it ended without converging."""
+    """The whole document. target: by label party, where outcomes were made of repayments; converged: None where the model has no iterations;
+    stop_reason: why it ended without converging.
+    """
 
     schema_version: int = SCHEMA_VERSION
     run: RunFacts | str | None = None
@@ -223,6 +276,7 @@ class Result(Part, frozen=True, kw_only=True, omit_defaults=True):
     parties: list[PartyFacts] | None = None
     agencies: list[AgencyFacts] | None = None
     alignment: Alignment | None = None
+    target: dict[str, Target] | None = None
     privacy: Privacy | None = None
     cost: Cost | None = None
     pooled: Pooled | None = None

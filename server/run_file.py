@@ -3,13 +3,15 @@
     [run]         task model purpose seed holdout patience requested_by study valid_days
     [model]       C standardize missing tolerance max_iterations signs intercept personal_C
     [sample]      as_of out_of_time_from weight split_seed
+    [target]      days_past_due performance_months rule indeterminate_from restructured written_off fraud level good_standing months_on_book
+                  observe_from observe_to observe_every
     [binning]     max_bins min_share min_bads monotone special woe_smoothing
     [select]      iv_min corr_max vif_max p_max
     [scorecard]   base_points base_odds pdo
     [align]       visibility from
     [privacy]     single_partner_disclosure two_member_disclosure label_disclosure max_score_reveals minimum_cohort max_released_counts
                   partner_disclosure threshold drop_outs withdrawal epsilon delta label_noise
-    [[party]]     name role source id label include exclude levels classes types bins id_kind approval approvals_needed
+    [[party]]     name role source id label repayments loans include exclude levels classes types bins id_kind approval approvals_needed
                   owners consents consents_at disclosure through
     [[agency]]    name approval approvals_needed owners
 
@@ -30,7 +32,7 @@ from typing import Any
 import msgspec
 
 from federation.kernel.errors import ConfigurationError
-from federation.kernel.manifest import FEWEST_BANKS, MOST_BANKS, BinningSettings, ScorecardSettings, SelectSettings
+from federation.kernel.manifest import FEWEST_BANKS, MOST_BANKS, BinningSettings, ScorecardSettings, SelectSettings, TargetSettings
 from federation.kernel.role import COORDINATOR
 from server import strict_toml
 from server.run_tables import (
@@ -43,20 +45,21 @@ from server.run_tables import (
     RunSettings,
     SampleTable,
 )
+from server.run_target import read_target
 from server.strict_toml import refuse_later, require_known
 
 LATER_TASKS = ("score", "acquire", "monitor", "portfolio")
 LATER_MODELS = ("boosting", "network", "expert")
 LATER_SAMPLE = ("segment",)
 LATER_BINNING = ("method",)
-TABLES = ("run", "model", "sample", "binning", "select", "scorecard", "align", "privacy", "party", "agency")
+TABLES = ("run", "model", "sample", "target", "binning", "select", "scorecard", "align", "privacy", "party", "agency")
 _PARTY_NAME = re.compile(r"[a-z][a-z0-9-]{0,31}")
 _FEWEST_PARTIES, _MOST_PARTIES = 2, 8
 _OF_THE_SIMULATION = ("owners", "consents", "consents_at", "approval")
 """What a simulation does with of a [[party]] before there is a node."""
 OF_THE_NODE = (
-    "source", "id", "include", "exclude", "levels", "classes", "types", "bins", "id_kind", "approval", "approvals_needed", "owners", "consents",
-    "consents_at", "disclosure",
+    "source", "id", "loans", "include", "exclude", "levels", "classes", "types", "bins", "id_kind", "approval", "approvals_needed", "owners",
+    "consents", "consents_at", "disclosure",
 )  # fmt: skip
 """Keys of a [[party]] that speak of its records and of its people: in a deployment only its own node.toml does."""
 _PARTNERS = (
@@ -82,6 +85,7 @@ class RunFile(msgspec.Struct, frozen=True, kw_only=True):
     privacy: PrivacyTable
     parties: tuple[Party, ...]
     agencies: tuple[Agency, ...] = ()
+    target: TargetSettings | None = None
 
     def party(self, name: str) -> Party:
         """One party's section."""
@@ -104,7 +108,7 @@ class RunFile(msgspec.Struct, frozen=True, kw_only=True):
             section["as_of"] = self.sample.as_of
         if not party.through:
             del section["through"]
-        if self.sample.weight is not None and party.label is not None:
+        if self.sample.weight is not None and party.has_outcomes:
             section["weight"] = self.sample.weight
         if self.align.folder is not None:
             section["former"] = str(self.align.folder / "parties" / name)
@@ -134,12 +138,15 @@ def load_deployed(path: Path) -> tuple[RunFile, tuple[str, ...]]:
 
 
 def _without_the_nodes(entry: Mapping[str, Any]) -> dict[str, Any]:
-    """A [[party]] without what its node knows better. `label` says whether it has outcomes; in which column is the node's own affair."""
+    """A [[party]] without what its node knows better. `label` or `repayments` says whether it has outcomes, and of which kind; in which
+    column or file is the node's own affair.
+    """
     kept = {key: value for key, value in entry.items() if key not in OF_THE_NODE}
-    if kept.get("label") is True:
-        kept["label"] = "label"
-    elif kept.get("label") is False:
-        del kept["label"]
+    for key in ("label", "repayments"):
+        if kept.get(key) is True:
+            kept[key] = key
+        elif kept.get(key) is False:
+            del kept[key]
     return {**kept, "source": "-"}
 
 
@@ -160,9 +167,10 @@ def _checked(path: Path, raw: Mapping[str, Any], *, deployed: bool = False) -> R
     parties = _parties(path, raw.get("party", []), binned=_binned(run), deployed=deployed)
     agencies = _agencies(file, raw.get("agency", []), parties)
     select = strict_toml.table(f"{file}: [select]", raw.get("select", {}), SelectSettings)
-    _refuse_unused(file, raw, run, over_banks=all(party.label is not None for party in parties))
+    _refuse_unused(file, raw, run, over_banks=all(party.has_outcomes for party in parties))
     _check_consortium(file, parties, run, privacy)
-    if len(parties) == sum(party.label is not None for party in parties):
+    target = read_target(file, raw.get("target"), sample, parties)
+    if len(parties) == sum(party.has_outcomes for party in parties):
         _check_banks(file, select, align, privacy, binned=_binned(run))
     else:
         _check_across(file, run, model, select, privacy)
@@ -170,7 +178,7 @@ def _checked(path: Path, raw: Mapping[str, Any], *, deployed: bool = False) -> R
     return RunFile(
         path=path.resolve(), digest=hashlib.sha256(path.read_bytes()).hexdigest(), run=run, model=model, sample=sample, select=select,
         binning=binning, scorecard=scorecard, align=align, privacy=privacy, parties=parties,
-        agencies=agencies,
+        agencies=agencies, target=target,
     )  # fmt: skip
 
 
@@ -273,6 +281,8 @@ def _party(path: Path, number: int, raw: Any, *, binned: bool, deployed: bool) -
     return msgspec.structs.replace(
         party, source=_existing(where, "source", path.parent, party.source, folder=True),
         bins=None if party.bins is None else _existing(where, "bins", path.parent, party.bins),
+        repayments=None if party.repayments is None else _existing(where, "repayments", path.parent, party.repayments, folder=True),
+        loans=None if party.loans is None else _existing(where, "loans", path.parent, party.loans, folder=True),
         consents=None if party.consents is None else _existing(where, "consents", path.parent, party.consents),
     )  # fmt: skip
 
@@ -292,7 +302,7 @@ def _agencies(file: str, raw: Any, parties: tuple[Party, ...]) -> tuple[Agency, 
             raise ConfigurationError(f"{file}: [[agency]] {name}", "no party goes through it", f'Write through = "{name}" in a [[party]].')
     for party in parties:
         where = f"{file}: [[party]] {party.name} through"
-        if party.through and party.label is not None:
+        if party.through and party.has_outcomes:
             raise ConfigurationError(
                 where, "a party with a label goes through an agency", "Leave it out: an agency stands before platforms."
             )
@@ -328,7 +338,7 @@ def _check_consortium(file: str, parties: tuple[Party, ...], run: RunSettings, p
     for name in names:
         if names.count(name) > 1:
             raise ConfigurationError(f"{file}: [[party]] {name}", "two parties have this name", "Give every party its own name.")
-    labelled = [party.name for party in parties if party.label is not None]
+    labelled = [party.name for party in parties if party.has_outcomes]
     if len(labelled) == len(parties) > 1:
         _check_bank_count(file, len(parties))
         return
@@ -336,7 +346,8 @@ def _check_consortium(file: str, parties: tuple[Party, ...], run: RunSettings, p
         action = f"A run across parties takes {_FEWEST_PARTIES} to {_MOST_PARTIES}."
         raise ConfigurationError(file, f"it has {len(parties)} [[party]] sections", action)
     if not labelled:
-        raise ConfigurationError(file, "no party has a label", 'Give the bank its label column: label = "label".')
+        action = 'Give the bank its label column: label = "label", or its repayment table, with [target].'
+        raise ConfigurationError(file, "no party has a label", action)
     if len(labelled) > 1:
         what = f"{len(labelled)} parties have a label ({', '.join(labelled)}); several label parties beside others are not available yet"
         raise ConfigurationError(file, what, "Leave the label to one bank, or give every party one: a run over many banks.")

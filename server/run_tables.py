@@ -99,7 +99,8 @@ class PrivacyTable(_Table, frozen=True):
 
 
 class Party(_Table, frozen=True):
-    """[[party]]. source, bins: absolute paths; id, label: columns; levels: JR/T 0197-2020 level of a column; classes:
+    """[[party]]. source, bins, repayments, loans: absolute paths; id, label: columns; repayments, loans: what [target] makes outcomes of, in
+    place of a label; levels: JR/T 0197-2020 level of a column; classes:
     JR/T 0171-2020 class of a column; types: of a column; approval, approvals_needed, owners: how the simulated institution approves; consents:
     a CSV file of consents, None where the rows need none; consents_at: who holds them, the party itself or the agency in `through`;
     disclosure: the institution's own rules, None for the defaults; through: the [[agency]] that relays all that it sends and receives.
@@ -110,6 +111,8 @@ class Party(_Table, frozen=True):
     source: Text
     id: Text = "id"
     label: Text | None = None
+    repayments: Text | None = None
+    loans: Text | None = None
     include: tuple[Text, ...] = ()
     exclude: tuple[Text, ...] = ()
     levels: dict[str, Level] = {}
@@ -124,6 +127,11 @@ class Party(_Table, frozen=True):
     disclosure: DisclosureRules | None = None
     consents_at: Literal["own", "agency"] = "own"
     through: str = ""
+
+    @property
+    def has_outcomes(self) -> bool:
+        """Whether it is a label party."""
+        return self.label is not None or self.repayments is not None
 
 
 class Agency(_Table, frozen=True):

@@ -47,6 +47,9 @@ def gather(
         "cost": {"seconds_total": seconds} | {key: conduct[key] for key in ("seconds", "bytes_sent", "messages")} | found.get("cost", {}),
         "notes": [*found["notes"], *withdrawal_notes(gone), *([NO_REFERENCE] if pooled and gone else [])],
     }  # fmt: skip
+    targets = {name: share["target"] for name, share in run.shares.items() if "target" in share}
+    if targets:
+        document["target"] = targets
     if conduct["model_hash"]:
         document["model_hash"] = conduct["model_hash"]
     if agencies:

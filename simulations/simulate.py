@@ -176,7 +176,9 @@ def run_apps(
     nodes = {11 + i: {"home": str(home.absolute()), PARTITION: str(i)} for i, home in enumerate(homes.values())}
     watching: list[Watcher] = [screen.coordinator]
     if backend == "ray":
-        followed = list(homes)[:1] if all(config.label for config in configs.values()) else list(homes)  # banks all report the same sums
+        followed = (
+            list(homes)[:1] if all(config.has_outcomes for config in configs.values()) else list(homes)
+        )  # banks all report the same sums
         watching.append(Followed(screen, {name: homes[name] / "results" / PROGRESS for name in followed}))
     watchers.extend(watching)
     try:

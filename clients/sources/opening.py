@@ -34,7 +34,8 @@ def stamp(config: PartyConfig) -> Stamp | None:
     if config.database is not None:
         return None
     try:
-        files = parts(config.source) if config.source.is_dir() else [config.source]
+        tables = [table for table in (config.source, config.repayments, config.loans) if table is not None]
+        files = [path for table in tables for path in (parts(table) if table.is_dir() else [table])]
         found = [(str(path), path.stat()) for path in files]
     except OSError:
         return None

@@ -75,7 +75,7 @@ def _roles(config: PartyConfig, source: Source) -> dict[str, str]:
     """Role to column, for the roles that this source has; a feature party's table may be without dates."""
     wanted = {"id": config.id, "label": config.label, "weight": config.weight, "as_of": config.as_of}
     roles = {role: column for role, column in wanted.items() if column is not None}
-    if config.label is None and roles.get("as_of") not in source.names:
+    if not config.has_outcomes and roles.get("as_of") not in source.names:
         roles.pop("as_of", None)
     for role, column in roles.items():
         _require(source, [column], f"{role} column")
@@ -87,7 +87,8 @@ def _roles(config: PartyConfig, source: Source) -> dict[str, str]:
 def _offered(config: PartyConfig, source: Source, roles: Mapping[str, str]) -> list[str]:
     """The feature columns by name, in the file's order: include less exclude, and never id, label, weight or date."""
     for key in ("include", "exclude", "levels", "classes", "types"):
-        _require(source, getattr(config, key), f"{key} column")
+        tables = config.own_columns if key in ("levels", "classes") else ()  # a table of repayments has a level, too
+        _require(source, [name for name in getattr(config, key) if name not in tables], f"{key} column")
     taken = [name for name in config.include if name in roles.values()]
     if taken:
         what = f"column {taken[0]!r} is the id, label, weight or date and cannot be a feature"
@@ -133,7 +134,7 @@ def _columns(config: PartyConfig, source: Source, frame: Frame, offered: Sequenc
             notes.append(f"{config.name}: column {name!r} was left out: it {reasons[kind]}")
     unused = [name for name in source.names if name in RESERVED and name not in offered and name not in _used(config)]
     notes += [f"{config.name}: column {name!r} was left out: its name is that of an id, label, weight or date" for name in unused]
-    if not out and config.label is None:
+    if not out and not config.has_outcomes:
         raise DataError(config.name, "it has no feature column", "Nothing was sent. Check include, exclude and types.")
     return out, notes
 

@@ -31,6 +31,7 @@ Fraction = Annotated[float, Meta(gt=0, lt=1)]
 Epsilon = Annotated[float, Meta(gt=0, le=100)]
 Delta = Annotated[float, Meta(gt=0, lt=0.01)]
 Level = Annotated[int, Meta(ge=1, le=5)]
+Days = Annotated[int, Meta(ge=1, le=3650)]
 
 
 class _Part(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -51,7 +52,8 @@ class ColumnDeclaration(_Part, frozen=True, kw_only=True):
 
 class PartyDeclaration(_Part, frozen=True, kw_only=True):
     """An institution. identity: its Ed25519 identity key, hexadecimal; dated: its rows carry their own as-of date; through: the agency that
-    relays whatever it sends and receives, "" for none; consents_at_agency: that agency says whose rows may be used.
+    relays whatever it sends and receives, "" for none; consents_at_agency: that agency says whose rows may be used; repayments: its outcomes
+    are made of a repayment table, as the sample's target says.
     """
 
     name: str
@@ -62,6 +64,7 @@ class PartyDeclaration(_Part, frozen=True, kw_only=True):
     columns: tuple[ColumnDeclaration, ...] = ()
     through: str = ""
     consents_at_agency: bool = False
+    repayments: bool = False
 
 
 class AgencyDeclaration(_Part, frozen=True, kw_only=True):
@@ -74,8 +77,46 @@ class AgencyDeclaration(_Part, frozen=True, kw_only=True):
     role: Literal["agency"] = "agency"
 
 
+class TargetSettings(_Part, frozen=True, kw_only=True):
+    """What an outcome is. A row as of month M stands at the records of the month before M, and its outcome comes of the records of the
+    `performance_months` months from M on.
+
+    days_past_due: from so many on it is bad; rule: at any month's end of that time, or at the last; indeterminate_from: days from which a row
+    that is not bad is indeterminate, None for 30 or, if that is less, days_past_due (then none is); restructured, written_off, fraud: what
+    such loans count as; level: a firm's loans together, or each by itself; good_standing: most days past due at observation, None for all
+    below days_past_due; months_on_book: least age at observation; observe_from, observe_to, observe_every: the months observed, YYYY-MM, every
+    so many from the first (from January where there is none).
+    """
+
+    days_past_due: Days = 90
+    performance_months: Annotated[int, Meta(ge=1, le=120)] = 12
+    rule: Literal["ever", "at the end"] = "ever"
+    indeterminate_from: Days | None = None
+    restructured: Literal["bad", "indeterminate", "exclude"] = "indeterminate"
+    written_off: Literal["bad", "indeterminate", "exclude"] = "bad"
+    fraud: Literal["bad", "exclude", "ignore"] = "exclude"
+    level: Literal["firm", "loan"] = "firm"
+    good_standing: Annotated[int, Meta(ge=0, le=3650)] | None = None
+    months_on_book: Annotated[int, Meta(ge=0, le=600)] = 0
+    observe_from: str | None = None
+    observe_to: str | None = None
+    observe_every: Annotated[int, Meta(ge=1, le=12)] = 1
+
+    @property
+    def gray_from(self) -> int:
+        """The days past due from which a row is indeterminate: days_past_due where none is."""
+        return min(30, self.days_past_due) if self.indeterminate_from is None else self.indeterminate_from
+
+    @property
+    def standing(self) -> int:
+        """The most days past due of a loan in good standing at observation."""
+        return self.days_past_due - 1 if self.good_standing is None else self.good_standing
+
+
 class SampleSettings(_Part, frozen=True, kw_only=True):
-    """Which rows train. holdout: share of firms held out; key: "firm", or "firm and month" where a firm has several rows."""
+    """Which rows train. holdout: share of firms held out; key: "firm", or "firm and month" where a firm has several rows; target: what an
+    outcome is, None where each label party brings a column of outcomes.
+    """
 
     holdout: Holdout = 0.3
     split_seed: Natural = 0
@@ -84,6 +125,7 @@ class SampleSettings(_Part, frozen=True, kw_only=True):
     weighted: bool = False
     key: Literal["firm", "firm and month"] = "firm"
     periods: tuple[str, ...] = ()
+    target: TargetSettings | None = None
 
 
 class AlignSettings(_Part, frozen=True, kw_only=True):

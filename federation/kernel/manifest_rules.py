@@ -12,13 +12,14 @@ import msgspec
 from federation.kernel import suite
 from federation.kernel.errors import ConfigurationError, PeerError
 from federation.kernel.known import known
-from federation.kernel.manifest import AGENCY, FEWEST_BANKS, FEWEST_REVEALS, MOST_BANKS, MOST_WITH_LEVELS, Manifest
+from federation.kernel.manifest import AGENCY, FEWEST_BANKS, FEWEST_REVEALS, MOST_BANKS, MOST_WITH_LEVELS, Manifest, TargetSettings
 from federation.kernel.role import COORDINATOR
 
 _RUN = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 _PARTY = re.compile(r"[a-z][a-z0-9-]{0,31}")
 _KEY = re.compile(r"[0-9a-f]{64}")
 _TIME = re.compile(r"(\d{4})-(\d\d)-(\d\d)T(?:[01]\d|2[0-3]):[0-5]\d:[0-5]\dZ", re.ASCII)
+_MONTH = re.compile(r"[1-9]\d{3}-(?:0[1-9]|1[0-2])", re.ASCII)
 _STUDY = re.compile(r"([A-Za-z0-9][A-Za-z0-9._-]{0,63})?")
 _PLACE = re.compile(r" - at `(\$[\w.\[\]]+)`$")
 """Where msgspec found a wrong value: of its text the path alone, since the rest may quote what was sent."""
@@ -75,6 +76,7 @@ def check_manifest(manifest: Manifest) -> None:
     if not is_moment(manifest.expires) or not _STUDY.fullmatch(manifest.study):
         what = "its expiry is not a time such as 2027-01-31T00:00:00Z, or its study's name is not made of letters, digits, '.', '_' and '-'"
         raise ConfigurationError("manifest", what, "Correct [run] study, or draft the manifest again.")
+    _check_target(manifest)
     _check_noise(manifest)
     _check_agencies(manifest)
     (_check_banks if manifest.horizontal else _check_partners)(manifest)
@@ -87,6 +89,37 @@ def is_moment(text: str) -> bool:
         return False
     year, month, day = map(int, found.groups())
     return year > 0 and 1 <= month <= 12 and 1 <= day <= monthrange(year, month)[1]
+
+
+def check_definition(target: TargetSettings, where: str) -> None:
+    """A definition of outcomes that can be one. where: how errors name its place. Raises ConfigurationError."""
+    if target.gray_from > target.days_past_due:
+        what = f"indeterminate_from = {target.gray_from} is above days_past_due = {target.days_past_due}"
+        raise ConfigurationError(where, what, "Indeterminate rows lie below bad ones: lower it, or leave it out.")
+    if target.standing >= target.days_past_due:
+        what = f"good_standing = {target.standing} is not below days_past_due = {target.days_past_due}"
+        raise ConfigurationError(where, what, "Who is bad already can become nothing else: lower it, or leave it out.")
+    for key, month in (("observe_from", target.observe_from), ("observe_to", target.observe_to)):
+        if month is not None and not _MONTH.fullmatch(month):
+            raise ConfigurationError(f"{where} {key}", "is not a month", "Write it as 2024-01.")
+    if target.observe_from is not None and target.observe_to is not None and target.observe_from > target.observe_to:
+        raise ConfigurationError(f"{where} observe_to", "lies before observe_from", "Exchange them.")
+
+
+def _check_target(manifest: Manifest) -> None:
+    """Outcomes are made of repayments at every party that has outcomes, or at none."""
+    target = manifest.sample.target
+    if any(party.repayments and not party.label for party in manifest.parties):
+        raise ConfigurationError("manifest", "a party has repayments and no outcomes", "Draft the manifest again.")
+    for party in manifest.parties:
+        if party.label and party.repayments and target is None:
+            what = f"{party.name} has a repayment table, and nothing says what an outcome is"
+            raise ConfigurationError("manifest", what, "Add [target] to the run file, or give the party a column `label`.")
+        if party.label and target is not None and not party.repayments:
+            what = f"[target] makes outcomes of repayments, and {party.name} brings a column of outcomes"
+            raise ConfigurationError("manifest", what, "Give that party `repayments` in place of `label`, or leave [target] out.")
+    if target is not None:
+        check_definition(target, "[target]")
 
 
 def _check_noise(manifest: Manifest) -> None:

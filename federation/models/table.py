@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
+
+if TYPE_CHECKING:
+    from federation.models.target.findings import Findings
 
 
 @dataclass(frozen=True)
@@ -35,7 +38,7 @@ class Table:
 
     keys: alignment keys, the normalised id or "id|YYYY-MM"; firms: the normalised id of each row; as_of: (n,) datetime64[D] or None;
     label: (n,) int8, 1 = bad, or None for a feature party; weight: (n,) float64; commitment: 32 bytes over the rows and a salt;
-    notes: findings worth a line in the report, without values.
+    notes: findings worth a line in the report, without values; target: how the labels were made, where they come of repayments.
     """
 
     keys: tuple[str, ...]
@@ -46,6 +49,7 @@ class Table:
     label: NDArray[np.int8] | None = None
     weight: NDArray[np.float64] | None = None
     notes: tuple[str, ...] = field(default=())
+    target: Findings | None = None
 
     @property
     def weights(self) -> NDArray[np.float64]:

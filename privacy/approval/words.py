@@ -12,7 +12,7 @@ from typing import Any, Final
 
 import msgspec
 
-from federation.kernel.manifest import AgencyDeclaration, ColumnDeclaration, Manifest, PartyDeclaration
+from federation.kernel.manifest import AgencyDeclaration, ColumnDeclaration, Manifest, PartyDeclaration, TargetSettings
 from federation.kernel.suite import plain_digest
 from privacy.approval.cost import cost_lines
 from privacy.approval.learning import contracts_of
@@ -84,7 +84,7 @@ def describe(manifest: Manifest, me: str) -> tuple[Section, ...]:
     return (
         Section("What", (
             f"run {manifest.run}" + (f", of the study {manifest.study}" if manifest.study else ""), what,
-            f"purpose {manifest.purpose}: {meaning}", f"asked for by a {manifest.requested_by}",
+            f"purpose {manifest.purpose}: {meaning}", f"asked for by a {manifest.requested_by}", *_outcomes(manifest.sample.target),
         )),
         Section(f"With which columns of {me}", (*(column_words(column) for column in manifest.columns_of(me)), _own(manifest, mine))),
         Section("With whom", (
@@ -169,10 +169,24 @@ def _own(manifest: Manifest, mine: PartyDeclaration | AgencyDeclaration) -> str:
         return f"none: it relays what {_stands_for(manifest, mine)} sends and receives, signs that it did, and can read none of it" + (
             f"; it tells {whose} which firms have consented" if (whose := _consents_of(manifest, mine)) else ""
         )
-    parts = ["its ids, blinded"] + ["its label"] * mine.label + ["the dates of its rows"] * mine.dated
+    outcomes = "its outcomes, made of its repayment table" if mine.repayments else "its label"
+    parts = ["its ids, blinded"] + [outcomes] * mine.label + ["the dates of its rows"] * mine.dated
     through = f"; all it sends and receives goes through {mine.through}" if mine.through else ""
     stated = f"; {mine.through} holds the consents and says which rows may be used" if mine.consents_at_agency else ""
     return "besides: " + ", ".join(parts) + through + stated
+
+
+def _outcomes(target: TargetSettings | None) -> Iterator[str]:
+    """What an outcome is, where the manifest defines it; everything else of the definition is a setting."""
+    if target is None:
+        return
+    when = "at any month's end" if target.rule == "ever" else "at the last month's end"
+    whose = "a firm's loans together" if target.level == "firm" else "each loan by itself"
+    yield (
+        f"outcomes: bad from {target.days_past_due} days past due {when} of the {target.performance_months} months from a row's month on, "
+        f"{whose}; indeterminate, and not in the model, from {target.gray_from} days; written-off loans count as {target.written_off}, "
+        f"restructured ones as {target.restructured}, fraud as {target.fraud}"
+    )
 
 
 def _between(manifest: Manifest, agency: AgencyDeclaration) -> str:
@@ -220,7 +234,11 @@ def _settings(manifest: Manifest) -> Iterator[str]:
             continue
         if isinstance(value, dict):
             for inner, setting in value.items():
-                if f"{key}.{inner}" not in _SAID:
+                if f"{key}.{inner}" in _SAID:
+                    continue
+                if isinstance(setting, dict):
+                    yield from (f"{key}.{inner}.{name} = {_setting(part)}" for name, part in setting.items())
+                else:
                     yield f"{key}.{inner} = {_setting(setting)}"
         else:
             yield f"{key} = {_setting(value)}"

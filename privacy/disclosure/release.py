@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from federation.kernel import suite
 from federation.kernel.errors import AbortCode, LocalError, PolicyRefusal
 from federation.kernel.secret import Secret
+from federation.models.table import Table
 
 Hashes = NDArray[np.uint64]
 
@@ -57,6 +58,19 @@ class Release:
         study = "" if self.study is None else self.study.name
         rows = self.rows[order].astype("<u8").tobytes()
         return suite.digest("release", rows, firms, self.kind, self.purpose, study, *sorted(set(self.columns)))
+
+
+def named_rows(table: Table) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """The rows of a release by name, and the firm of each.
+
+    Outcomes that a run's target makes are the run's own: a threshold of 91 days in place of 90 turns a few rows' labels, and the same sums over
+    the same rows then tell whose. So each row is named twice there, by its key and by its key with its outcome: a row with another outcome is
+    another row to the rules of difference and combination.
+    """
+    if table.target is None or table.label is None:
+        return table.keys, table.firms
+    told = tuple(f"{key}|{'bad' if bad else 'good'}" for key, bad in zip(table.keys, table.label.tolist(), strict=True))
+    return (*table.keys, *told), (*table.firms, *table.firms)
 
 
 def keyed_hashes(key: Secret, ids: Iterable[str]) -> Hashes:

@@ -21,7 +21,7 @@ from clients import audit_commands, node_commands
 from federation.kernel import manifest
 from privacy.contracts import document, names
 from server import run_file, run_tables
-from server.glossary import GLOSSARY
+from server.glossary import GLOSSARY, TARGET_GLOSSARY
 from simulations.command import app
 
 ROOT = Path(__file__).parents[2]
@@ -30,6 +30,7 @@ TABLES: dict[str, type[msgspec.Struct]] = {
     "[run]": run_tables.RunSettings,
     "[model]": run_tables.ModelTable,
     "[sample]": run_tables.SampleTable,
+    "[target]": manifest.TargetSettings,
     "[select]": manifest.SelectSettings,
     "[binning]": manifest.BinningSettings,
     "[scorecard]": manifest.ScorecardSettings,
@@ -182,7 +183,7 @@ def test_all_tables_of_the_run_file_are_on_the_page() -> None:
 @pytest.mark.parametrize("number", range(KEYS.count("```toml")))
 def test_the_examples_load(number: int, tmp_path: Path) -> None:
     example = re.findall(r"```toml\n(.*?)```", KEYS, re.DOTALL)[number]
-    for source in re.findall(r'source = "(.*?)"', example):
+    for source in re.findall(r'(?:source|repayments|loans) = "(.*?)"', example):
         (tmp_path / source).touch()
     (tmp_path / "run.toml").write_text(example)
     assert run_file.load(tmp_path / "run.toml").parties
@@ -190,7 +191,7 @@ def test_the_examples_load(number: int, tmp_path: Path) -> None:
 
 def test_the_glossary_has_the_words_of_the_report() -> None:
     page = (ROOT / "docs/glossary.md").read_text()
-    assert [word for word, meaning in GLOSSARY if f"- **{word}**: {meaning}\n" not in page] == []
+    assert [word for word, meaning in (*GLOSSARY, *TARGET_GLOSSARY) if f"- **{word}**: {meaning}\n" not in page] == []
 
 
 def test_pages_of_protocols_are_current() -> None:
