@@ -32,6 +32,7 @@ import msgspec
 from federation.kernel.errors import ConfigurationError
 from federation.kernel.manifest import FEWEST_BANKS, MOST_BANKS, BinningSettings, ScorecardSettings, SelectSettings
 from federation.kernel.role import COORDINATOR
+from privacy.dictionary.entries import dictionary
 from server import strict_toml
 from server.run_tables import (
     Agency,
@@ -259,6 +260,7 @@ def _party(path: Path, number: int, raw: Any, *, binned: bool, deployed: bool) -
         if isinstance(kind, str):
             require_known(f"{where} types of column {column!r}", [kind], ("numeric", "categorical"), "type")
     party = strict_toml.table(where, raw, Party)
+    require_known(f"{where} role", [party.role], dictionary().roles, "role")
     if not _PARTY_NAME.fullmatch(party.name) or party.name == COORDINATOR:
         form = "is not made of a-z, 0-9 and -, starting with a letter, up to 32 characters"
         what = "is reserved" if party.name == COORDINATOR else form

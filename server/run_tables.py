@@ -99,14 +99,15 @@ class PrivacyTable(_Table, frozen=True):
 
 
 class Party(_Table, frozen=True):
-    """[[party]]. source, bins: absolute paths; id, label: columns; levels: JR/T 0197-2020 level of a column; classes:
-    JR/T 0171-2020 class of a column; types: of a column; approval, approvals_needed, owners: how the simulated institution approves; consents:
-    a CSV file of consents, None where the rows need none; consents_at: who holds them, the party itself or the agency in `through`;
-    disclosure: the institution's own rules, None for the defaults; through: the [[agency]] that relays all that it sends and receives.
+    """[[party]]. role: of the dictionary's (`privacy.institutions`), and no agency; source, bins: absolute paths; id, label: columns; levels:
+    JR/T 0197-2020 level of a column; classes: JR/T 0171-2020 class of a column; types: of a column; approval, approvals_needed, owners: how the
+    simulated institution approves; consents: a CSV file of consents, None where the rows need none; consents_at: who holds them, the party
+    itself or the agency in `through`; disclosure: the institution's own rules, None for the defaults; through: the [[agency]] that relays all
+    that it sends and receives.
     """
 
     name: str
-    role: Literal["bank", "platform", "tax"]
+    role: str
     source: Text
     id: Text = "id"
     label: Text | None = None
