@@ -109,13 +109,20 @@ class ColumnFacts(Part, frozen=True, kw_only=True, omit_defaults=True):
 
 
 class PartyFacts(Part, frozen=True, kw_only=True, omit_defaults=True):
-    """rows: in its table; matched: training rows that it knows; undated: one snapshot served every period."""
+    """rows: in its table; matched: training rows that it knows; undated: one snapshot served every period; taken: its day, where it is said;
+    later: of `compared` label rows those for which this party's values are of a later month; perhaps_later: those for which they may be, where
+    only the range of months is known.
+    """
 
     name: str = ""
     role: str | None = None
     rows: int | None = None
     matched: int | None = None
     undated: bool | None = None
+    taken: str | None = None
+    later: int | None = None
+    perhaps_later: int | None = None
+    compared: int | None = None
     columns: list[ColumnFacts] | None = None
 
 

@@ -134,7 +134,9 @@ def simulate(
 
 @app.command(epilog="Example: creditfed sources world/scorecard.toml --out weighed")
 def sources(
-    run_file: Annotated[Path, typer.Argument(metavar="RUN.toml", help="A run across parties that trains; docs/guides/sources-weighed.md.")],
+    run_file: Annotated[
+        Path, typer.Argument(metavar="RUN.toml", help="A run across parties that trains; docs/guides/weighing-sources.md.")
+    ],
     out: Annotated[Path, typer.Option("--out", metavar="DIR", help="Where all runs and the report go; made when missing.")],
     backend: Annotated[str, typer.Option(help="As of simulate.")] = "inline",
     journal: Annotated[str | None, typer.Option(help="As of simulate.", show_default=False)] = None,

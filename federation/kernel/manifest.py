@@ -66,8 +66,8 @@ class PartyDeclaration(_Part, frozen=True, kw_only=True):
     columns: tuple[ColumnDeclaration, ...] = ()
     through: str = ""
     consents_at_agency: bool = False
-    months: tuple[str, ...] = ()
-    taken: str = ""
+    months: tuple[Annotated[str, Meta(pattern=r"^[0-9]{4}-(0[1-9]|1[0-2])$")], ...] = ()
+    taken: Annotated[str, Meta(pattern=r"^([0-9]{4}-(0[1-9]|1[0-2])-[0-3][0-9])?$")] = ""
 
     def source_of(self, column: ColumnDeclaration) -> str:
         """A column's source by name: the party's own where it has none."""

@@ -87,6 +87,8 @@ def _check_sources(manifest: Manifest) -> None:
     if any(party.without(dropped) != party or (party.name in dropped and not party.label) for party in manifest.parties):
         what = "it says that a source is left out, and declares columns of it"
         raise ConfigurationError("manifest", what, "Draft the manifest again.")
+    if any(party.months and (len(party.months) != 2 or party.months[0] > party.months[1]) for party in manifest.parties):
+        raise ConfigurationError("manifest", "a party's months are not its first and last", "Draft the manifest again.")
 
 
 def is_moment(text: str) -> bool:
