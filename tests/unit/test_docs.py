@@ -31,7 +31,7 @@ TABLES: dict[str, type[msgspec.Struct]] = {
     "[model]": run_tables.ModelTable,
     "[sample]": run_tables.SampleTable,
     "[target]": manifest.TargetSettings,
-    "[select]": manifest.SelectSettings,
+    "[select]": run_tables.SelectTable,
     "[binning]": manifest.BinningSettings,
     "[scorecard]": manifest.ScorecardSettings,
     "[align]": run_tables.AlignTable,
