@@ -9,7 +9,7 @@
     [align]       visibility from
     [privacy]     single_partner_disclosure two_member_disclosure label_disclosure max_score_reveals minimum_cohort max_released_counts
                   partner_disclosure threshold drop_outs withdrawal epsilon delta label_noise
-    [[party]]     name role source id label include exclude levels classes types bins id_kind approval approvals_needed
+    [[party]]     name role source id owner owner_columns label include exclude levels classes types bins id_kind approval approvals_needed
                   owners consents consents_at disclosure through
     [[agency]]    name approval approvals_needed owners
 
@@ -33,6 +33,7 @@ from federation.kernel.errors import ConfigurationError
 from federation.kernel.manifest import FEWEST_BANKS, MOST_BANKS, BinningSettings, ScorecardSettings, SelectSettings
 from federation.kernel.role import COORDINATOR
 from server import strict_toml
+from server.linked_subjects import require_owners
 from server.run_tables import (
     Agency,
     AlignSettings,
@@ -55,8 +56,8 @@ _FEWEST_PARTIES, _MOST_PARTIES = 2, 8
 _OF_THE_SIMULATION = ("owners", "consents", "consents_at", "approval")
 """What a simulation does with of a [[party]] before there is a node."""
 OF_THE_NODE = (
-    "source", "id", "include", "exclude", "levels", "classes", "types", "bins", "id_kind", "approval", "approvals_needed", "owners", "consents",
-    "consents_at", "disclosure",
+    "source", "id", "owner", "owner_columns", "include", "exclude", "levels", "classes", "types", "bins", "id_kind", "approval",
+    "approvals_needed", "owners", "consents", "consents_at", "disclosure",
 )  # fmt: skip
 """Keys of a [[party]] that speak of its records and of its people: in a deployment only its own node.toml does."""
 _PARTNERS = (
@@ -159,6 +160,7 @@ def _checked(path: Path, raw: Mapping[str, Any], *, deployed: bool = False) -> R
     align = _align(path, raw.get("align", {}))
     parties = _parties(path, raw.get("party", []), binned=_binned(run), deployed=deployed)
     agencies = _agencies(file, raw.get("agency", []), parties)
+    require_owners(file, parties)
     select = strict_toml.table(f"{file}: [select]", raw.get("select", {}), SelectSettings)
     _refuse_unused(file, raw, run, over_banks=all(party.label is not None for party in parties))
     _check_consortium(file, parties, run, privacy)

@@ -99,7 +99,8 @@ class PrivacyTable(_Table, frozen=True):
 
 
 class Party(_Table, frozen=True):
-    """[[party]]. source, bins: absolute paths; id, label: columns; levels: JR/T 0197-2020 level of a column; classes:
+    """[[party]]. source, bins: absolute paths; id, label: columns; owner: the column of the person behind each firm, whose consent counts too;
+    owner_columns: columns that speak of that person, beside those of class C2 and C3; levels: JR/T 0197-2020 level of a column; classes:
     JR/T 0171-2020 class of a column; types: of a column; approval, approvals_needed, owners: how the simulated institution approves; consents:
     a CSV file of consents, None where the rows need none; consents_at: who holds them, the party itself or the agency in `through`;
     disclosure: the institution's own rules, None for the defaults; through: the [[agency]] that relays all that it sends and receives.
@@ -109,6 +110,8 @@ class Party(_Table, frozen=True):
     role: Literal["bank", "platform", "tax"]
     source: Text
     id: Text = "id"
+    owner: Text | None = None
+    owner_columns: tuple[Text, ...] = ()
     label: Text | None = None
     include: tuple[Text, ...] = ()
     exclude: tuple[Text, ...] = ()
