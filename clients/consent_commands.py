@@ -20,6 +20,7 @@ from clients.home_option import HERE, HomeOption, there
 from federation.kernel.errors import ConfigurationError
 from privacy.consent.days import moment, to_date
 from privacy.consent.rights import erase_text, explain_text
+from privacy.consent.subject import SubjectKind
 from privacy.store.consent_import import import_csv, import_sql
 from privacy.store.consent_ledger import ConsentLedger
 
@@ -31,6 +32,10 @@ Platform = Annotated[
     str, typer.Option("--platform", metavar="NAME", help="At an agency: the platform whose consents these are.", show_default=False)
 ]
 IdFile = Annotated[Path | None, typer.Option("--ids", metavar="FILE", help="A text file, one identifier a line.", show_default=False)]
+Subject = Annotated[
+    SubjectKind | None,
+    typer.Option("--subject", help="Whom the identifier names, where a firm and an owner have the same.", show_default=False),
+]
 IdStdin = Annotated[bool, typer.Option("--id-stdin", help="Read identifiers from standard input, one a line.")]
 
 
@@ -48,6 +53,7 @@ def import_consents(
     """Record consents, all or none.
 
     Columns: id, purpose, columns (names) or levels (the highest) or both, recipients, from, until, evidence; names in a cell are joined by ";".
+    Where owners consent too, a column subject says whom the id names: firm (or nothing), or owner.
     Days are the first and the last on which the consent holds. The same file may be imported again: what is known is not repeated, and what
     was withdrawn stays withdrawn.
     """
@@ -74,13 +80,14 @@ def withdraw(
         Path | None, typer.Option("--evidence", metavar="FILE", help="Instead: references to evidence, one a line.", show_default=False)
     ] = None,
     platform: Platform = "",
+    subject: Subject = None,
 ) -> None:
     """Withdraw consents, for good. Runs that are under way drop these rows, or end, at their next stage, as their manifest says.
 
-    By identifier: all of the subject's consents; a new one may begin the next day. By evidence: those under that reference.
+    By identifier: all consents of whoever it names, firm or owner; a new one may begin the next day. By evidence: those under it.
     """
     if evidence is not None:
-        if ids is not None or id_stdin:
+        if ids is not None or id_stdin or subject is not None:
             raise ConfigurationError("consent withdraw", "it takes identifiers or evidence, not both", "Run it twice.")
         references = _lines(evidence)
         with _ledger(home, platform) as ledger:
@@ -89,7 +96,7 @@ def withdraw(
         return
     listed = _identifiers(ids, id_stdin)
     with _ledger(home, platform) as ledger:
-        known = ledger.withdraw(listed, utc_now())
+        known = ledger.withdraw(listed, utc_now(), subject)
     typer.echo(f"All consents of {known:,} subjects withdrawn.")
     if unknown := len(set(listed)) - known:
         typer.echo(
@@ -119,15 +126,24 @@ def show(home: HomeOption = HERE, platform: Platform = "") -> None:
 
 
 @consent_app.command(epilog="Example: creditfed node consent explain --ids one.txt --home node")
-def explain(home: HomeOption = HERE, ids: IdFile = None, id_stdin: IdStdin = False, platform: Platform = "") -> None:  # noqa: FBT002
+def explain(
+    home: HomeOption = HERE,
+    ids: IdFile = None,
+    id_stdin: IdStdin = False,  # noqa: FBT002
+    platform: Platform = "",
+    subject: Subject = None,
+) -> None:
     """Write to one person what is held of their consent and what their record was, or at an agency may have been, used for (PIPL art. 24, 44,
     45).
     """
     name = _one(ids, id_stdin)
     config = there(home).config()
     with _ledger(home, platform) as ledger:
-        known, institution = ledger.explain(name), str(config.get("name", "this institution"))
+        known, institution = ledger.explain(name, subject), str(config.get("name", "this institution"))
+        both = subject is None and len(ledger.kinds(name)) > 1
     typer.echo(explain_text(known, institution, moment(utc_now()), platform), nl=False)
+    if both:
+        typer.echo("A firm and an owner are known by this identifier; this is of the firm. Of the owner: --subject owner.", err=True)
 
 
 @consent_app.command(epilog="Example: creditfed node consent erase --ids one.txt --home node")
@@ -139,6 +155,7 @@ def erase(
         int | None, typer.Option("--done", metavar="NUMBER", help="Instead: this request has been carried out.", show_default=False)
     ] = None,
     platform: Platform = "",
+    subject: Subject = None,
 ) -> None:
     """Record one person's request for deletion (PIPL art. 47), which also withdraws; prints what must be deleted, and by when."""
     if done is not None:
@@ -148,8 +165,8 @@ def erase(
         return
     name = _one(ids, id_stdin)
     with _ledger(home, platform) as ledger:
-        known = ledger.has(name)
-        typer.echo(erase_text(*ledger.request_erasure(name, utc_now())), nl=False)
+        known = ledger.kinds(name)
+        typer.echo(erase_text(*ledger.request_erasure(name, utc_now(), subject)), nl=False)
     if not known:
         typer.echo("This ledger has no consent and no use of this identifier: compare it with the request.")
     if platform:

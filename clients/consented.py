@@ -19,15 +19,14 @@ from numpy.typing import NDArray
 
 from clients.consent import into_log, open_ledger
 from clients.home import Home
+from clients.linked import asks_of
 from clients.party_config import PartyConfig
 from clients.stated import StatedConsents
 from federation.kernel.errors import AbortCode, DataError
 from federation.kernel.known import known
 from federation.kernel.manifest import Manifest
 from federation.models.table import Table
-from privacy.consent.decide import Ask
 from privacy.consent.withdrawals import Mark
-from privacy.levels import DEFAULT_LEVEL
 from privacy.store.audit_file import AuditFile
 from privacy.store.consent_ledger import ConsentLedger
 
@@ -53,7 +52,9 @@ class _Decided(msgspec.Struct, frozen=True):
 
 
 class Consents:
-    """One node's, for rows whose legal basis is consent; for all others every method lets all rows through."""
+    """One node's, for rows whose legal basis is consent; for all others every method lets all rows through. Where a row speaks of a
+    firm and of its owner, both are asked, each for what is theirs (`clients.linked`).
+    """
 
     def __init__(self, home: Home, config: PartyConfig, log: Callable[[], AuditFile], clock: Callable[[], str]) -> None:
         self._home, self._config, self._log, self._clock = home, config, log, clock
@@ -70,21 +71,20 @@ class Consents:
         """Whether an agency holds the consents."""
         return self._config.legal_basis == "agency"
 
-    def choose(self, manifest: Manifest) -> Callable[[Sequence[str]], Mask] | None:
-        """What tells the vault which firms of the source may be used in a run; None where consent is not the basis."""
+    def choose(self, manifest: Manifest) -> Callable[[Sequence[str], Sequence[str]], Mask] | None:
+        """What tells the vault which rows of the source may be used in a run, by their firms and owners; None where consent is not the basis."""
         if not self.needed:
             return None
 
-        def permitted(firms: Sequence[str]) -> Mask:
+        def permitted(firms: Sequence[str], owners: Sequence[str]) -> Mask:
             decided = self._of(manifest)
             if decided is None and self.at_agency:
                 mask = self.stated.permitted(manifest, firms)
                 decided = self._decided[manifest.hash] = _Decided(manifest.hash, 0, 0, len(mask), np.packbits(mask).tobytes())
             elif decided is None:
-                ask = self._ask(manifest)
                 with closing(self._ledger()) as ledger:
                     mark = ledger.mark(self._clock())  # first, so that nothing falls between the two
-                    mask = ledger.permitted(firms, ask.purpose, ask.columns, ask.recipients, self._clock())
+                    mask = self._permitted(ledger, manifest, firms, owners)
                 decided = _Decided(manifest.hash, mark.revision, mark.at, len(mask), np.packbits(mask).tobytes())
                 self._decided[manifest.hash] = decided
             if decided.rows != len(firms):
@@ -93,6 +93,13 @@ class Consents:
             return decided.mask
 
         return permitted
+
+    def _permitted(self, ledger: ConsentLedger, manifest: Manifest, firms: Sequence[str], owners: Sequence[str]) -> Mask:
+        asks, now = asks_of(manifest, self._config), self._clock()
+        mask = ledger.permitted(firms, asks.firm.purpose, asks.firm.columns, asks.firm.recipients, now)
+        if asks.owner is not None:
+            mask &= ledger.permitted(owners, asks.owner.purpose, asks.owner.columns, asks.owner.recipients, now, "owner")
+        return mask
 
     def again(self, manifest: Manifest) -> None:
         """Forget what was decided for a run that is not open: consents are asked for anew.
@@ -116,8 +123,11 @@ class Consents:
         if self.at_agency:  # whose ledger notes the use
             return
         until = dt.date.fromisoformat(manifest.expires[:10])
+        asks = asks_of(manifest, self._config)
         with closing(self._ledger()) as ledger:
-            ledger.record_use(manifest.run, table.firms, self._ask(manifest), until, self._clock())
+            ledger.record_use(manifest.run, table.firms, asks.firm, until, self._clock())
+            if asks.owner is not None:
+                ledger.record_use(manifest.run, table.owners, asks.owner, until, self._clock(), "owner")
 
     def gone(self, manifest: Manifest, table: Table) -> Mask | None:
         """Rows of an open run whose consent was withdrawn, or has run out, since it was opened, (n,); None where nobody's. Raises DataError."""
@@ -127,9 +137,14 @@ class Consents:
         if self.at_agency:
             gone = self.stated.gone(manifest, table.firms)
             return self._gone_meanwhile(manifest, gone, gone=int(gone.sum()))
+        asks = asks_of(manifest, self._config)
         with closing(self._ledger()) as ledger:
-            found = ledger.gone(table.firms, self._ask(manifest), decided.mark, self._clock())
-        return self._gone_meanwhile(manifest, found.mask, withdrawn=found.withdrawn, run_out=found.run_out)
+            found = ledger.gone(table.firms, asks.firm, decided.mark, self._clock())
+            mask, counts = found.mask, {"withdrawn": found.withdrawn, "run_out": found.run_out}
+            if asks.owner is not None:
+                found = ledger.gone(table.owners, asks.owner, decided.mark, self._clock(), "owner")
+                mask, counts = mask | found.mask, counts | {"owners_withdrawn": found.withdrawn, "owners_run_out": found.run_out}
+        return self._gone_meanwhile(manifest, mask, **counts)
 
     def _gone_meanwhile(self, manifest: Manifest, mask: Mask, **counts: int) -> Mask | None:
         if not mask.any():
@@ -162,11 +177,6 @@ class Consents:
 
     def _path(self, manifest: Manifest) -> Path:
         return self._home.journal(manifest.run).with_suffix(".consented")
-
-    def _ask(self, manifest: Manifest) -> Ask:
-        config = self._config
-        own = tuple((name, config.levels.get(name, DEFAULT_LEVEL)) for name in config.own_columns)
-        return Ask.of(manifest, config.name, own)
 
     def _ledger(self) -> ConsentLedger:
         return open_ledger(self._home, into_log(self._log()))

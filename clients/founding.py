@@ -32,6 +32,7 @@ KEYS = ("identity", "storage", "snapshot salt", "consent", "releases")
 
 _COLUMNS = """# What of the table takes part: [[party]] of docs/run-file.md has every key; they stand above any [table] of this file.
 # include = ["COLUMN"]     # these columns alone; all but id, label, weight and date where it is not given
+# owner = "COLUMN"        # the person behind each firm, whose consent to their own columns is needed, too
 # levels = { COLUMN = 4 }  # sensitivity, 1 to 5; 3 where none is given, and your policy decides by it
 # types = { COLUMN = "categorical" }
 

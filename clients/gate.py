@@ -19,6 +19,7 @@ from clients.budget_commands import ledger_path
 from clients.clock import utc_now
 from clients.consented import Consents
 from clients.home import Home
+from clients.linked import asks_of
 from clients.party_config import PartyConfig
 from clients.retention import Retention
 from clients.told import Told
@@ -179,11 +180,16 @@ class Gate:
 
     def _require_cohort(self, manifest: Manifest, table: Table) -> None:
         least = manifest.privacy.minimum_cohort
-        if not manifest.horizontal and len(set(table.firms)) < least:  # of a bank's few rows the sum over banks tells nothing
-            what = f"the rows of fewer than {least} firms may be used (rule: minimum_cohort)"
+        if not manifest.horizontal and self._fewest(manifest, table) < least:  # of a bank's few rows the sum over banks tells nothing
+            what = f"the rows of fewer than {least} firms, or owners, may be used (rule: minimum_cohort)"
             raise PolicyRefusal(
                 self._config.name, what, "Nothing was sent. Check consents (`creditfed node consent show`).", AbortCode.COHORT
             )
+
+    def _fewest(self, manifest: Manifest, table: Table) -> int:
+        """How many firms the rows are of; where the run uses columns of owners, how many persons, if those are fewer."""
+        firms = len(set(table.firms))
+        return firms if asks_of(manifest, self._config).owner is None else min(firms, len(set(table.owners) - {""}))
 
     def _release(self, manifest: Manifest, table: Table) -> Release:
         """What the run would release of this institution's rows."""

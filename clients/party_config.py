@@ -24,7 +24,9 @@ class PartyConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_on
     """An institution's node.toml. source, bins, former: paths, relative to the node's home; source: a CSV or Parquet file, or a folder of
     Parquet parts. Where node.toml has a table `[source]`, `database` is what it says, and source the home.
 
-    id, label, weight, as_of: columns of the source (label: the label party alone; as_of: a feature party may lack it); repayments, loans: in
+    id, label, weight, as_of: columns of the source (label: the label party alone; as_of: a feature party may lack it); owner: the column that
+    names the person behind each firm, whose consent counts too; owner_columns: columns that speak of that person, beside those of class C2 and
+    C3 (`clients.linked`); repayments, loans: in
     place of label, the repayment table of which a run's [target] makes outcomes, and the table of loans (origin, fraud): paths; include,
     exclude: feature columns; levels: JR/T 0197-2020 level of a column, 3 where not given; classes: JR/T 0171-2020 class of a column, C1 where
     not given; types: of a column; bins: edited by hand;
@@ -44,6 +46,8 @@ class PartyConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_on
     source: Path
     database: Database | None = None
     id: str = "id"
+    owner: str | None = None
+    owner_columns: tuple[str, ...] = ()
     label: str | None = None
     repayments: Path | None = None
     loans: Path | None = None
@@ -126,5 +130,15 @@ class PartyConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_on
             what = 'legal_basis = "agency" needs `through`, and goes with no label, weight or ledger of its own'
             raise ConfigurationError("node.toml", what, "Name the agency that holds the consents; leave the others out.")
         config.require_one_outcome()
+        config._require_owners()  # noqa: SLF001  # of the class itself
         require(config.retention)
         return config if database is None else msgspec.structs.replace(config, database=database)
+
+    def _require_owners(self) -> None:
+        """Whom columns of owners are of, and who holds their consents. Raises ConfigurationError."""
+        if self.owner_columns and self.owner is None:
+            what = "owner_columns speak of an owner, and no column names the owner"
+            raise ConfigurationError("node.toml", what, 'Name it: owner = "owner_id"; or leave owner_columns out.')
+        if self.owner is not None and self.legal_basis == "agency":
+            what = "owner is named, and an agency states the consents of firms alone"
+            raise ConfigurationError("node.toml", what, 'Keep the consents in a ledger of your own (legal_basis = "consent").')

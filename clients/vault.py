@@ -80,8 +80,8 @@ def describe_repayments(config: PartyConfig) -> BookFacts:
     return BookFacts(len(loans.firm), len(loans.firms), str(loans.first), str(loans.last), notes)
 
 
-Chooser = Callable[[Sequence[str]], NDArray[np.bool_]]
-"""Takes the firms of the source's rows; returns which of these rows may be used, (n,)."""
+Chooser = Callable[[Sequence[str], Sequence[str]], NDArray[np.bool_]]
+"""Takes the firms of the source's rows, and their owners where the source names them; returns which of these rows may be used, (n,)."""
 
 
 class Vault:
@@ -155,7 +155,7 @@ def open_table(config: PartyConfig, manifest: Manifest, salt: Secret, consented:
         raise DataError(config.name, "the source's columns or ids are no longer those that the manifest declares", action)
     for name in {column.name for column in offered} - {column.name for column in kept}:
         del records.columns[name]
-    allowed = np.arange(len(records.firms)) if consented is None else np.flatnonzero(consented(records.firms))
+    allowed = np.arange(len(records.firms)) if consented is None else np.flatnonzero(consented(records.firms, records.owners))
     records, allowed, found = _with_outcomes(config, manifest, records, allowed)
     if manifest.sample.key == "firm":
         rows, keys, notes = allowed, _at(records.firms, allowed), records.notes
@@ -219,15 +219,18 @@ def _pick(records: Records, keys: list[str], rows: Places, notes: tuple[str, ...
         as_of=None if records.as_of is None else records.as_of[rows],
         label=None if records.label is None else records.label[rows],
         weight=None if records.weight is None else records.weight[rows], notes=notes,
+        owners=tuple(_at(records.owners, rows)) if records.owners else (),
     )  # fmt: skip
 
 
 def row_tree(table: Table, salt: Secret) -> RowTree:
-    """The tree over a table's rows: key, date, label, weight and every column, in the table's order."""
+    """The tree over a table's rows: key, owner, date, label, weight and every column, in the table's order."""
     own = {"as_of": (table.as_of, "<M8[D]"), "label": (table.label, "<i1"), "weight": (table.weight, "<f8")}
     fixed = {name: (values, form) for name, (values, form) in own.items() if values is not None}
     fixed |= {f"column {name}": (column.values, "<f8") for name, column in table.columns.items() if column.kind == "numeric"}
     texts = {name: column.values for name, column in table.columns.items() if column.kind == "categorical"}
+    if table.owners:
+        texts = {"owner": np.array(table.owners, object)} | {f"column {name}": values for name, values in texts.items()}
     head = suite.digest("row", *fixed, "texts", *texts)
     return RowTree(table.keys, Rows(head, table.keys, list(texts.values()), list(fixed.values())), salt)
 

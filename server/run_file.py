@@ -11,7 +11,7 @@
     [align]       visibility from
     [privacy]     single_partner_disclosure two_member_disclosure label_disclosure max_score_reveals minimum_cohort max_released_counts
                   partner_disclosure threshold drop_outs withdrawal epsilon delta label_noise
-    [[party]]     name role source id label repayments loans include exclude levels classes types bins id_kind approval approvals_needed
+    [[party]]     name role source id owner owner_columns label repayments loans include exclude levels classes types bins id_kind approval approvals_needed
                   owners consents consents_at disclosure through sources costs taken
     [[agency]]    name approval approvals_needed owners
 
@@ -36,6 +36,7 @@ from federation.kernel.manifest import FEWEST_BANKS, MOST_BANKS, BinningSettings
 from federation.kernel.role import COORDINATOR
 from privacy.dictionary.entries import dictionary
 from server import strict_toml
+from server.linked_subjects import require_owners
 from server.run_tables import (
     Agency,
     AlignSettings,
@@ -60,8 +61,8 @@ _FEWEST_PARTIES, _MOST_PARTIES = 2, 8
 _OF_THE_SIMULATION = ("owners", "consents", "consents_at", "approval", "costs")
 """What a simulation does with of a [[party]] before there is a node, or beside it."""
 OF_THE_NODE = (
-    "source", "id", "loans", "include", "exclude", "levels", "classes", "types", "bins", "id_kind", "approval", "approvals_needed", "owners",
-    "consents", "consents_at", "disclosure", "sources", "taken",
+    "source", "id", "owner", "owner_columns", "loans", "include", "exclude", "levels", "classes", "types", "bins", "id_kind", "approval",
+    "approvals_needed", "owners", "consents", "consents_at", "disclosure", "sources", "taken",
 )  # fmt: skip
 """Keys of a [[party]] that speak of its records and of its people: in a deployment only its own node.toml does."""
 _PARTNERS = (
@@ -180,6 +181,7 @@ def _checked(path: Path, raw: Mapping[str, Any], *, deployed: bool = False) -> R
     select = SelectSettings(**{key: getattr(asked, key) for key in SelectSettings.__struct_fields__})
     parties = _parties(path, raw.get("party", []), binned=_binned(run), deployed=deployed)
     agencies = _agencies(file, raw.get("agency", []), parties)
+    require_owners(file, parties)
     every = parties
     parties, agencies = _taking_part(parties, agencies, select)
     _refuse_unused(file, raw, run, over_banks=all(party.has_outcomes for party in parties))

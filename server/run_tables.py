@@ -106,7 +106,8 @@ class PrivacyTable(_Table, frozen=True):
 
 class Party(_Table, frozen=True):
     """[[party]]. role: of the dictionary's (`privacy.institutions`), and no agency; source, bins, repayments, loans: absolute paths; id,
-    label: columns; repayments, loans: what [target] makes outcomes of, in place of a label; levels:
+    label: columns; owner: the column of the person behind each firm, whose consent counts too; owner_columns: columns that speak of that
+    person, beside those of class C2 and C3; repayments, loans: what [target] makes outcomes of, in place of a label; levels:
     JR/T 0197-2020 level of a column; classes: JR/T 0171-2020 class of a column; types: of a column; approval, approvals_needed, owners: how the
     simulated institution approves; consents: a CSV file of consents, None where the rows need none; consents_at: who holds them, the party
     itself or the agency in `through`; disclosure: the institution's own rules, None for the defaults; through: the [[agency]] that relays all
@@ -118,6 +119,8 @@ class Party(_Table, frozen=True):
     role: str
     source: Text
     id: Text = "id"
+    owner: Text | None = None
+    owner_columns: tuple[Text, ...] = ()
     label: Text | None = None
     repayments: Text | None = None
     loans: Text | None = None

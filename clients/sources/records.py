@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -22,14 +22,14 @@ from federation.kernel.errors import DataError
 from federation.models.bins import OTHER
 from federation.models.table import Column
 
-RESERVED = ("id", "label", "weight", "as_of")
+RESERVED = ("id", "label", "weight", "as_of", "owner", "owner_id")
 """Names that are features only where `include` or `types` names them: forgotten in the run file, each would be a leak or noise."""
 _PLAIN_NAME = re.compile(r"[^\W\d]\w{0,63}")
 
 
 @dataclass(frozen=True)
 class Records:
-    """A party's typed records in the file's order. as_of: days; label, weight as in Table."""
+    """A party's typed records in the file's order. as_of: days; label, weight, owners as in Table."""
 
     firms: list[str]
     id_kind: uscc.Kind
@@ -38,6 +38,7 @@ class Records:
     label: NDArray[np.int8] | None
     weight: NDArray[np.float64] | None
     notes: tuple[str, ...]
+    owners: list[str] = field(default_factory=list, repr=False)
 
     @property
     def months(self) -> NDArray[np.str_]:
@@ -54,7 +55,7 @@ def load(config: PartyConfig) -> Records:
     before, source = stamp(config), open_source(config)
     roles = _roles(config, source)
     offered = _offered(config, source, roles)
-    exact = {config.id, *(name for name, kind in config.types.items() if kind == "categorical")}
+    exact = {config.id, config.owner or config.id, *(name for name, kind in config.types.items() if kind == "categorical")}
     frame = source.read([*dict.fromkeys((*roles.values(), *offered))], exact)
     if stamp(config) != before:
         raise DataError(source.where, "it was changed while it was read", "Nothing was sent. Try again when its writer is done.")
@@ -68,30 +69,34 @@ def load(config: PartyConfig) -> Records:
     weight = outcome[roles["weight"]] if "weight" in roles else None
     _check_outcome(config, label, weight)
     as_of = _days(config, frame.take(roles["as_of"])) if "as_of" in roles else None
-    return Records(firms, id_kind, columns, as_of, label, weight, (*notes, *_constant(config, columns), *_called_other(config, columns)))
+    owners = _owners(kinds.ids(frame.take(roles["owner"]))) if "owner" in roles else []
+    found = (*notes, *_constant(config, columns), *_called_other(config, columns))
+    return Records(firms, id_kind, columns, as_of, label, weight, found, owners)
 
 
 def _roles(config: PartyConfig, source: Source) -> dict[str, str]:
     """Role to column, for the roles that this source has; a feature party's table may be without dates."""
-    wanted = {"id": config.id, "label": config.label, "weight": config.weight, "as_of": config.as_of}
+    wanted = {"id": config.id, "label": config.label, "weight": config.weight, "as_of": config.as_of, "owner": config.owner}
     roles = {role: column for role, column in wanted.items() if column is not None}
     if not config.has_outcomes and roles.get("as_of") not in source.names:
         roles.pop("as_of", None)
     for role, column in roles.items():
         _require(source, [column], f"{role} column")
     if len(set(roles.values())) < len(roles):
-        raise DataError(config.name, "one column is named for two of id, label, weight and as_of", "Name a column of its own for each.")
+        raise DataError(
+            config.name, "one column is named for two of id, owner, label, weight and as_of", "Name a column of its own for each."
+        )
     return roles
 
 
 def _offered(config: PartyConfig, source: Source, roles: Mapping[str, str]) -> list[str]:
-    """The feature columns by name, in the file's order: include less exclude, and never id, label, weight or date."""
-    for key in ("include", "exclude", "levels", "classes", "types"):
+    """The feature columns by name, in the file's order: include less exclude, and never id, owner, label, weight or date."""
+    for key in ("include", "exclude", "levels", "classes", "types", "owner_columns"):
         tables = config.own_columns if key in ("levels", "classes") else ()  # a table of repayments has a level, too
         _require(source, [name for name in getattr(config, key) if name not in tables], f"{key} column")
     taken = [name for name in config.include if name in roles.values()]
     if taken:
-        what = f"column {taken[0]!r} is the id, label, weight or date and cannot be a feature"
+        what = f"column {taken[0]!r} is the id, owner, label, weight or date and cannot be a feature"
         raise DataError(config.name, what, "Take it out of include.")
     asked = {*config.include, *config.types}
     wanted = config.include or [name for name in source.names if name not in RESERVED or name in asked]
@@ -133,14 +138,14 @@ def _columns(config: PartyConfig, source: Source, frame: Frame, offered: Sequenc
         else:
             notes.append(f"{config.name}: column {name!r} was left out: it {reasons[kind]}")
     unused = [name for name in source.names if name in RESERVED and name not in offered and name not in _used(config)]
-    notes += [f"{config.name}: column {name!r} was left out: its name is that of an id, label, weight or date" for name in unused]
+    notes += [f"{config.name}: column {name!r} was left out: its name is that of an id, owner, label, weight or date" for name in unused]
     if not out and not config.has_outcomes:
         raise DataError(config.name, "it has no feature column", "Nothing was sent. Check include, exclude and types.")
     return out, notes
 
 
 def _used(config: PartyConfig) -> tuple[str | None, ...]:
-    return (config.id, config.label, config.weight, config.as_of, *config.exclude)
+    return (config.id, config.owner, config.label, config.weight, config.as_of, *config.exclude)
 
 
 def _identify(config: PartyConfig, raw: Sequence[str | None]) -> tuple[list[str], uscc.Kind]:
@@ -153,6 +158,13 @@ def _identify(config: PartyConfig, raw: Sequence[str | None]) -> tuple[list[str]
     if not all(spelled):
         uscc.normalise(texts.tolist(), kind, f"{config.name}: column {config.id!r}")  # raises, with the row numbers
     return np.array(spelled, object)[places].tolist(), kind
+
+
+def _owners(raw: Sequence[str | None]) -> list[str]:
+    """Owners' ids in the spelling of the consent ledger, "" for what is none: no rule, for a row without an owner is one without consent."""
+    places, found = pd.factorize(np.array([text or "" for text in raw], object))
+    owners: list[str] = np.array(uscc.in_any_kind(found.tolist()), object)[places].tolist()
+    return owners
 
 
 def _outcome(config: PartyConfig, values: pd.Series[Any], name: str) -> NDArray[np.float64]:

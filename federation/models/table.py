@@ -36,7 +36,8 @@ class Column:
 class Table:
     """A party's rows, sorted by key, so that every sum over them is taken in the same order whatever order the source had.
 
-    keys: alignment keys, the normalised id or "id|YYYY-MM"; firms: the normalised id of each row; as_of: (n,) datetime64[D] or None;
+    keys: alignment keys, the normalised id or "id|YYYY-MM"; firms: the normalised id of each row; owners: the id of the person behind each, ""
+    for none, and empty where the table does not name them; as_of: (n,) datetime64[D] or None;
     label: (n,) int8, 1 = bad, or None for a feature party; weight: (n,) float64; commitment: 32 bytes over the rows and a salt;
     notes: findings worth a line in the report, without values; target: how the labels were made, where they come of repayments.
     """
@@ -50,6 +51,7 @@ class Table:
     weight: NDArray[np.float64] | None = None
     notes: tuple[str, ...] = field(default=())
     target: Findings | None = None
+    owners: tuple[str, ...] = field(default=(), repr=False)
 
     @property
     def weights(self) -> NDArray[np.float64]:
@@ -66,6 +68,7 @@ class Table:
         chosen = np.flatnonzero(rows).tolist()
         return replace(
             self, keys=tuple(self.keys[row] for row in chosen), firms=tuple(self.firms[row] for row in chosen),
+            owners=tuple(self.owners[row] for row in chosen) if self.owners else (),
             columns={name: replace(column, values=column.values[rows]) for name, column in self.columns.items()},
             as_of=None if self.as_of is None else self.as_of[rows], label=None if self.label is None else self.label[rows],
             weight=None if self.weight is None else self.weight[rows],

@@ -1,4 +1,7 @@
-"""One row of an import: id, purpose, columns or levels, recipients, from, until, evidence. What breaks a rule is told by its rule alone."""
+"""One row of an import: id, purpose, columns or levels, recipients, from, until, evidence; subject where owners consent, too.
+
+What breaks a rule is told by its rule alone.
+"""
 
 from __future__ import annotations
 
@@ -12,21 +15,25 @@ from federation.align import uscc
 from federation.kernel.errors import ConfigurationError
 from privacy.consent.days import to_day
 from privacy.consent.grant import MOST_EVIDENCE, Terms
+from privacy.consent.subject import SubjectKind
 
 NEEDED: Final = ("id", "purpose", "recipients", "from", "until", "evidence")
 SCOPE: Final = ("columns", "levels")
+OPTIONAL: Final = ("subject",)
 MOST_ID: Final = 200
+_SUBJECTS: Final[dict[str, SubjectKind]] = {"": "firm", "firm": "firm", "owner": "owner"}
 
 
 @dataclass(frozen=True)
 class Row:
-    """A grant as a file says it. id: as written; start, until: days."""
+    """A grant as a file says it. id: as written; start, until: days; subject: whom the id names."""
 
     id: str
     terms: Terms
     start: int
     until: int
     evidence: str
+    subject: SubjectKind = "firm"
 
 
 def check_header(names: Sequence[str], where: str) -> None:
@@ -38,9 +45,9 @@ def check_header(names: Sequence[str], where: str) -> None:
         raise ConfigurationError(
             where, f"the table has no column {', '.join(lacking)}", f"Needed: {', '.join(NEEDED)}, and columns or levels."
         )
-    unknown = len([name for name in names if name not in (*NEEDED, *SCOPE)])
+    unknown = len([name for name in names if name not in (*NEEDED, *SCOPE, *OPTIONAL)])
     if unknown or len(set(names)) < len(names):
-        action = f"Known columns: {', '.join((*NEEDED, *SCOPE))}. Leave others out: the ledger keeps nothing else."
+        action = f"Known columns: {', '.join((*NEEDED, *SCOPE, *OPTIONAL))}. Leave others out: the ledger keeps nothing else."
         raise ConfigurationError(where, f"the table has {unknown} unknown columns, or one of them twice", action)
 
 
@@ -51,13 +58,16 @@ def read_row(cells: Mapping[str, object]) -> Row | str:
         return f"id: text of 1 to {MOST_ID} characters without control characters"
     if not evidence or len(evidence) > MOST_EVIDENCE or not evidence.isprintable():
         return f"evidence: text of 1 to {MOST_EVIDENCE} characters"
+    subject = _SUBJECTS.get(_text(cells.get("subject")))
+    if subject is None:
+        return "subject: firm or owner; a firm where it is empty"
     start, until = _day(cells["from"]), _day(cells["until"])
     if start is None or until is None:
         return "from, until: days, as 2026-01-31"
     if until < start:
         return "until: not before from"
     terms = _terms(_text(cells["purpose"]), _text(cells.get("columns")), _text(cells.get("levels")), _text(cells["recipients"]))
-    return terms if isinstance(terms, str) else Row(name, terms, start, until, evidence)
+    return terms if isinstance(terms, str) else Row(name, terms, start, until, evidence, subject)
 
 
 @lru_cache(maxsize=4096)

@@ -1,6 +1,7 @@
 """Consents from a CSV file or a database: every row is checked before the ledger keeps any; a bad row is told by number and rule.
 
-Columns: id, purpose, columns (names) or levels (the highest) or both, recipients, from, until, evidence. Names in a cell are joined by ";".
+Columns: id, purpose, columns (names) or levels (the highest) or both, recipients, from, until, evidence; subject
+(firm or owner) where owners consent too. Names in a cell are joined by ";".
 """
 
 from __future__ import annotations

@@ -27,7 +27,7 @@ from privacy.consent.decide import Ask, Mask
 from privacy.consent.grant import Terms
 from privacy.consent.rights import Deletion, EraseRequest, Explanation, deletions, due_day
 from privacy.consent.row import Row
-from privacy.consent.subject import NOBODY, Pseudonyms
+from privacy.consent.subject import NOBODY, Pseudonyms, SubjectKind
 from privacy.consent.withdrawals import Gone, Mark, Window
 from privacy.store import consent_reading as reading
 from privacy.store import consent_uses as used
@@ -111,30 +111,40 @@ class ConsentLedger:
             self._on_change("import", revision=revision, rows=count, added=done.added, withdrawn=done.withdrawn)
         return done
 
-    def withdraw(self, ids: Sequence[str], when: str) -> int:
+    def withdraw(self, ids: Sequence[str], when: str, kind: SubjectKind | None = None) -> int:
         """Withdraw every consent of these subjects, for good; returns how many of them have one here. Of the others it is recorded too: a
-        consent that is imported later and began before does not count. Raises DataError where an id is none: then nothing is withdrawn.
+        consent that is imported later and began before does not count. kind: None for whoever is so named, a firm or an owner.
+        Raises DataError where an id is none: then nothing is withdrawn.
         """
-        subjects = self._known(ids)
+        kinds: tuple[SubjectKind, ...] = ("firm", "owner") if kind is None else (kind,)
+        subjects = list(zip(*(self._known(ids, each) for each in kinds), strict=True))
         with self._db.changing() as connection:
-            self._withdraw(connection, [{"subject": subject, "evidence": None} for subject in subjects], moment(when))
-            return sum(connection.scalar(sa.select(sa.exists().where(grants.c.subject == subject))) is True for subject in subjects)
+            rows = [{"subject": subject, "evidence": None} for either in subjects for subject in either]
+            self._withdraw(connection, rows, moment(when), len(subjects))
+            return sum(connection.scalar(sa.select(sa.exists().where(grants.c.subject.in_(either)))) is True for either in subjects)
 
     def withdraw_evidence(self, references: Sequence[str], when: str) -> int:
         """Withdraw every consent under these references to evidence, for good; returns how many references have one now."""
         marks = list(dict.fromkeys(self._names.mark(reference) for reference in references))
         with self._db.changing() as connection:
-            self._withdraw(connection, [{"subject": None, "evidence": mark} for mark in marks], moment(when))
+            self._withdraw(connection, [{"subject": None, "evidence": mark} for mark in marks], moment(when), len(marks))
             return sum(connection.scalar(sa.select(sa.exists().where(grants.c.evidence == mark))) is True for mark in marks)
 
     # -- what may be used ---------------------------------------------------------------------------------------------------------
 
-    def permitted(self, ids: Sequence[str], purpose: str, columns: Sequence[tuple[str, int]], recipients: Sequence[str], now: str) -> Mask:
-        """Which ids have valid consent, (n,) in their order: for the purpose, every column (name, level) and every recipient, now.
-
-        What is no id has none. Raises ConfigurationError for a purpose that is not declared.
+    def permitted(
+        self,
+        ids: Sequence[str],
+        purpose: str,
+        columns: Sequence[tuple[str, int]],
+        recipients: Sequence[str],
+        now: str,
+        kind: SubjectKind = "firm",
+    ) -> Mask:
+        """Which ids have valid consent, (n,) in their order: for the purpose, every column (name, level) and every recipient, now. kind: whom
+        they name. What is no id has none. Raises ConfigurationError for a purpose that is not declared.
         """
-        subjects, at = self._names.of(ids), moment(now)
+        subjects, at = self._names.of(ids, kind), moment(now)
         with self._db.reading() as connection:
             return reading.decide(connection, subjects, Ask(purpose, tuple(columns), tuple(recipients)), at)
 
@@ -148,12 +158,12 @@ class ConsentLedger:
         with self._db.reading() as connection:
             return reading.consenting(connection, ask, moment(now))
 
-    def gone(self, ids: Sequence[str], ask: Ask, since: Mark, now: str) -> Gone:
+    def gone(self, ids: Sequence[str], ask: Ask, since: Mark, now: str, kind: SubjectKind = "firm") -> Gone:
         """Which of the ids that a run uses may no longer be used: their consent was withdrawn or has run out since a mark.
 
         Quick where nothing was. Raises DataError (code consent) for a ledger that is older than the mark.
         """
-        return self.gone_of(len(ids), lambda: self._names.of(ids), ask, since, now)
+        return self.gone_of(len(ids), lambda: self._names.of(ids, kind), ask, since, now)
 
     def gone_of(self, count: int, named: Callable[[], Sequence[bytes]], ask: Ask, since: Mark, now: str) -> Gone:
         """As `gone`, of subjects by their hashes. count: how many; named: gives them, where anybody is gone at all."""
@@ -177,9 +187,9 @@ class ConsentLedger:
 
     # -- what was used, and what a subject may ask ------------------------------------------------------------------------------------
 
-    def record_use(self, run: str, ids: Sequence[str], ask: Ask, until: dt.date, now: str) -> None:
+    def record_use(self, run: str, ids: Sequence[str], ask: Ask, until: dt.date, now: str, kind: SubjectKind = "firm") -> None:
         """A run uses the records of these ids, kept until a day: to be recorded before anything leaves. Again for a run that goes on."""
-        self.record_use_of(run, [subject for subject in self._names.of(ids) if subject != NOBODY], ask, until, now)
+        self.record_use_of(run, [subject for subject in self._names.of(ids, kind) if subject != NOBODY], ask, until, now)
 
     def record_use_of(self, run: str, subjects: Sequence[bytes], ask: Ask, until: dt.date, now: str) -> None:
         """As `record_use`, of subjects by their hashes."""
@@ -198,23 +208,28 @@ class ConsentLedger:
             connection.execute(models.insert(), {"run": run, "model": model, "at": moment(now)})
             self._on_change("model", revision=revision, run=run)
 
-    def explain(self, subject_id: str) -> Explanation:
-        """All that is known of one subject (PIPL art. 24, 44, 45). Raises DataError for no id."""
-        (subject,) = self._known([subject_id])
+    def explain(self, subject_id: str, kind: SubjectKind | None = None) -> Explanation:
+        """All that is known of one subject (PIPL art. 24, 44, 45). kind: None for as what it is known. Raises DataError for no id."""
+        (subject,) = self._known([subject_id], kind or self._known_as(subject_id))
         with self._db.reading() as connection:
             return used.read_explanation(connection, self._names, subject)
 
-    def has(self, subject_id: str) -> bool:
-        """Whether a consent or a use of one subject is known. Raises DataError for no id."""
-        found = self.explain(subject_id)
-        return bool(found.grants or found.uses)
+    def kinds(self, subject_id: str) -> tuple[SubjectKind, ...]:
+        """As what a consent or a use of an identifier is known: a firm, an owner, both or neither. Raises DataError for no id."""
+        asked: tuple[SubjectKind, ...] = ("firm", "owner")
+        found = {kind: self.explain(subject_id, kind) for kind in asked}
+        return tuple(kind for kind in asked if found[kind].grants or found[kind].uses)
 
-    def request_erasure(self, subject_id: str, now: str) -> tuple[EraseRequest, tuple[Deletion, ...]]:
-        """A subject asks for deletion (PIPL art. 47): all its consents are withdrawn; returns what must be gone, and by when."""
-        (subject,), at = self._known([subject_id]), moment(now)
+    def request_erasure(self, subject_id: str, now: str, kind: SubjectKind | None = None) -> tuple[EraseRequest, tuple[Deletion, ...]]:
+        """A subject asks for deletion (PIPL art. 47): all its consents are withdrawn; returns what must be gone, and by when. kind: None for as
+        what it is known, and then the consents of whoever is so named are withdrawn.
+        """
+        ended: tuple[SubjectKind, ...] = ("firm", "owner") if kind is None else (kind,)
+        (subject,), at = self._known([subject_id], kind or self._known_as(subject_id)), moment(now)
+        rows: list[dict[str, bytes | None]] = [{"subject": self._known([subject_id], each)[0], "evidence": None} for each in ended]
         with self._db.changing() as connection:
             connection.execute(erase_requests.insert(), {"subject": subject, "at": at, "due": due_day(at)})
-            self._withdraw(connection, [{"subject": subject, "evidence": None}], at)
+            self._withdraw(connection, rows, at, 1)
             request = used.read_requests(connection, subject)[-1]
             self._on_change("erase request", request=request.number)
             return request, deletions(used.read_uses(connection, subject), request.due)
@@ -250,10 +265,13 @@ class ConsentLedger:
             out.append(Standing(purpose, *np.bincount(states[chosen], minlength=4).tolist()))
         return tuple(out)
 
+    def _known_as(self, subject_id: str) -> SubjectKind:
+        return "owner" if self.kinds(subject_id) == ("owner",) else "firm"
+
     # -- within a transaction -----------------------------------------------------------------------------------------------------
 
-    def _known(self, ids: Sequence[str]) -> list[bytes]:
-        found = self._names.of(ids)
+    def _known(self, ids: Sequence[str], kind: SubjectKind) -> list[bytes]:
+        found = self._names.of(ids, kind)
         bad = [f"{place + 1}" for place, subject in enumerate(found) if subject == NOBODY]
         if bad:
             what = f"{len(bad):,} of {len(ids):,} are no identifiers (rule: text that is not empty); rows {', '.join(bad[:5])}"
@@ -265,14 +283,18 @@ class ConsentLedger:
         connection.execute(changes.insert(), {"revision": revision, "at": at, "kind": kind})
         return revision
 
-    def _withdraw(self, connection: sa.Connection, rows: list[dict[str, bytes | None]], at: int) -> None:
+    def _withdraw(self, connection: sa.Connection, rows: list[dict[str, bytes | None]], at: int, told: int) -> None:
         revision = self._revise(connection, at, "withdrawal")
         if rows:
             connection.execute(withdrawals.insert(), [{**row, "at": at, "revision": revision} for row in rows])
-        self._on_change("withdrawal", revision=revision, withdrawn=len(rows), day=date_of(at).isoformat())
+        self._on_change("withdrawal", revision=revision, withdrawn=told, day=date_of(at).isoformat())
 
     def _insert(self, connection: sa.Connection, batch: list[Row], before: int, numbers: dict[Terms, int], revision: int) -> None:
-        subjects = self._names.of([row.id for row in batch])
+        subjects = [NOBODY] * len(batch)
+        for kind in {row.subject for row in batch}:
+            places = [place for place, row in enumerate(batch) if row.subject == kind]
+            for place, subject in zip(places, self._names.of([batch[place].id for place in places], kind), strict=True):
+                subjects[place] = subject
         if NOBODY in subjects:
             what = f"row {before + subjects.index(NOBODY) + 1} has no identifier (rule: text that is not empty)"
             raise DataError("consent import", what, "Nothing was imported. Correct it at the source.")

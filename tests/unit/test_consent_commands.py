@@ -82,6 +82,7 @@ def test_no_identifier_can_be_given_on_the_command_line(home):
                 "id_stdin": "boolean",
                 "done": "integer",
                 "out": "path",
+                "subject": "choice",
             }
             assert kinds.get(parameter.name, "text") in parameter.type.name, (command.name, parameter.name)
             assert parameter.type.name != "text" or parameter.name in ("sql", "query", "platform")

@@ -192,7 +192,7 @@ def test_a_duplicates_row_is_the_files_own_also_where_consents_leave_rows_out(tm
     drafted, said = manifest(settings, describe_table(settings)), []
     for first in (0, 5):
         with pytest.raises(DataError) as caught:
-            open_table(settings, drafted, SALT, lambda firms, first=first: np.arange(len(firms)) >= first)  # type: ignore[misc]
+            open_table(settings, drafted, SALT, lambda firms, _owners, first=first: np.arange(len(firms)) >= first)  # type: ignore[misc]
         said.append(str(caught.value).partition("; rows ")[2])
     assert said[0] == said[1] and said[0].startswith("61\n")
 
