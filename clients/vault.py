@@ -16,7 +16,8 @@ from numpy.typing import NDArray
 from clients.party_config import PartyConfig
 from clients.row_tree import Rows, RowTree, manifests_salt
 from clients.sources.opening import Stamp, stamp
-from clients.sources.records import Records, load
+from clients.sources.records import load
+from clients.sources.typed import Records
 from federation.align import uscc
 from federation.kernel import suite
 from federation.kernel.errors import AbortCode, DataError, PolicyRefusal

@@ -209,6 +209,20 @@ class Banks(Part, frozen=True, kw_only=True, omit_defaults=True):
     stability: dict[str, dict[str, Any]] | None = None
 
 
+class Check(Part, frozen=True, kw_only=True, omit_defaults=True):
+    """A check across institutions. asks: who asked; others: how many were asked; asked: about how many keys; flagged: of them, at the limit or
+    above; none: that no other institution has; file: where in a simulation's folder the asker's own list lies.
+    """
+
+    asks: str = ""
+    others: int | None = None
+    asked: int | None = None
+    flagged: int | None = None
+    none: int | None = None
+    limit: int | None = None
+    file: str = ""
+
+
 class Result(Part, frozen=True, kw_only=True, omit_defaults=True):
     """The whole document. converged: None where the model has no iterations; stop_reason: why it ended without converging."""
 
@@ -228,6 +242,7 @@ class Result(Part, frozen=True, kw_only=True, omit_defaults=True):
     pooled: Pooled | None = None
     banks: Banks | None = None
     statistics: dict[str, Any] | None = None
+    check: Check | None = None
     notes: list[str] | None = None
 
 

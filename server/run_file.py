@@ -7,6 +7,7 @@
     [select]      iv_min corr_max vif_max p_max
     [scorecard]   base_points base_odds pdo
     [align]       visibility from
+    [check]       asks bands pad max_asked max_repeats flag_lenders flag_firms
     [privacy]     single_partner_disclosure two_member_disclosure label_disclosure max_score_reveals minimum_cohort max_released_counts
                   partner_disclosure threshold drop_outs withdrawal epsilon delta label_noise
     [[party]]     name role source id label include exclude levels classes types bins id_kind approval approvals_needed
@@ -30,9 +31,9 @@ from typing import Any
 import msgspec
 
 from federation.kernel.errors import ConfigurationError
-from federation.kernel.manifest import FEWEST_BANKS, MOST_BANKS, BinningSettings, ScorecardSettings, SelectSettings
+from federation.kernel.manifest import CHECKS, FEWEST_BANKS, MOST_BANKS, BinningSettings, CheckSettings, ScorecardSettings, SelectSettings
 from federation.kernel.role import COORDINATOR
-from server import strict_toml
+from server import check_file, strict_toml
 from server.run_tables import (
     Agency,
     AlignSettings,
@@ -49,7 +50,7 @@ LATER_TASKS = ("score", "acquire", "monitor", "portfolio")
 LATER_MODELS = ("boosting", "network", "expert")
 LATER_SAMPLE = ("segment",)
 LATER_BINNING = ("method",)
-TABLES = ("run", "model", "sample", "binning", "select", "scorecard", "align", "privacy", "party", "agency")
+TABLES = ("run", "model", "sample", "binning", "select", "scorecard", "align", "privacy", "party", "agency", "check")
 _PARTY_NAME = re.compile(r"[a-z][a-z0-9-]{0,31}")
 _FEWEST_PARTIES, _MOST_PARTIES = 2, 8
 _OF_THE_SIMULATION = ("owners", "consents", "consents_at", "approval")
@@ -82,6 +83,7 @@ class RunFile(msgspec.Struct, frozen=True, kw_only=True):
     privacy: PrivacyTable
     parties: tuple[Party, ...]
     agencies: tuple[Agency, ...] = ()
+    check: CheckSettings = CheckSettings()
 
     def party(self, name: str) -> Party:
         """One party's section."""
@@ -104,6 +106,8 @@ class RunFile(msgspec.Struct, frozen=True, kw_only=True):
             section["as_of"] = self.sample.as_of
         if not party.through:
             del section["through"]
+        if self.run.task in CHECKS:
+            section["serves"] = "asking" if name == self.check.asks else "counting"
         if self.sample.weight is not None and party.label is not None:
             section["weight"] = self.sample.weight
         if self.align.folder is not None:
@@ -160,18 +164,28 @@ def _checked(path: Path, raw: Mapping[str, Any], *, deployed: bool = False) -> R
     parties = _parties(path, raw.get("party", []), binned=_binned(run), deployed=deployed)
     agencies = _agencies(file, raw.get("agency", []), parties)
     select = strict_toml.table(f"{file}: [select]", raw.get("select", {}), SelectSettings)
+    check = check_file.read(file, raw, run, parties)
     _refuse_unused(file, raw, run, over_banks=all(party.label is not None for party in parties))
+    if run.task not in CHECKS:
+        _check_models(file, run, model, sample, select, align, privacy, parties)
+    return RunFile(
+        path=path.resolve(), digest=hashlib.sha256(path.read_bytes()).hexdigest(), run=run, model=model, sample=sample, select=select,
+        binning=binning, scorecard=scorecard, align=align, privacy=privacy, parties=parties,
+        agencies=agencies, check=check,
+    )  # fmt: skip
+
+
+def _check_models(
+    file: str, run: RunSettings, model: ModelTable, sample: SampleTable, select: SelectSettings, align: AlignSettings, privacy: PrivacyTable,
+    parties: tuple[Party, ...],
+) -> None:  # fmt: skip
+    """What a run that is no check must be besides."""
     _check_consortium(file, parties, run, privacy)
     if len(parties) == sum(party.label is not None for party in parties):
         _check_banks(file, select, align, privacy, binned=_binned(run))
     else:
         _check_across(file, run, model, select, privacy)
         _check_label_noise(file, run, sample, privacy)
-    return RunFile(
-        path=path.resolve(), digest=hashlib.sha256(path.read_bytes()).hexdigest(), run=run, model=model, sample=sample, select=select,
-        binning=binning, scorecard=scorecard, align=align, privacy=privacy, parties=parties,
-        agencies=agencies,
-    )  # fmt: skip
 
 
 def _binned(run: RunSettings) -> bool:
@@ -185,8 +199,10 @@ def _refuse_unused(file: str, raw: Mapping[str, Any], run: RunSettings, *, over_
     """
     training = run.task == "train"
     unused = {
-        "binning": over_banks and training and run.model == "logistic", "scorecard": not (training and run.model == "scorecard"),
-        "model": run.task == "statistics", "select": not training,
+        "binning": (over_banks and training and run.model == "logistic") or run.task in CHECKS,
+        "scorecard": not (training and run.model == "scorecard"),
+        "model": run.task == "statistics" or run.task in CHECKS, "select": not training, "check": run.task not in CHECKS,
+        "align": run.task in CHECKS, "sample": run.task in CHECKS,
     }  # fmt: skip
     for table, idle in unused.items():
         if idle and raw.get(table):
