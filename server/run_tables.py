@@ -1,6 +1,6 @@
 """The tables of RUN.toml, one struct each: every key with its type, its range and its default. What goes together is checked in `run_file`.
 
-[binning], [select], [scorecard] and [check] are the manifest's own (`federation/kernel/manifest.py`), and so are the ranges of what goes into it.
+[binning], [select], [scorecard] and [check] are the manifest's own (`federation/kernel/manifest.py`), and so are the ranges of what it holds.
 """
 
 from __future__ import annotations

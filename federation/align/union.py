@@ -24,7 +24,7 @@ import numpy as np
 from federation.align.chain import Announced, Announcement, keyed_list
 from federation.align.curve import Points, as_words
 from federation.align.sketch import cells_for, fill, peel
-from federation.align.universe import Universe
+from federation.align.universe import Positions, Universe
 from federation.align.uscc import refuse_duplicates
 from federation.kernel import suite
 from federation.kernel.codec import Array, Message
@@ -80,10 +80,15 @@ def union_member(
     yield from send_residues(run.within("table"), fill(own, weights, cells, _seed(run)))
     received = yield from run.step("union", expect={COORDINATOR: Union}, limit=8 * cells + _HEADER)
     union = _read(received.of(COORDINATOR, Union).pseudonyms, announced)
+    return Universe(len(union), own_positions(union, own))
+
+
+def own_positions(union: Words, own: Words) -> Positions:
+    """Where this institution's pseudonyms lie in the union, (n,). Raises PeerError where one of them is not there."""
     positions = np.searchsorted(union, own).astype(np.int64)
     if bool((union[np.minimum(positions, len(union) - 1)] != own).any()):
         raise PeerError(COORDINATOR, "a union without some of this party's keys", "the keys of every institution")
-    return Universe(len(union), positions)
+    return positions
 
 
 def require_lengths(me: str, sizes: Mapping[str, int], longest: Mapping[str, int]) -> None:
