@@ -12,7 +12,7 @@ import numpy as np
 
 from federation.checks.program import Checker, Router
 from federation.kernel import suite
-from federation.kernel.manifest import CheckSettings, ColumnDeclaration, Manifest, PartyDeclaration
+from federation.kernel.manifest import CheckSettings, ColumnDeclaration, Manifest, PartyDeclaration, PrivacySettings
 from federation.kernel.role import COORDINATOR
 from federation.models.table import Column, Table
 from tests.post import Post, identity, manifest
@@ -40,6 +40,7 @@ class CheckCase:
     task: str = "multi_lender"
     check: dict[str, Any] = field(default_factory=dict)
     post: dict[str, Any] = field(default_factory=dict)
+    privacy: dict[str, Any] = field(default_factory=dict)
     program: Callable[[Manifest, str, Table], Any] = Checker
     router: Callable[[Manifest], Any] = Router
 
@@ -55,7 +56,8 @@ class CheckCase:
         )
         bands = BANDS if self.task == "multi_lender" else ()
         check = CheckSettings(**({"asks": ASKS, "bands": bands, "pad": 16, "max_asked": 64} | self.check))
-        return manifest(*(party.name for party in parties), parties=parties, task=self.task, purpose="decide", check=check)
+        privacy = PrivacySettings(**self.privacy)
+        return manifest(*(party.name for party in parties), parties=parties, task=self.task, purpose="decide", check=check, privacy=privacy)
 
     @property
     def tables(self) -> dict[str, Table]:

@@ -93,7 +93,7 @@ def test_views_are_the_same_whichever_bank_lends(task: str) -> None:
 
 
 def test_no_party_can_tell_which_bank_and_control_with_open_votes_the_coordinator_can() -> None:
-    """In 90 sessions the coordinator guesses the lender from each bank's word at the applicant's position."""
+    """In 60 sessions the coordinator guesses the lender from each bank's word at the applicant's position."""
     rng = np.random.default_rng(SEED)
     print(f"seed {SEED}")
 
@@ -127,15 +127,15 @@ def test_no_party_can_tell_which_bank_and_control_with_open_votes_the_coordinato
             hits += attack.smallest_at(sent, position[0]) == lender
         return hits
 
-    masked, control = right(90, openly=False), right(10, openly=True)
-    print(f"lender named: {masked} of 90 under masks, {control} of 10 without")
-    assert 15 <= masked <= 46  # a third is 30; beyond by chance once in 4,000
-    assert control == 10
+    masked, control = right(60, openly=False), right(6, openly=True)
+    print(f"lender named: {masked} of 60 under masks, {control} of 6 without")
+    assert 8 <= masked <= 33  # a third is 20; beyond by chance once in 1,500
+    assert control == 6
 
 
 def test_what_the_coordinator_is_sent_is_uniform_whichever_bank_lends() -> None:
     for lender in BANKS:
-        _, room = played(world(lender, pad=512))
+        _, room = played(world(lender, pad=192))
         for vector in contributions(room).values():
             assert uniform(vector) > 1e-4
         for message in of(room, MaskedResidues, COORDINATOR).values():  # 61 bits: fill the three high ones
