@@ -41,6 +41,8 @@ def release_asks(manifest: Manifest, me: str, rows: int, approved_by: Roles) -> 
     across = not manifest.horizontal
     noised = privacy.epsilon is not None or privacy.label_noise is not None
     kinds: list[tuple[str, dict[str, int | bool]]] = []
+    if manifest.is_check:
+        kinds.append(("check", {}))
     if manifest.task == "statistics":
         kinds.append(("statistics", {}))
     if manifest.task == "binning" or (manifest.task == "train" and manifest.model == "scorecard"):
@@ -53,7 +55,7 @@ def release_asks(manifest: Manifest, me: str, rows: int, approved_by: Roles) -> 
     return tuple(
         ReleaseAsk(
             kind=kind, task=manifest.task, purpose=_purpose(manifest), requester=_requester(manifest), rows=rows,  # type: ignore[arg-type]
-            fewest_rows=privacy.minimum_cohort, highest_level=highest(manifest, me), recipient="institutions",
+            fewest_rows=1 if manifest.is_check else privacy.minimum_cohort, highest_level=highest(manifest, me), recipient="institutions",
             minimum_cohort=privacy.minimum_cohort, noised=noised, approved_by=approved_by, **more,  # type: ignore[arg-type]
         )
         for kind, more in kinds

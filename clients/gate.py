@@ -47,6 +47,8 @@ from privacy.store.releases import ReleaseFile
 LONGEST_TEXT, MOST_CONTRACTS = 1_000, 32
 """Of a manifest that is put before people: characters of one text, and leakage contracts."""
 
+_ANY_NUMBER = 2**31 - 1
+
 
 def run_key(manifest: Manifest) -> str:
     """A run's name for ledgers: its own, and its hash, since a name may be drafted again. All of the hash: who drafts can look for two manifests
@@ -180,6 +182,8 @@ class Gate:
 
     def _require_cohort(self, manifest: Manifest, table: Table) -> None:
         least = manifest.privacy.minimum_cohort
+        if self._config.name == manifest.check.asks:  # of one applicant as of a whole book
+            return
         if not manifest.horizontal and self._fewest(manifest, table) < least:  # of a bank's few rows the sum over banks tells nothing
             what = f"the rows of fewer than {least} firms, or owners, may be used (rule: minimum_cohort)"
             raise PolicyRefusal(
@@ -193,11 +197,24 @@ class Gate:
 
     def _release(self, manifest: Manifest, table: Table) -> Release:
         """What the run would release of this institution's rows."""
+        if manifest.is_check:
+            return self._check_release(manifest, table)
         columns = (*table.columns, *self._config.own_columns) or ("membership",)
         study = self.assent.study(manifest)
         keys, whose = named_rows(table)
         rows, firms = self.releases.hashes(keys), self.releases.hashes(whose)
         return Release(rows, columns, manifest.task, manifest.purpose, None if study is None else Study(study.name, study.runs), firms)
+
+    def _check_release(self, manifest: Manifest, table: Table) -> Release:
+        """Of a check: how often one key may be asked about is counted where it is asked; who is asked releases as often as its budget allows,
+        for it does not know about whom.
+        """
+        most = manifest.check.max_repeats if self._config.name == manifest.check.asks else _ANY_NUMBER
+        study = self.assent.study(manifest)
+        return Release(
+            self.releases.hashes(table.keys), (f"check {manifest.task}",), manifest.task, manifest.purpose,
+            None if study is None else Study(study.name, study.runs), most_repeats=most,
+        )  # fmt: skip
 
     def _cost(self, manifest: Manifest, table: Table) -> Cost:
         """What the run may cost this institution's firms: what its noise is stated to cost, and counts of what has none."""
@@ -206,7 +223,7 @@ class Gate:
         noise = reserved(manifest) if mine else ()
         if privacy.epsilon is not None:
             return Cost(noise)
-        answers = 0 if manifest.horizontal else privacy.max_answers
+        answers = 0 if manifest.horizontal else manifest.check.max_asked if manifest.is_check else privacy.max_answers
         return Cost(noise, Counts(1, len(table.columns), table.rows, answers))
 
     @property

@@ -27,6 +27,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from clients.bank_results import bank_results
+from clients.check_results import check_results
 from clients.course import Course
 from clients.gate import Gate
 from clients.home import Home
@@ -38,6 +39,7 @@ from clients.stated import read_told
 from clients.vault import Vault
 from federation.carriage.journal_file import JournalFile, Overtaken
 from federation.carriage.mailbox import DECIDED, UNDECIDED, Parcel
+from federation.checks.program import Checker
 from federation.kernel import suite
 from federation.kernel.batch import Batch
 from federation.kernel.codec import decode
@@ -261,6 +263,8 @@ class Node:
     @staticmethod
     def results(of: OpenRun) -> dict[str, bytes]:
         """What a finished run leaves here: files by name."""
+        if isinstance(of.program, Checker):
+            return check_results(of.participant, of.program)
         if isinstance(of.program, Bank):
             return bank_results(of.participant, of.program)
         return partner_results(of.participant, of.program)
@@ -337,9 +341,15 @@ class Node:
             former = read_alignment(self.config.former, table, manifest.align.former)
         bins = {name: one for name, one in self._bins(manifest.run).items() if name in table.columns or not manifest.select.drop_sources}
         local = Local(table, self.config.workers, former, bins)
-        program = bank_of(manifest, self.name, local) if manifest.horizontal else program_of(manifest, self.name, local)
+        program = self._program(manifest, local)
         participant = self._in_session(opening, program, journal, table.commitment, lambda: self.gate.consents.gone(manifest, table))
         return OpenRun(opening, participant, program, journal, table.rows)
+
+    def _program(self, manifest: Manifest, local: Local) -> Any:
+        """This institution's part in the run."""
+        if manifest.is_check:
+            return Checker(manifest, self.name, local.table, local.workers)
+        return bank_of(manifest, self.name, local) if manifest.horizontal else program_of(manifest, self.name, local)
 
     def _in_session(
         self,

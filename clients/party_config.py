@@ -37,8 +37,10 @@ class PartyConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_on
     URL of the ledger, where it is not the file consent/ledger.db; dataset: the name under which the budget keeps the source, its file's
     name where not given; retention: days that things are kept; disclosure: what may leave in clear; through: the agency that relays all that
     this institution sends and receives; sources: columns (or patterns such as court_*) by where the institution has them from, for those that
-    the dictionary does not know; taken: the day of a snapshot without dates. An agency's own node has neither source nor any key that speaks of
-    records.
+    the dictionary does not know; taken: the day of a snapshot without dates; serves: "counting" or "asking" for a source of
+    checks across institutions, in which rows of one id are put together (numbers added, texts counted); who asks brings ids alone.
+
+    An agency's own node has neither source nor any key that speaks of records.
     """
 
     name: str
@@ -59,7 +61,7 @@ class PartyConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_on
     classes: dict[str, Classification] = {}
     types: dict[str, Literal["numeric", "categorical"]] = {}
     bins: Path | None = None
-    id_kind: Literal["auto", "uscc", "any"] = "auto"
+    id_kind: Literal["auto", "uscc", "any", "name"] = "auto"
     former: Path | None = None
     journal: Literal["memory", "disk", "shared"] = "disk"
     workers: Annotated[int, msgspec.Meta(ge=1)] = 1
@@ -72,6 +74,7 @@ class PartyConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_on
     through: str = ""
     sources: dict[SourceName, tuple[str, ...]] = {}
     taken: Day | None = None
+    serves: Literal["models", "counting", "asking"] = "models"
 
     @property
     def budget_dataset(self) -> str:

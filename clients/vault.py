@@ -18,8 +18,9 @@ from clients.party_config import PartyConfig
 from clients.row_tree import Rows, RowTree, manifests_salt
 from clients.sources.opening import Stamp, stamp
 from clients.sources.outcomes import make_outcomes
-from clients.sources.records import Records, load
+from clients.sources.records import load
 from clients.sources.repayments import read_histories
+from clients.sources.typed import Records
 from federation.align import uscc
 from federation.kernel import suite
 from federation.kernel.errors import AbortCode, DataError, PolicyRefusal

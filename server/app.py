@@ -23,6 +23,8 @@ from flwr.serverapp import Grid, ServerApp
 from federation.carriage.journal_file import JournalFile
 from federation.carriage.mailbox import UNDECIDED, Parcel
 from federation.carriage.sealed_file import SealedFile
+from federation.checks.program import Router
+from federation.checks.program import Standing as Checked
 from federation.kernel import suite
 from federation.kernel.batch import Batch
 from federation.kernel.codec import decode, encode
@@ -87,7 +89,7 @@ class Conduct:
     session: bytes
     cost: Cost
     failure: CreditfedError | None
-    state: Progress | Standing
+    state: Progress | Standing | Checked
 
     def document(self) -> dict[str, Any]:
         """As JSON values."""
@@ -159,7 +161,7 @@ def carry_out(courier: Courier, said: tuple[Description, ...], desk: Desk, start
     opening = Opening(manifest.canonical(), signatures, witness.seen())
     raw = msgspec.json.encode(opening)
     courier.exchange({name: Parcel("open", run, raw) for name in manifest.signers})
-    program: Any = Adder(manifest) if manifest.horizontal else Coordinator(manifest)
+    program = _program(manifest)
     witness.approved(signatures)
     participant: Participant[Any] = Participant(
         manifest, COORDINATOR, identity, program, desk.journal, entropy=os.urandom, approved=approved,
@@ -171,6 +173,13 @@ def carry_out(courier: Courier, said: tuple[Description, ...], desk: Desk, start
     courier.ask({agency.name: Parcel("close", run, b"") for agency in manifest.agencies})
     witness.ended(participant.failure, session=participant.session.hex(), model=participant.state.model_hash.hex())
     return Conduct(manifest, participant.session, cost, participant.failure, participant.state)
+
+
+def _program(manifest: Manifest) -> Any:
+    """The coordinator's own part in the run."""
+    if manifest.is_check:
+        return Router(manifest)
+    return Adder(manifest) if manifest.horizontal else Coordinator(manifest)
 
 
 def _approvals(courier: Courier, manifest: Manifest, waiting: Callable[[tuple[str, ...]], None] | None) -> tuple[Signature, ...]:

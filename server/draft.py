@@ -73,7 +73,7 @@ def draft_manifest(run_file: RunFile, run: str, descriptions: tuple[Description,
     between = [by_name[agency.name].party for agency in run_file.agencies]
     if any(party.role != AGENCY for party in between):
         raise ConfigurationError("run file", "an [[agency]] names a node that is none", 'Its node.toml must say role = "agency".')
-    label = next(description for description in ordered if description.party.label)
+    label = next((description for description in ordered if description.party.label), ordered[0])  # a check has none
     several = any(description.rows_per_firm for description in ordered if description.party.label)
     kinds = {description.id_kind for description in ordered}
     if len(kinds) > 1:
@@ -104,7 +104,7 @@ def draft_manifest(run_file: RunFile, run: str, descriptions: tuple[Description,
             threshold=run_file.privacy.threshold, drop_outs=run_file.privacy.drop_outs, intercept=run_file.model.intercept,
             personal_C=run_file.model.personal_C,
         ),
-        binning=run_file.binning, scorecard=run_file.scorecard,
+        binning=run_file.binning, scorecard=run_file.scorecard, check=run_file.check,
         privacy=PrivacySettings(
             **{f: getattr(run_file.privacy, f) for f in PrivacySettings.__struct_fields__ if hasattr(run_file.privacy, f)}
         ),

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
 from server.report_banks import chosen_fit, common_columns, compared, is_over_banks, lost, side_by_side
-from server.result import Metrics, PartyFacts, Result, Split
+from server.result import Check, Metrics, PartyFacts, Result, Split
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -34,6 +34,8 @@ class Finding:
 
 def verdict(result: Result) -> Finding:
     """The run in one line."""
+    if result.check is not None:
+        return _checked(result.check)
     if is_over_banks(result) and not (result.banks and result.banks.fits):
         return _told(result)
     split, name = _judged(result.metrics)
@@ -50,6 +52,13 @@ def verdict(result: Result) -> Finding:
     done = "" if result.converged is None else f"It converged{f' in {steps} iterations' if steps else ''}. "
     level: Level = "notice" if split is None or split.auc is None or split.auc < AUC_BANDS[0][0] else "good"
     return Finding(level, "Model trained", done + ranking)
+
+
+def _checked(check: Check) -> Finding:
+    """A check across institutions."""
+    asked, flagged = check.asked or 0, check.flagged or 0
+    text = f"{check.asks} asked {check.others} other institutions about {asked:,} keys: {flagged:,} are at its limit of {check.limit} or above."
+    return Finding("notice" if flagged else "good", "Check done", f"{text} Which institutions the counts are of, nobody was told.")
 
 
 def _told(result: Result) -> Finding:

@@ -311,6 +311,20 @@ class Sources(Part, frozen=True, kw_only=True, omit_defaults=True):
     found: list[SourceFacts] | None = None
 
 
+class Check(Part, frozen=True, kw_only=True, omit_defaults=True):
+    """A check across institutions. asks: who asked; others: how many were asked; asked: about how many keys; flagged: of them, at the limit or
+    above; none: that no other institution has; file: where in a simulation's folder the asker's own list lies.
+    """
+
+    asks: str = ""
+    others: int | None = None
+    asked: int | None = None
+    flagged: int | None = None
+    none: int | None = None
+    limit: int | None = None
+    file: str = ""
+
+
 class Result(Part, frozen=True, kw_only=True, omit_defaults=True):
     """The whole document. target: by label party, where outcomes were made of repayments; converged: None where the model has no iterations;
     stop_reason: why it ended without converging.
@@ -334,6 +348,7 @@ class Result(Part, frozen=True, kw_only=True, omit_defaults=True):
     banks: Banks | None = None
     sources: Sources | None = None
     statistics: dict[str, Any] | None = None
+    check: Check | None = None
     notes: list[str] | None = None
 
 

@@ -9,10 +9,11 @@
     [select]      iv_min corr_max vif_max p_max drop_sources source_auc_min
     [scorecard]   base_points base_odds pdo
     [align]       visibility from
+    [check]       asks bands pad max_asked max_repeats flag_lenders flag_firms
     [privacy]     single_partner_disclosure two_member_disclosure label_disclosure max_score_reveals minimum_cohort max_released_counts
                   partner_disclosure threshold drop_outs withdrawal epsilon delta label_noise
-    [[party]]     name role source id owner owner_columns label repayments loans include exclude levels classes types bins id_kind approval approvals_needed
-                  owners consents consents_at disclosure through sources costs taken
+    [[party]]     name role source id owner owner_columns label repayments loans include exclude levels classes types bins id_kind approval
+                  approvals_needed owners consents consents_at disclosure through sources costs taken
     [[agency]]    name approval approvals_needed owners
 
 Paths are relative to the file. Keys of features that this version does not have yet are refused by name.
@@ -32,10 +33,19 @@ from typing import Any
 import msgspec
 
 from federation.kernel.errors import ConfigurationError
-from federation.kernel.manifest import FEWEST_BANKS, MOST_BANKS, BinningSettings, ScorecardSettings, SelectSettings, TargetSettings
+from federation.kernel.manifest import (
+    CHECKS,
+    FEWEST_BANKS,
+    MOST_BANKS,
+    BinningSettings,
+    CheckSettings,
+    ScorecardSettings,
+    SelectSettings,
+    TargetSettings,
+)
 from federation.kernel.role import COORDINATOR
 from privacy.dictionary.entries import dictionary
-from server import strict_toml
+from server import check_file, strict_toml
 from server.linked_subjects import require_owners
 from server.run_tables import (
     Agency,
@@ -55,7 +65,7 @@ LATER_TASKS = ("score", "acquire", "monitor", "portfolio")
 LATER_MODELS = ("boosting", "network", "expert")
 LATER_SAMPLE = ("segment",)
 LATER_BINNING = ("method",)
-TABLES = ("run", "model", "sample", "target", "binning", "select", "scorecard", "align", "privacy", "party", "agency")
+TABLES = ("run", "model", "sample", "target", "binning", "select", "scorecard", "align", "privacy", "party", "agency", "check")
 _PARTY_NAME = re.compile(r"[a-z][a-z0-9-]{0,31}")
 _FEWEST_PARTIES, _MOST_PARTIES = 2, 8
 _OF_THE_SIMULATION = ("owners", "consents", "consents_at", "approval", "costs")
@@ -91,6 +101,7 @@ class RunFile(msgspec.Struct, frozen=True, kw_only=True):
     target: TargetSettings | None = None
     source_auc_min: float | None = None
     left_out: tuple[str, ...] = ()
+    check: CheckSettings = CheckSettings()
 
     def party(self, name: str) -> Party:
         """One party's section."""
@@ -114,6 +125,8 @@ class RunFile(msgspec.Struct, frozen=True, kw_only=True):
         for key in ("through", "sources"):
             if not section[key]:
                 del section[key]
+        if self.run.task in CHECKS:
+            section["serves"] = "asking" if name == self.check.asks else "counting"
         if self.sample.weight is not None and party.has_outcomes:
             section["weight"] = self.sample.weight
         if self.align.folder is not None:
@@ -185,19 +198,29 @@ def _checked(path: Path, raw: Mapping[str, Any], *, deployed: bool = False) -> R
     every = parties
     parties, agencies = _taking_part(parties, agencies, select)
     _refuse_unused(file, raw, run, over_banks=all(party.has_outcomes for party in parties))
-    _check_consortium(file, parties, run, privacy)
+    check = check_file.read(file, raw, run, parties)
     target = read_target(file, raw.get("target"), sample, parties)
+    if run.task not in CHECKS:
+        _check_models(file, run, model, sample, select, align, privacy, parties)
+    return RunFile(
+        path=path.resolve(), digest=hashlib.sha256(path.read_bytes()).hexdigest(), run=run, model=model, sample=sample, select=select,
+        binning=binning, scorecard=scorecard, align=align, privacy=privacy, parties=parties,
+        agencies=agencies, target=target, source_auc_min=asked.source_auc_min,
+        left_out=tuple(party.name for party in every if party not in parties), check=check,
+    )  # fmt: skip
+
+
+def _check_models(
+    file: str, run: RunSettings, model: ModelTable, sample: SampleTable, select: SelectSettings, align: AlignSettings, privacy: PrivacyTable,
+    parties: tuple[Party, ...],
+) -> None:  # fmt: skip
+    """What a run that is no check must be besides."""
+    _check_consortium(file, parties, run, privacy)
     if len(parties) == sum(party.has_outcomes for party in parties):
         _check_banks(file, select, align, privacy, binned=_binned(run))
     else:
         _check_across(file, run, model, select, privacy)
         _check_label_noise(file, run, sample, privacy)
-    return RunFile(
-        path=path.resolve(), digest=hashlib.sha256(path.read_bytes()).hexdigest(), run=run, model=model, sample=sample, select=select,
-        binning=binning, scorecard=scorecard, align=align, privacy=privacy, parties=parties,
-        agencies=agencies, target=target, source_auc_min=asked.source_auc_min,
-        left_out=tuple(party.name for party in every if party not in parties),
-    )  # fmt: skip
 
 
 def _taking_part(
@@ -220,8 +243,10 @@ def _refuse_unused(file: str, raw: Mapping[str, Any], run: RunSettings, *, over_
     """
     training = run.task == "train"
     unused = {
-        "binning": over_banks and training and run.model == "logistic", "scorecard": not (training and run.model == "scorecard"),
-        "model": run.task == "statistics", "select": not training,
+        "binning": (over_banks and training and run.model == "logistic") or run.task in CHECKS,
+        "scorecard": not (training and run.model == "scorecard"),
+        "model": run.task == "statistics" or run.task in CHECKS, "select": not training, "check": run.task not in CHECKS,
+        "align": run.task in CHECKS, "sample": run.task in CHECKS,
     }  # fmt: skip
     for table, idle in unused.items():
         if idle and raw.get(table) and set(raw[table]) - {"drop_sources"}:

@@ -1,6 +1,6 @@
 """The tables of RUN.toml, one struct each: every key with its type, its range and its default. What goes together is checked in `run_file`.
 
-[binning], [select] and [scorecard] are the manifest's own (`federation/kernel/manifest.py`), and so are the ranges of what goes into it.
+[binning], [select], [scorecard] and [check] are the manifest's own (`federation/kernel/manifest.py`), and so are the ranges of what it holds.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ class RunSettings(_Table, frozen=True):
     that the run is part of; valid_days: until the manifest expires.
     """
 
-    task: Literal["train", "binning", "statistics"] = "train"
+    task: Literal["train", "binning", "statistics", "multi_lender", "shared_identity"] = "train"
     model: Literal["logistic", "scorecard"] = "logistic"
     purpose: Literal["acquire", "decide", "monitor", "collect", "research"] = "decide"
     seed: Natural = 0
@@ -130,7 +130,7 @@ class Party(_Table, frozen=True):
     classes: dict[str, Classification] = {}
     types: dict[str, Literal["numeric", "categorical"]] = {}
     bins: Text | None = None
-    id_kind: Literal["auto", "uscc", "any"] = "auto"
+    id_kind: Literal["auto", "uscc", "any", "name"] = "auto"
     approval: Literal["at once", "people"] = "at once"
     approvals_needed: Annotated[int, Meta(ge=1, le=5)] = 1
     owners: tuple[Text, ...] = ("owner-1", "owner-2")

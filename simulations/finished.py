@@ -18,6 +18,7 @@ _FILES = {
     "bins.toml": ("bins", "toml"),
     "bins.digest": ("bins", "digest"),
     "scores.parquet": ("scores", "parquet"),
+    "checks.parquet": ("checks", "parquet"),
 }
 
 

@@ -18,6 +18,7 @@ from server.withdrawals import notes as withdrawal_notes
 from server.withdrawals import withdrawals
 from simulations.finished import Finished, copy_audit
 from simulations.gather_banks import banks
+from simulations.gather_checks import checks
 from simulations.gather_partners import partners
 from simulations.reference import banks_reference, partners_reference
 
@@ -34,11 +35,12 @@ def gather(
     run.copy()
     copy_audit(out, homes | agencies)
     gone = withdrawals(run.shares, manifest.privacy.minimum_cohort)
-    found = banks(run) if manifest.horizontal else partners(run)
+    found = checks(run) if manifest.is_check else banks(run) if manifest.horizontal else partners(run)
     document = found | {
         "schema_version": results.SCHEMA_VERSION,
         "run": {
-            "id": manifest.run, "name": settings.path.stem, "task": manifest.task, "model": manifest.model, "purpose": manifest.purpose,
+            "id": manifest.run, "name": settings.path.stem, "task": manifest.task,
+            "model": None if manifest.is_check else manifest.model, "purpose": manifest.purpose,
             "seed": manifest.seed, "holdout": manifest.sample.holdout, "backend": backend, "version": code_version(),
             "finished": dt.datetime.now(dt.UTC).isoformat(timespec="seconds"),
         },

@@ -16,11 +16,13 @@ from rich.table import Table
 
 from clients.party_config import PartyConfig
 from clients.vault import describe_table
+from federation.align.union import padded
 from federation.kernel.errors import CreditfedError
+from federation.kernel.manifest import CHECKS
 from server.report_banks import MODELS, side_by_side
 from server.result import SPLITS, Cost, Metrics, Result, RunFacts
 from server.run_file import RunFile
-from simulations.estimate import bank_sums, estimate, estimate_banks
+from simulations.estimate import bank_sums, estimate, estimate_banks, estimate_check
 
 STEPS = {
     "levels": "levels", "bins": "bins", "design": "means and products", "fit": "fit", "compare": "other models", "cells": "score cells",
@@ -114,7 +116,9 @@ class Screen:
         except CreditfedError:
             return
         rows = {name: fact.rows for name, fact in facts.items()}
-        if all(party.label for party in self._settings.parties):
+        if self._settings.run.task in CHECKS:
+            seconds, megabytes = estimate_check({name: padded(count, self._settings.check.pad) for name, count in rows.items()})
+        elif all(party.label for party in self._settings.parties):
             kinds = [column.kind for column in next(iter(facts.values())).columns]
             seconds, megabytes = estimate_banks(rows, kinds.count("numeric"), kinds.count("categorical"), self._settings)
         else:
@@ -130,6 +134,8 @@ class Screen:
             console.print(table)
         if found := result.statistics:
             console.print(f"Statistics of {len(found['columns'])} columns over {found['rows']:,} rows, opened in {found['sums']} sums.")
+        if result.check is not None:
+            console.print(f"{result.check.flagged:,} of {result.check.asked:,} flagged: {out / result.check.file}", markup=False)
         if self._settings.run.task == "binning":
             console.print(f"Bins of each party, to edit by hand: {out / 'bins'}", markup=False)
         if pooled and result.pooled is None:

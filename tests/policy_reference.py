@@ -17,7 +17,7 @@ def reference(ask: Ask) -> bool:
         case ColumnAsk():
             return column(ask)
         case RunAsk(approval="automatic"):
-            plain = ask.task != "train" and ask.highest_level <= 2
+            plain = ask.task in ("statistics", "binning") and ask.highest_level <= 2
             return ask.requester in ("modeller", "validator") and plain and not ask.new_counterpart
         case RunAsk():
             return asks(ask.requester, ask.task == "statistics") and (not ask.new_counterpart or "owner" in ask.approved_by)
@@ -48,10 +48,12 @@ def release(ask: ReleaseAsk) -> bool:
     owner = "owner" in ask.approved_by
     if ask.recipient == "coordinator" or not asks(ask.requester, ask.kind == "statistics"):
         return False
-    if ask.minimum_cohort < 10 or ask.fewest_rows < ask.minimum_cohort:
+    if ask.minimum_cohort < 10 or (ask.fewest_rows < ask.minimum_cohort and ask.kind != "check"):
         return False
     if ask.shows_labels and not (ask.noised or owner):
         return False
+    if ask.kind == "check":
+        return owner and ask.purpose in ("decide", "monitor")
     if ask.kind == "model":
         return 10 * ask.parameters <= ask.rows
     if ask.kind == "scores":

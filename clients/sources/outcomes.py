@@ -9,8 +9,8 @@ from numpy.typing import NDArray
 
 from clients.party_config import PartyConfig
 from clients.sources.opening import stamp
-from clients.sources.records import Records
 from clients.sources.repayments import in_words, read_histories
+from clients.sources.typed import Records
 from federation.align import uscc
 from federation.kernel.errors import DataError
 from federation.kernel.manifest import TargetSettings

@@ -5,7 +5,6 @@ from __future__ import annotations
 import difflib
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -17,6 +16,8 @@ from clients.sources import kinds, rules
 from clients.sources.frame import Frame
 from clients.sources.opening import open_source, stamp
 from clients.sources.table import Source
+from clients.sources.together import together
+from clients.sources.typed import Records
 from federation.align import uscc
 from federation.kernel.errors import DataError
 from federation.models.bins import OTHER
@@ -25,26 +26,6 @@ from federation.models.table import Column
 RESERVED = ("id", "label", "weight", "as_of", "owner", "owner_id")
 """Names that are features only where `include` or `types` names them: forgotten in the run file, each would be a leak or noise."""
 _PLAIN_NAME = re.compile(r"[^\W\d]\w{0,63}")
-
-
-@dataclass(frozen=True)
-class Records:
-    """A party's typed records in the file's order. as_of: days; label, weight, owners as in Table."""
-
-    firms: list[str]
-    id_kind: uscc.Kind
-    columns: dict[str, Column]
-    as_of: NDArray[np.datetime64] | None
-    label: NDArray[np.int8] | None
-    weight: NDArray[np.float64] | None
-    notes: tuple[str, ...]
-    owners: list[str] = field(default_factory=list, repr=False)
-
-    @property
-    def months(self) -> NDArray[np.str_]:
-        """The month of each row, YYYY-MM."""
-        assert self.as_of is not None, "asked only of dated rows"
-        return np.datetime_as_string(self.as_of.astype("datetime64[M]"))
 
 
 def load(config: PartyConfig) -> Records:
@@ -69,6 +50,8 @@ def load(config: PartyConfig) -> Records:
     weight = outcome[roles["weight"]] if "weight" in roles else None
     _check_outcome(config, label, weight)
     as_of = _days(config, frame.take(roles["as_of"])) if "as_of" in roles else None
+    if config.serves != "models":
+        return together(Records(firms, id_kind, columns, None, None, None, tuple(notes)), config.name)
     owners = _owners(kinds.ids(frame.take(roles["owner"]))) if "owner" in roles else []
     found = (*notes, *_constant(config, columns), *_called_other(config, columns))
     return Records(firms, id_kind, columns, as_of, label, weight, found, owners)
@@ -98,6 +81,8 @@ def _offered(config: PartyConfig, source: Source, roles: Mapping[str, str]) -> l
     if taken:
         what = f"column {taken[0]!r} is the id, owner, label, weight or date and cannot be a feature"
         raise DataError(config.name, what, "Take it out of include.")
+    if config.serves == "asking":
+        return []
     asked = {*config.include, *config.types}
     wanted = config.include or [name for name in source.names if name not in RESERVED or name in asked]
     return [name for name in source.names if name in wanted and name not in config.exclude and name not in roles.values()]
@@ -139,7 +124,7 @@ def _columns(config: PartyConfig, source: Source, frame: Frame, offered: Sequenc
             notes.append(f"{config.name}: column {name!r} was left out: it {reasons[kind]}")
     unused = [name for name in source.names if name in RESERVED and name not in offered and name not in _used(config)]
     notes += [f"{config.name}: column {name!r} was left out: its name is that of an id, owner, label, weight or date" for name in unused]
-    if not out and not config.has_outcomes:
+    if not out and not config.has_outcomes and config.serves != "asking":
         raise DataError(config.name, "it has no feature column", "Nothing was sent. Check include, exclude and types.")
     return out, notes
 

@@ -19,8 +19,8 @@ from numpy.typing import NDArray
 
 from federation.kernel.errors import DataError
 
-Kind: TypeAlias = Literal["uscc", "any"]
-"""What the manifest declares an identifier to be."""
+Kind: TypeAlias = Literal["uscc", "any", "name"]
+"""What the manifest declares an identifier to be: a code, any text, or the name or address of somebody."""
 
 ALPHABET = "0123456789ABCDEFGHJKLMNPQRTUWXY"
 LENGTH = 18
@@ -53,7 +53,8 @@ def looks_like_uscc(ids: Sequence[str]) -> bool:
 def normalise(ids: Sequence[str], kind: Kind, where: str = "identifiers") -> list[str]:
     """The ids in their one spelling, in the order given.
 
-    uscc: capitals, no spaces anywhere, and a check character that holds; any: case folded, runs of spaces made one, not empty.
+    uscc: capitals, no spaces anywhere, and a check character that holds; any: case folded, runs of spaces made one, not empty; name: letters
+    and digits alone, case folded.
     where: the party and column, for the error. Raises DataError for ids that are not valid or occur twice: counts and the first row
     numbers (from 1), never an id.
     """
@@ -108,6 +109,8 @@ def _spelled(text: object, kind: Kind) -> str:
         return ""
     if kind == "uscc" and text.isascii() and text.isalnum() and text == text.upper():
         return text  # spelled so already, as nearly all are: the same object, not a second one
+    if kind == "name":
+        return _letters(text)
     if not text.isascii():
         visible = "".join(character for character in text if unicodedata.category(character) != "Cf")  # zero-width and direction marks
         text = unicodedata.normalize("NFKC", visible)
@@ -119,6 +122,12 @@ def _spelled(text: object, kind: Kind) -> str:
     spelled = " ".join(words)
     spelled = spelled.lower() if spelled.isascii() else spelled
     return spelled if spelled.isprintable() else ""
+
+
+def _letters(text: str) -> str:
+    """The letters and digits of a name or address, in one width and case: no space, hyphen, bracket, comma or dot parts two spellings."""
+    folded = unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", text).casefold())
+    return "".join(character for character in folded if character.isalnum())
 
 
 def _passes(spelled: Sequence[str]) -> NDArray[np.bool_]:

@@ -19,6 +19,10 @@ AGENCY = "agency"
 """The role of an agency, and the name of its leakage contract."""
 FEWEST_REVEALS = 3
 FEWEST_BANKS, MOST_BANKS = 3, 2048
+CHECKS = ("multi_lender", "shared_identity")
+"""Tasks that are checks across institutions: nothing is fitted, and one institution asks."""
+FEWEST_IN_A_CHECK, MOST_IN_A_CHECK = 4, 33
+"""Institutions of a check, the one that asks among them."""
 MOST_WITH_LEVELS = 64
 """Above so many banks columns must be numbers: banks no longer tell each other levels."""
 
@@ -147,7 +151,7 @@ class AlignSettings(_Part, frozen=True, kw_only=True):
     """visibility: DESIGN 5.1; kind: of the identifiers; former: the alignment taken over from a former run, hexadecimal."""
 
     visibility: Literal["hidden", "book", "intersection"] = "hidden"
-    kind: Literal["uscc", "any"] = "any"
+    kind: Literal["uscc", "any", "name"] = "any"
     former: str | None = None
 
 
@@ -203,6 +207,22 @@ class BankSettings(_Part, frozen=True, kw_only=True):
     personal_C: Positive | None = None  # noqa: N815  # C as scikit-learn writes it
 
 
+class CheckSettings(_Part, frozen=True, kw_only=True):
+    """Of a check across institutions. asks: the institution that asks, and alone is answered; bands: edges between bands of what a firm owes
+    one bank, CNY, ascending; pad: lists are filled up to multiples of it; max_asked: the most keys that are asked about; max_repeats: how
+    often, as its own node counts, the asking institution may ask about one key; flag_lenders, flag_firms: from so many on a finding is
+    flagged.
+    """
+
+    asks: str = ""
+    bands: Annotated[tuple[Positive, ...], Meta(max_length=7)] = ()
+    pad: Annotated[int, Meta(ge=1, le=65_536)] = 1_024
+    max_asked: Annotated[int, Meta(ge=1, le=1_000_000)] = 10_000
+    max_repeats: Annotated[int, Meta(ge=1, le=1_000)] = 4
+    flag_lenders: Annotated[int, Meta(ge=1, le=64)] = 3
+    flag_firms: Annotated[int, Meta(ge=1, le=1_000_000)] = 5
+
+
 class PrivacySettings(_Part, frozen=True, kw_only=True):
     """What may be disclosed, and the caps; the defaults are the strict ones.
 
@@ -232,7 +252,7 @@ class Manifest(_Part, frozen=True, kw_only=True):
     """
 
     run: str
-    task: Literal["binning", "train", "statistics"]
+    task: Literal["binning", "train", "statistics", "multi_lender", "shared_identity"]
     model: Literal["logistic", "scorecard"]
     purpose: str
     seed: Natural
@@ -247,6 +267,7 @@ class Manifest(_Part, frozen=True, kw_only=True):
     privacy: PrivacySettings = PrivacySettings()
     select: SelectSettings = SelectSettings()
     banks: BankSettings = BankSettings()
+    check: CheckSettings = CheckSettings()
     suite: str = suite.NAME
     code_version: str = ""
     attempt: Natural = 0
@@ -286,6 +307,11 @@ class Manifest(_Part, frozen=True, kw_only=True):
         return len(self.parties) > 1 and all(party.label for party in self.parties)
 
     @property
+    def is_check(self) -> bool:
+        """Whether the run is a check across institutions."""
+        return self.task in CHECKS
+
+    @property
     def label_party(self) -> str:
         """The one party that has the label, of a run across parties."""
         return next(party.name for party in self.parties if party.label)
@@ -320,6 +346,6 @@ class Description(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """What a node says about itself before a run: its declaration, the kind of its ids, and (label party) the months of its rows."""
 
     party: PartyDeclaration
-    id_kind: Literal["uscc", "any"]
+    id_kind: Literal["uscc", "any", "name"]
     rows_per_firm: bool = False
     periods: tuple[str, ...] = ()

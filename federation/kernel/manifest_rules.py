@@ -12,7 +12,17 @@ import msgspec
 from federation.kernel import suite
 from federation.kernel.errors import ConfigurationError, PeerError
 from federation.kernel.known import known
-from federation.kernel.manifest import AGENCY, FEWEST_BANKS, FEWEST_REVEALS, MOST_BANKS, MOST_WITH_LEVELS, Manifest, TargetSettings
+from federation.kernel.manifest import (
+    AGENCY,
+    FEWEST_BANKS,
+    FEWEST_IN_A_CHECK,
+    FEWEST_REVEALS,
+    MOST_BANKS,
+    MOST_IN_A_CHECK,
+    MOST_WITH_LEVELS,
+    Manifest,
+    TargetSettings,
+)
 from federation.kernel.role import COORDINATOR
 
 _RUN = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
@@ -80,7 +90,7 @@ def check_manifest(manifest: Manifest) -> None:
     _check_sources(manifest)
     _check_noise(manifest)
     _check_agencies(manifest)
-    (_check_banks if manifest.horizontal else _check_partners)(manifest)
+    (_check_check if manifest.is_check else _check_banks if manifest.horizontal else _check_partners)(manifest)
 
 
 def _check_sources(manifest: Manifest) -> None:
@@ -163,6 +173,31 @@ def _check_agencies(manifest: Manifest) -> None:
         raise ConfigurationError("manifest", what, "Name the agency in `through`.")
     if agencies and AGENCY not in manifest.contracts:
         raise ConfigurationError("manifest", "it has an agency and does not name the contract 'agency'", "Draft the manifest again.")
+
+
+def _check_check(manifest: Manifest) -> None:
+    """What a check across institutions must be besides."""
+    names, check = manifest.members, manifest.check
+    if not FEWEST_IN_A_CHECK <= len(names) <= MOST_IN_A_CHECK:
+        what = f"it has {len(names)} institutions, and a check takes {FEWEST_IN_A_CHECK} to {MOST_IN_A_CHECK}"
+        raise ConfigurationError("manifest", what, "Beside the one that asks there must be three at least: of two, a count tells which.")
+    if check.asks not in names:
+        raise ConfigurationError("manifest", "it does not name an institution of its own that asks", "Set `[check] asks`.")
+    if any(party.label for party in manifest.parties) or manifest.agencies or manifest.sample.key != "firm":
+        what = "a check has labels, agencies or rows by month"
+        raise ConfigurationError("manifest", what, "A check has one row for each key, and no label.")
+    if list(check.bands) != sorted(set(check.bands)) or (check.bands and manifest.task != "multi_lender"):
+        what = "its bands are not in ascending order, or its task has none"
+        raise ConfigurationError("manifest", what, "Correct `[check] bands`; multi_lender alone has bands.")
+    if manifest.purpose not in ("decide", "monitor"):
+        what = f"a check for the purpose {manifest.purpose!r} (rule: decide or monitor)"
+        raise ConfigurationError("manifest", what, "A check serves the lending itself: correct `[run] purpose`.")
+    if manifest.party(check.asks).columns:
+        raise ConfigurationError("manifest", "the institution that asks brings columns", "It brings its keys alone: set `include` to none.")
+    for party in manifest.parties:
+        if party.name != check.asks and [column.kind for column in party.columns] != ["numeric"]:
+            what = f"{party.name} brings {len(party.columns)} columns, and one number is counted"
+            raise ConfigurationError("manifest", what, "Name that column alone in `include`.")
 
 
 def _check_partners(manifest: Manifest) -> None:

@@ -13,6 +13,9 @@ from federation.noise.accounting import epsilon_of
 def cost_lines(manifest: Manifest) -> Iterator[str]:
     """Every line of the section."""
     privacy = manifest.privacy
+    if manifest.is_check:
+        yield from _check(manifest)
+        return
     if privacy.epsilon is not None:
         yield from _sums(manifest)
     else:
@@ -27,6 +30,17 @@ def cost_lines(manifest: Manifest) -> Iterator[str]:
     yield from _withdrawal(manifest)
     if manifest.horizontal:
         yield from _lost(manifest)
+
+
+def _check(manifest: Manifest) -> Iterator[str]:
+    """What a check opens, and to whom."""
+    check = manifest.check
+    yield f"exact counts of single keys, without noise, to {check.asks} alone: of {check.max_asked:,} of its own keys at most"
+    yield f"it may ask about one key {check.max_repeats} times at most, as its own node counts; every run is one release of everybody's budget"
+    yield f"a count of {len(manifest.members) - 1} says that all others have the key, and a count of 0 that none has: nothing hides that"
+    yield "if a consent is withdrawn meanwhile, the run " + (
+        "ends" if manifest.privacy.withdrawal == "abort" else "goes on without the row"
+    )
 
 
 def _sums(manifest: Manifest) -> Iterator[str]:

@@ -7,11 +7,14 @@ from typing import Final
 from federation.kernel.manifest import AGENCY, Manifest
 
 ACROSS: Final = ("session", "align", "masked_sum", "partial_scores", "encrypted_linear")
+CHECKING: Final = ("session", "hidden_union", "partial_scores")
 OVER_BANKS: Final = ("session", "bonawitz", "banks")
 
 
 def contracts_of(manifest: Manifest) -> tuple[str, ...]:
     """The names of the contracts that hold for a run of this task and model; a manifest may name more, and none of these may be left out."""
+    if manifest.is_check:
+        return (*CHECKING, manifest.task)
     if manifest.horizontal:
         return OVER_BANKS
     binned = manifest.model == "scorecard" or manifest.task == "binning"

@@ -92,7 +92,8 @@ def cost(manifest: Manifest) -> Used:
     return Used(1, privacy.max_score_reveals * trains_across, answers, privacy.epsilon or 0.0, privacy.delta or 0.0)
 
 
-_TASKS, _MODELS, _VISIBILITIES = ("binning", "train", "statistics"), ("logistic", "scorecard"), ("hidden", "book", "intersection")
+_TASKS = ("binning", "train", "statistics", "multi_lender", "shared_identity")
+_MODELS, _VISIBILITIES = ("logistic", "scorecard"), ("hidden", "book", "intersection")
 _DISCLOSURES = ("partner_disclosure", "max_released_counts", "single_partner_disclosure", "two_member_disclosure", "label_disclosure")
 _SWITCHES = ("single_partner_disclosure", "two_member_disclosure", "label_disclosure")
 
@@ -102,6 +103,7 @@ def outside(study: Study, manifest: Manifest, me: str, used: Used, now: str) -> 
     columns, found = manifest.columns_of(me), []
     others = tuple(name for name in manifest.signers if name != me)
     total, privacy = used.plus(manifest), manifest.privacy
+    aligned_otherwise = manifest.horizontal or manifest.is_check
     checks = (
         (manifest.study == study.name, "it is not of this study"),
         (now < study.expires and manifest.expires <= study.expires, f"the study ends on {study.expires}, and the run could go on after it"),
@@ -110,9 +112,9 @@ def outside(study: Study, manifest: Manifest, me: str, used: Used, now: str) -> 
         (all(column.level <= study.highest_level for column in columns), f"it uses columns above level {study.highest_level}"),
         (manifest.purpose == study.purpose, f"its purpose is not {study.purpose!r}"),
         (manifest.task in study.tasks, f"its task is {manifest.task!r}"),
-        (manifest.task == "statistics" or manifest.model in study.models, f"its model is {manifest.model!r}"),
+        (manifest.task == "statistics" or manifest.is_check or manifest.model in study.models, f"its model is {manifest.model!r}"),
         (manifest.requested_by in study.requested_by, f"a {manifest.requested_by} asks for it"),
-        (manifest.horizontal or manifest.align.visibility in study.visibility, f"its visibility is {manifest.align.visibility!r}"),
+        (aligned_otherwise or manifest.align.visibility in study.visibility, f"its visibility is {manifest.align.visibility!r}"),
         (privacy.minimum_cohort >= study.minimum_cohort, f"its minimum cohort is below {study.minimum_cohort}"),
         (privacy.partner_disclosure == "direction" or "partner_disclosure" in study.disclosures, "it shows a validator more of the bins"),
         (total.runs <= study.runs, f"it would be run {total.runs} of {study.runs}"),

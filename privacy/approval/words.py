@@ -24,7 +24,15 @@ _PURPOSES: Final = {
     "monitor": "loans that are running", "collect": "loans that are not repaid", "research": "a study that decides nothing about a firm",
 }  # fmt: skip
 _LEARNS: Final = "Who learns what"
-_TASKS: Final = {"train": "fit a {model} model", "binning": "bins, goods and bads and weights of evidence", "statistics": "statistics"}
+_TASKS: Final = {
+    "train": "fit a {model} model",
+    "binning": "bins, goods and bads and weights of evidence",
+    "statistics": "statistics",
+    "multi_lender": "tell {asks}, of each of its applicants, how many of the others lend to it, and in which bands; never which of them",
+    "shared_identity": (
+        "tell {asks}, of each of its owners or addresses, how many of the others know it and behind how many firms; never which of them"
+    ),
+}
 
 
 def legible(text: str) -> str:
@@ -78,9 +86,7 @@ def describe(manifest: Manifest, me: str) -> tuple[Section, ...]:
     mine = manifest.declared(me)
     others = [party for party in manifest.parties if party.name != me]
     agencies = [agency for agency in manifest.agencies if agency.name != me]
-    what = _TASKS[manifest.task].format(model=manifest.model) + (
-        " over many banks' own firms" if manifest.horizontal else " across the parties"
-    )
+    what = _what(manifest) + ("" if manifest.is_check else " over many banks' own firms" if manifest.horizontal else " across the parties")
     meaning = _PURPOSES.get(manifest.purpose, "not a declared purpose")
     return (
         Section("What", (
@@ -102,13 +108,17 @@ def describe(manifest: Manifest, me: str) -> tuple[Section, ...]:
 
 def in_short(manifest: Manifest, me: str) -> str:
     """The run in a line, for the end of a long text."""
-    what = _TASKS[manifest.task].format(model=manifest.model)
+    what = _what(manifest)
     others = ", ".join(name for name in manifest.signers if name != me)
     columns = len(manifest.columns_of(me))
     return legible(
         f"{manifest.run}: {what}, for {manifest.purpose}, with {columns} column{'' if columns == 1 else 's'} of {me}, "
         f"together with {others}, until {manifest.expires[:10]}"
     )
+
+
+def _what(manifest: Manifest) -> str:
+    return _TASKS[manifest.task].format(model=manifest.model, asks=manifest.check.asks)
 
 
 def describe_study(study: Study) -> tuple[Section, ...]:

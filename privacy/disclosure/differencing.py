@@ -6,6 +6,7 @@ The same run minus one firm gives that firm's values as the difference of two su
     difference    rows that differ from those of one earlier release, with a column in common, in 1 to cohort - 1 firms
     combination   the same for any linear combination of earlier releases that share a column (`combinations`)
     unproven      earlier releases so many for their firms that the last rule cannot be decided
+    repeats       of a check, whose numbers are each of one row: a row that was in as many checks of its kind as the manifest allows
 
 and what it does not:
 
@@ -73,9 +74,24 @@ class ReleaseLedger:
         if asked.study is not None and self.released(asked.study.name) >= asked.study.releases:
             what = f"the study {asked.study.name!r} has made all releases of its approval (rule: study)"
             raise refusal(what, "Nothing was sent. Ask for another approval.")
+        if asked.most_repeats is not None:
+            self._require_few_repeats(asked, asked.most_repeats)
+            return
         comparison = _Comparison.of(self, asked, minimum_cohort)
         comparison.require_no_close_one()
         comparison.require_no_combination()
+
+    def _require_few_repeats(self, asked: Release, most: int) -> None:
+        """Asked again after a lender has come or gone, or with another circle of lenders, a count tells which lender it was."""
+        grown, members = self._placed(asked)
+        before = np.zeros(len(grown.rows), np.int64)
+        for entry in self.entries:
+            if entry.kind == asked.kind:
+                before[: len(self.rows)] += _unpacked(entry.members, len(self.rows))
+        often = int((before[_unpacked(members, len(grown.rows))] >= most).sum())
+        if often:
+            what = f"{often:,} of {len(asked.rows):,} keys were asked about in {most} checks before (rule: repeats)"
+            raise refusal(what, "Nothing was sent. Leave them out; asking again and again tells which institution a count is of.")
 
     def released(self, study: str) -> int:
         """How many releases a study has made."""

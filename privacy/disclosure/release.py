@@ -34,7 +34,8 @@ class Release:
     """What a run would release of one institution's own rows.
 
     rows: (n,) hashes of the rows' keys, each once, in any order; columns: every column that goes into it, the label by its own name too; kind:
-    the task, such as "train"; firms: (n,) hashes of the rows' firms, None where each row is a firm's only one.
+    the task, such as "train"; firms: (n,) hashes of the rows' firms, None where each row is a firm's only one; most_repeats: of a check, how
+    often one row may be in one of its kind: each of its numbers is of one row, so that rules on sums say nothing.
     """
 
     rows: Hashes
@@ -43,6 +44,7 @@ class Release:
     purpose: str
     study: Study | None = None
     firms: Hashes | None = None
+    most_repeats: int | None = None
 
     def require(self) -> None:
         """Raises LocalError where the release is none: no columns, rows that repeat, firms that do not go with the rows."""

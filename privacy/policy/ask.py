@@ -18,8 +18,8 @@ from privacy.levels import Classification, Level, PersonRole
 
 Purpose = Literal["acquire", "decide", "monitor", "collect", "research"]
 """The leaves of privacy/purposes.py."""
-Task = Literal["statistics", "binning", "train"]
-ReleaseKind = Literal["statistics", "bin counts", "scores", "model"]
+Task = Literal["statistics", "binning", "train", "multi_lender", "shared_identity"]
+ReleaseKind = Literal["statistics", "bin counts", "scores", "model", "check"]
 Recipient = Literal["institutions", "label party", "coordinator"]
 Act = Literal[
     "approve run", "change policy", "revoke approval", "set budget", "read log", "export log", "operate node", "record consent",

@@ -21,7 +21,10 @@ LABELS: Final[dict[str, str]] = {
 _HOLDERS: Final = {"bank": "a bank", "platform": "a platform", "tax": "a tax bureau", "agency": "an agency"}
 _ARTICLES: Final = {role: ("an " if role[0] in "aeiou" else "a ") + role for role in PERSON_ROLES}
 _REPLACED: Final = "another column in its place"
-_TASKS: Final = {"statistics": "statistics", "binning": "binning", "train": "training"}
+_TASKS: Final = {
+    "statistics": "statistics", "binning": "binning", "train": "training", "multi_lender": "a multi-lender check",
+    "shared_identity": "a shared-identity check",
+}  # fmt: skip
 _ROLE_ORDER: Final = {role: at for at, role in enumerate(PERSON_ROLES)}
 
 

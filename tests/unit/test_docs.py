@@ -35,6 +35,7 @@ TABLES: dict[str, type[msgspec.Struct]] = {
     "[binning]": manifest.BinningSettings,
     "[scorecard]": manifest.ScorecardSettings,
     "[align]": run_tables.AlignTable,
+    "[check]": manifest.CheckSettings,
     "[privacy]": run_tables.PrivacyTable,
     "[[party]]": run_tables.Party,
     "[[agency]]": run_tables.Agency,

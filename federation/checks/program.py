@@ -1,0 +1,133 @@
+"""A check as a chain of two stages: align (the union of all keys, without whose they are), then ask (the counts at the asker's positions).
+
+Each class is one kind of party's program for `kernel.participant`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from functools import partial
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from federation.align.union import padded, union_coordinator, union_member
+from federation.align.universe import Universe
+from federation.checks.fields import Counts
+from federation.checks.settings import counted, fields_of
+from federation.checks.tally import ask, contribute, route
+from federation.kernel.errors import AbortCode, LocalError
+from federation.kernel.manifest import Manifest
+from federation.kernel.program import Stage
+from federation.kernel.role import Role, Run
+from federation.kernel.state import State
+from federation.models.table import Table
+
+
+def longest_of(manifest: Manifest) -> dict[str, int]:
+    """How long the asking institution's list may be, with its padding: so many positions are opened to it."""
+    return {manifest.check.asks: padded(manifest.check.max_asked, manifest.check.pad)}
+
+
+class Standing(State, frozen=True):
+    """One party between two stages. phase: the next one; universe: the size of the union; positions: (m,) in it, of the rows that are there
+    and then of padding; length: the asking party's list as announced, at the coordinator; sums: (m, k) at the asking party, of its rows that
+    were there; rows: which of its table these are, (m,); gone: (n,) rows that were withdrawn on the way.
+    """
+
+    phase: str = "align"
+    universe: int = 0
+    positions: NDArray[np.int64] | None = None
+    rows: NDArray[np.int64] | None = None
+    length: int = 0
+    sums: NDArray[np.int64] | None = None
+    gone: NDArray[np.bool_] | None = None
+    model_hash: bytes = b""
+
+
+@dataclass
+class Checker:
+    """An institution's program: it asks, or it is asked."""
+
+    manifest: Manifest
+    me: str
+    table: Table
+    workers: int = 1
+    kind: type[Standing] = field(default=Standing, init=False)
+
+    @property
+    def asks(self) -> bool:
+        """Whether this institution is the one that asks."""
+        return self.me == self.manifest.check.asks
+
+    def begin(self) -> Standing:
+        """Before anything was sent."""
+        return Standing()
+
+    def stage(self, state: Standing) -> Stage[Standing] | None:
+        """The stage that follows a state."""
+        roles = {"align": self._align, "ask": self._ask}
+        role = roles.get(state.phase)
+        return None if role is None else Stage(state.phase, partial(role, state=state))
+
+    def without(self, state: Standing, gone: NDArray[np.bool_]) -> Standing:
+        """A state that goes on as though these rows, (n,), counted for nothing and nothing were known of them."""
+        return msgspec.structs.replace(state, gone=gone)
+
+    def found(self, state: Standing) -> tuple[NDArray[np.int64], Counts]:
+        """At the asking institution, at the end: which rows of its table the counts are of, (m,), and the counts, (m, k)."""
+        assert state.rows is not None and state.sums is not None, "the run has finished"
+        there = np.ones(len(state.rows), bool) if state.gone is None else ~state.gone[state.rows]
+        return state.rows[there], state.sums[there]
+
+    def _align(self, run: Run, state: Standing) -> Role[Standing]:
+        check, privacy = self.manifest.check, self.manifest.privacy
+        rows = np.arange(self.table.rows) if state.gone is None else np.flatnonzero(~state.gone)
+        if self.asks and len(rows) > check.max_asked:
+            what = f"it asks about {len(rows):,} keys (rule: at most {check.max_asked:,} in one run)"
+            raise LocalError(self.me, what, "Nothing was sent. Ask about fewer, or in several runs.", AbortCode.CAP)
+        keys = [self.table.keys[row] for row in rows]
+        if not self.asks:
+            fields_of(self.manifest).pack(counted(self.manifest, self.me, self.table), self.me)  # refuses before anything is sent
+        longest = longest_of(self.manifest)
+        universe = yield from union_member(run.within("align"), keys, self.workers, privacy.max_rows, check.pad, longest)
+        return msgspec.structs.replace(state, phase="ask", universe=universe.size, positions=universe.positions, rows=rows)
+
+    def _ask(self, run: Run, state: Standing) -> Role[Standing]:
+        assert state.positions is not None and state.rows is not None, "keys are aligned"
+        universe, fields = Universe(state.universe, state.positions), fields_of(self.manifest)
+        if self.asks:
+            sums = yield from ask(run, universe, len(state.rows), fields)
+            return msgspec.structs.replace(state, phase="done", sums=sums)
+        counts = counted(self.manifest, self.me, self.table)
+        if state.gone is not None:
+            counts = np.where(state.gone[:, None], 0, counts)
+        yield from contribute(run, self.manifest.check.asks, universe, counts[state.rows], fields)
+        return msgspec.structs.replace(state, phase="done")
+
+
+@dataclass
+class Router:
+    """The coordinator's program."""
+
+    manifest: Manifest
+    kind: type[Standing] = field(default=Standing, init=False)
+
+    def begin(self) -> Standing:
+        """Before anything was sent."""
+        return Standing()
+
+    def stage(self, state: Standing) -> Stage[Standing] | None:
+        """The stage that follows a state."""
+        roles = {"align": self._align, "ask": self._ask}
+        role = roles.get(state.phase)
+        return None if role is None else Stage(state.phase, partial(role, state=state))
+
+    def _align(self, run: Run, state: Standing) -> Role[Standing]:
+        size, lengths = yield from union_coordinator(run.within("align"), self.manifest.privacy.max_rows, longest_of(self.manifest))
+        return msgspec.structs.replace(state, phase="ask", universe=size, length=lengths[self.manifest.check.asks])
+
+    def _ask(self, run: Run, state: Standing) -> Role[Standing]:
+        yield from route(run, self.manifest.check.asks, state.universe, state.length)
+        return msgspec.structs.replace(state, phase="done")
