@@ -51,7 +51,7 @@ def saved(folder: Path, data: pd.DataFrame, name: str = "data.parquet") -> Path:
 
 
 def manifest(settings: PartyConfig, facts: Facts, **sample: Any) -> Manifest:
-    party = PartyDeclaration(name=settings.name, role=settings.role, identity="", label=settings.label is not None, columns=facts.columns)
+    party = PartyDeclaration(name=settings.name, role=settings.role, identity="", label=settings.has_outcomes, columns=facts.columns)
     return Manifest(
         run="r", task="train", model="logistic", purpose="p", seed=1, coordinator="", parties=(party,), contracts=(),
         sample=SampleSettings(**sample), align=AlignSettings(kind=facts.id_kind), privacy=PrivacySettings(max_rows=10_000),

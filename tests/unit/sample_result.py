@@ -157,3 +157,33 @@ def sample_result() -> dict[str, Any]:
     }  # fmt: skip
     copy: dict[str, Any] = msgspec.json.decode(msgspec.json.encode(document))
     return copy
+
+
+def sample_target() -> dict[str, Any]:
+    """How the bank of the sample made its outcomes, as result.json holds it."""
+    return {
+        "bank-a": {
+            "definition": {
+                "days_past_due": 90, "performance_months": 12, "rule": "ever", "indeterminate_from": 30, "restructured": "indeterminate",
+                "written_off": "bad", "fraud": "exclude", "level": "firm", "good_standing": 89, "months_on_book": 0, "observe_from": "2018-01",
+                "observe_to": None, "observe_every": 3,
+            },
+            "first_month": "2017-01", "last_month": "2020-06", "last_matured": "2019-07", "least_firms": 10,
+            "waterfall": [
+                {"name": "rows of the feature table", "kind": "all", "rows": 12000}, {"name": "not matured", "kind": "excluded", "rows": 2100},
+                {"name": "fraud", "kind": "excluded", "rows": None}, {"name": "indeterminate", "kind": "excluded", "rows": 1450},
+                {"name": "good", "kind": "outcome", "rows": 6600}, {"name": "bad", "kind": "outcome", "rows": 1400},
+                {"name": "performance window reaches over the split", "kind": "left out", "rows": 310},
+                {"name": "train", "kind": "sample", "rows": 5600},
+            ],
+            "roll_rates": {
+                "from": ["current", "1-29"], "to": ["current", "1-29", "closed"],
+                "monthly": {"counts": [[900, 60, 40], [50, None, None]], "totals": [1000, 90], "shares": [[0.9, 0.06, 0.04], [0.5556, None, None]]},
+                "window": {"counts": [[700, 200, 100], [None, None, None]], "totals": [1000, None], "shares": [[0.7, 0.2, 0.1], [None, None, None]]},
+            },
+            "vintages": [
+                {"quarter": "2018Q1", "loans": 410, "shares": [0.0, 0.0, 0.031, 0.064]}, {"quarter": "2018Q2", "loans": 377, "shares": [0.0, 0.029]},
+            ],
+            "vintages_left_out": 2,
+        }
+    }  # fmt: skip
