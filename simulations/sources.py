@@ -14,7 +14,7 @@ from __future__ import annotations
 import json
 import shutil
 import tomllib
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -28,6 +28,7 @@ from clients.residents import resident
 from clients.source_coverage import coverage, own_coverage
 from clients.source_gain import Scored, gained, same_rows, scored
 from federation.kernel.errors import AbortCode, ConfigurationError
+from federation.kernel.manifest import PartyDeclaration
 from federation.models.paired import RESAMPLES, Gain
 from server import result as results
 from server.report import write_report
@@ -162,7 +163,7 @@ class Weighing:
             having = tuple(party for party in parties if party.without((name,)) != party)
             bare = [party for party in having if not party.label and not party.without((name,)).columns]
             columns = tuple((p.name, c.name) for p in having for c in p.columns if p.source_of(c) == name)
-            dropped = tuple(dict.fromkeys((name, *(party.name for party in bare))))
+            dropped = _names((name,), having, bare)
             partners = sum(not party.label for party in parties) - len(bare)
             found.append(_Source(name, tuple(party.name for party in having), columns, dropped, partners))
         return found
@@ -228,13 +229,13 @@ class Weighing:
             return "full", None
         parties = self._full.manifest.parties
         names = tuple(source.name for source in gone)
-        bare = [party.name for party in parties if not party.label and not party.without(names).columns]
+        bare = [party for party in parties if not party.label and not party.without(names).columns]
         partners = sum(not party.label for party in parties) - len(bare)
         if partners == 0 or (partners == 1 and not self._full.manifest.privacy.single_partner_disclosure):
             what = f"source_auc_min drops {', '.join(names)}, and {'no partner is' if partners == 0 else 'one partner alone is'} left"
             action = "Lower it, or fit the label party's own model." if partners == 0 else "Lower it, or accept single_partner_disclosure."
             raise ConfigurationError(f"{self.run_file.name}: [select] source_auc_min", what, action)
-        self._run("final", tuple(dict.fromkeys((*names, *bare))), done)
+        self._run("final", _names(names, parties, bare), done)
         return "final", gained(self._scored, self._read("final")[0], self._full.manifest.seed)
 
     def _document(self, found: list[SourceFacts], gone: list[_Source], final: tuple[str, Gain | None]) -> dict[str, Any]:
@@ -252,6 +253,12 @@ class Weighing:
             "found": [_plain(facts) | ({"dropped": True} if facts.name in dropped else {}) for facts in found],
         }  # fmt: skip
         return document
+
+
+def _names(sources: tuple[str, ...], parties: Iterable[PartyDeclaration], bare: Collection[PartyDeclaration]) -> tuple[str, ...]:
+    """What drop_sources says: a party that would be left bare by its own name, and a source where some other party has it."""
+    elsewhere = {party.source_of(column) for party in parties if party not in bare for column in party.columns}
+    return tuple(dict.fromkeys((*(name for name in sources if name in elsewhere), *(party.name for party in bare))))
 
 
 def _measured(gain: Gain) -> dict[str, Any]:
