@@ -70,7 +70,7 @@ _ACROSS = "Leave it out: it is for runs over many banks, where every [[party]] h
 
 
 class RunFile(msgspec.Struct, frozen=True, kw_only=True):
-    """A run file, checked. path: absolute; digest: SHA-256 of its bytes, hexadecimal; left_out: parties that [select] drops as a whole."""
+    """A run file, checked. path: absolute; digest: SHA-256 of its bytes, hexadecimal."""
 
     path: Path
     digest: str
@@ -85,7 +85,6 @@ class RunFile(msgspec.Struct, frozen=True, kw_only=True):
     parties: tuple[Party, ...]
     agencies: tuple[Agency, ...] = ()
     source_auc_min: float | None = None
-    left_out: tuple[str, ...] = ()
 
     def party(self, name: str) -> Party:
         """One party's section."""
@@ -173,8 +172,6 @@ def _checked(path: Path, raw: Mapping[str, Any], *, deployed: bool = False) -> R
     select = SelectSettings(**{key: getattr(asked, key) for key in SelectSettings.__struct_fields__})
     parties = _parties(path, raw.get("party", []), binned=_binned(run), deployed=deployed)
     agencies = _agencies(file, raw.get("agency", []), parties)
-    every = parties
-    parties, agencies = _taking_part(parties, agencies, select)
     _refuse_unused(file, raw, run, over_banks=all(party.label is not None for party in parties))
     _check_consortium(file, parties, run, privacy)
     if len(parties) == sum(party.label is not None for party in parties):
@@ -186,17 +183,7 @@ def _checked(path: Path, raw: Mapping[str, Any], *, deployed: bool = False) -> R
         path=path.resolve(), digest=hashlib.sha256(path.read_bytes()).hexdigest(), run=run, model=model, sample=sample, select=select,
         binning=binning, scorecard=scorecard, align=align, privacy=privacy, parties=parties,
         agencies=agencies, source_auc_min=asked.source_auc_min,
-        left_out=tuple(party.name for party in every if party not in parties),
     )  # fmt: skip
-
-
-def _taking_part(
-    parties: tuple[Party, ...], agencies: tuple[Agency, ...], select: SelectSettings
-) -> tuple[tuple[Party, ...], tuple[Agency, ...]]:
-    """Without parties that drop_sources names as a whole, and agencies that then stand before nobody. A party with a label stays."""
-    kept = tuple(party for party in parties if party.label is not None or party.name not in select.drop_sources)
-    gone = {party.through for party in parties} - {party.through for party in kept}
-    return kept, tuple(agency for agency in agencies if agency.name not in gone)
 
 
 def _binned(run: RunSettings) -> bool:

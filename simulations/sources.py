@@ -14,7 +14,7 @@ from __future__ import annotations
 import json
 import shutil
 import tomllib
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -28,7 +28,6 @@ from clients.residents import resident
 from clients.source_coverage import coverage, own_coverage
 from clients.source_gain import Scored, gained, same_rows, scored
 from federation.kernel.errors import AbortCode, ConfigurationError
-from federation.kernel.manifest import PartyDeclaration
 from federation.models.paired import RESAMPLES, Gain
 from server import result as results
 from server.report import write_report
@@ -49,12 +48,11 @@ NOT_SERVED = (
 
 @dataclass(frozen=True)
 class _Source:
-    """parties: that have columns of it; columns: as "party / column"; dropped: what [select] drop_sources then says."""
+    """parties: that have columns of it; columns: (party, column); partners: how many are left without it."""
 
     name: str
     parties: tuple[str, ...]
     columns: tuple[tuple[str, str], ...]
-    dropped: tuple[str, ...]
     partners: int
 
 
@@ -163,9 +161,8 @@ class Weighing:
             having = tuple(party for party in parties if party.without((name,)) != party)
             bare = [party for party in having if not party.label and not party.without((name,)).columns]
             columns = tuple((p.name, c.name) for p in having for c in p.columns if p.source_of(c) == name)
-            dropped = _names((name,), having, bare)
             partners = sum(not party.label for party in parties) - len(bare)
-            found.append(_Source(name, tuple(party.name for party in having), columns, dropped, partners))
+            found.append(_Source(name, tuple(party.name for party in having), columns, partners))
         return found
 
     def _check_costs(self, sources: list[_Source]) -> None:
@@ -199,7 +196,7 @@ class Weighing:
         if source.partners == 0:
             return alone_scores(self._full), None
         name = f"without-{source.name}"
-        self._run(name, source.dropped, done)
+        self._run(name, (source.name,), done)
         return self._read(name)
 
     def _read(self, name: str) -> tuple[NDArray[np.float64], str]:
@@ -235,7 +232,7 @@ class Weighing:
             what = f"source_auc_min drops {', '.join(names)}, and {'no partner is' if partners == 0 else 'one partner alone is'} left"
             action = "Lower it, or fit the label party's own model." if partners == 0 else "Lower it, or accept single_partner_disclosure."
             raise ConfigurationError(f"{self.run_file.name}: [select] source_auc_min", what, action)
-        self._run("final", _names(names, parties, bare), done)
+        self._run("final", names, done)
         return "final", gained(self._scored, self._read("final")[0], self._full.manifest.seed)
 
     def _document(self, found: list[SourceFacts], gone: list[_Source], final: tuple[str, Gain | None]) -> dict[str, Any]:
@@ -253,12 +250,6 @@ class Weighing:
             "found": [_plain(facts) | ({"dropped": True} if facts.name in dropped else {}) for facts in found],
         }  # fmt: skip
         return document
-
-
-def _names(sources: tuple[str, ...], parties: Iterable[PartyDeclaration], bare: Collection[PartyDeclaration]) -> tuple[str, ...]:
-    """What drop_sources says: a party that would be left bare by its own name, and a source where some other party has it."""
-    elsewhere = {party.source_of(column) for party in parties if party not in bare for column in party.columns}
-    return tuple(dict.fromkeys((*(name for name in sources if name in elsewhere), *(party.name for party in bare))))
 
 
 def _measured(gain: Gain) -> dict[str, Any]:

@@ -30,15 +30,6 @@ def test_a_pattern_that_names_nothing_or_a_column_of_two_sources_is_refused(stat
         column_sources("house", ["turnover"], stated)
 
 
-def test_a_party_that_is_dropped_takes_no_part_and_the_label_stays(tmp_path: Any) -> None:
-    whole, less = read(tmp_path), read(tmp_path, select={"drop_sources": ["tax", "bank"]}, privacy={"single_partner_disclosure": True})
-    assert whole.nodes == ("bank", "platform-a", "tax") and less.nodes == ("bank", "platform-a") and less.left_out == ("tax",)
-
-
-def test_dropping_a_party_keeps_the_rule_of_the_single_partner(tmp_path: Any) -> None:
-    assert "single_partner_disclosure" in refused(tmp_path, document() | {"select": {"drop_sources": ["tax"]}})
-
-
 def test_source_auc_min_is_for_the_command_that_weighs(tmp_path: Any) -> None:
     assert "creditfed sources" in refused(tmp_path, document() | {"select": {"source_auc_min": 0.002}})
 
@@ -57,7 +48,7 @@ def test_a_party_may_have_any_role_of_the_dictionary_and_no_other(tmp_path: Any,
 # -- the manifest -------------------------------------------------------------------------------------------------------------------------
 
 
-def described(tmp_path: Any, drop: tuple[str, ...], **columns: tuple[ColumnDeclaration, ...]) -> Any:
+def described(tmp_path: Any, drop: tuple[str, ...], *, disclosure: bool = True, **columns: tuple[ColumnDeclaration, ...]) -> Any:
     import datetime as dt
 
     from federation.kernel import suite
@@ -67,7 +58,7 @@ def described(tmp_path: Any, drop: tuple[str, ...], **columns: tuple[ColumnDecla
     def key(name: str) -> str:
         return suite.signing_public(Secret(suite.digest("test", name))).hex()
 
-    settings = read(tmp_path, select={"drop_sources": list(drop)}, privacy={"single_partner_disclosure": True})
+    settings = read(tmp_path, select={"drop_sources": list(drop)}, privacy={"single_partner_disclosure": disclosure})
     said = tuple(
         Description(
             PartyDeclaration(
@@ -109,13 +100,20 @@ def test_control_a_manifest_that_says_so_and_declares_the_column_all_the_same_is
             check_manifest(msgspec.structs.replace(manifest, select=SelectSettings(drop_sources=(name,))))
 
 
-def test_a_source_that_nobody_has_and_a_party_left_bare_are_errors(tmp_path: Any) -> None:
+def test_a_source_that_nobody_has_is_an_error_and_a_party_left_bare_takes_no_part(tmp_path: Any) -> None:
     with pytest.raises(ConfigurationError, match="no party has a source 'curt'"):
         described(tmp_path, ("curt",), **COLUMNS)
     bare = COLUMNS | {"tax": (column("bureau_enquiries_3m", "bureau"),)}
-    with pytest.raises(ConfigurationError, match="nothing is left of tax"):
-        described(tmp_path, ("bureau",), **bare)
-    assert described(tmp_path, ("tax",), **bare).members == ("bank", "platform-a")
+    assert described(tmp_path, ("bureau",), **bare).members == ("bank", "platform-a")
+    assert described(tmp_path, ("bureau",), **COLUMNS).members == ("bank", "platform-a", "tax")
+    assert described(tmp_path, ("bank",), **COLUMNS).members == ("bank", "platform-a", "tax")  # who has the label stays
+
+
+def test_a_party_left_bare_does_not_hide_that_one_partner_alone_is_left(tmp_path: Any) -> None:
+    bare = COLUMNS | {"tax": (column("bureau_enquiries_3m", "bureau"),)}
+    with pytest.raises(ConfigurationError, match="with one feature party"):
+        described(tmp_path, ("bureau",), disclosure=False, **bare)
+    assert described(tmp_path, (), disclosure=False, **bare)
 
 
 def test_the_vault_opens_no_column_of_a_dropped_source(tmp_path: Any) -> None:
