@@ -84,7 +84,7 @@ _ACROSS = "Leave it out: it is for runs over many banks, where every [[party]] h
 
 
 class RunFile(msgspec.Struct, frozen=True, kw_only=True):
-    """A run file, checked. path: absolute; digest: SHA-256 of its bytes, hexadecimal; left_out: parties that [select] drops as a whole."""
+    """A run file, checked. path: absolute; digest: SHA-256 of its bytes, hexadecimal."""
 
     path: Path
     digest: str
@@ -100,7 +100,6 @@ class RunFile(msgspec.Struct, frozen=True, kw_only=True):
     agencies: tuple[Agency, ...] = ()
     target: TargetSettings | None = None
     source_auc_min: float | None = None
-    left_out: tuple[str, ...] = ()
     check: CheckSettings = CheckSettings()
 
     def party(self, name: str) -> Party:
@@ -195,8 +194,6 @@ def _checked(path: Path, raw: Mapping[str, Any], *, deployed: bool = False) -> R
     parties = _parties(path, raw.get("party", []), binned=_binned(run), deployed=deployed)
     agencies = _agencies(file, raw.get("agency", []), parties)
     require_owners(file, parties)
-    every = parties
-    parties, agencies = _taking_part(parties, agencies, select)
     _refuse_unused(file, raw, run, over_banks=all(party.has_outcomes for party in parties))
     check = check_file.read(file, raw, run, parties)
     target = read_target(file, raw.get("target"), sample, parties)
@@ -205,8 +202,7 @@ def _checked(path: Path, raw: Mapping[str, Any], *, deployed: bool = False) -> R
     return RunFile(
         path=path.resolve(), digest=hashlib.sha256(path.read_bytes()).hexdigest(), run=run, model=model, sample=sample, select=select,
         binning=binning, scorecard=scorecard, align=align, privacy=privacy, parties=parties,
-        agencies=agencies, target=target, source_auc_min=asked.source_auc_min,
-        left_out=tuple(party.name for party in every if party not in parties), check=check,
+        agencies=agencies, target=target, source_auc_min=asked.source_auc_min, check=check,
     )  # fmt: skip
 
 
@@ -221,15 +217,6 @@ def _check_models(
     else:
         _check_across(file, run, model, select, privacy)
         _check_label_noise(file, run, sample, privacy)
-
-
-def _taking_part(
-    parties: tuple[Party, ...], agencies: tuple[Agency, ...], select: SelectSettings
-) -> tuple[tuple[Party, ...], tuple[Agency, ...]]:
-    """Without parties that drop_sources names as a whole, and agencies that then stand before nobody. A party with a label stays."""
-    kept = tuple(party for party in parties if party.has_outcomes or party.name not in select.drop_sources)
-    gone = {party.through for party in parties} - {party.through for party in kept}
-    return kept, tuple(agency for agency in agencies if agency.name not in gone)
 
 
 def _binned(run: RunSettings) -> bool:

@@ -48,12 +48,11 @@ NOT_SERVED = (
 
 @dataclass(frozen=True)
 class _Source:
-    """parties: that have columns of it; columns: as "party / column"; dropped: what [select] drop_sources then says."""
+    """parties: that have columns of it; columns: (party, column); partners: how many are left without it."""
 
     name: str
     parties: tuple[str, ...]
     columns: tuple[tuple[str, str], ...]
-    dropped: tuple[str, ...]
     partners: int
 
 
@@ -162,9 +161,8 @@ class Weighing:
             having = tuple(party for party in parties if party.without((name,)) != party)
             bare = [party for party in having if not party.label and not party.without((name,)).columns]
             columns = tuple((p.name, c.name) for p in having for c in p.columns if p.source_of(c) == name)
-            dropped = tuple(dict.fromkeys((name, *(party.name for party in bare))))
             partners = sum(not party.label for party in parties) - len(bare)
-            found.append(_Source(name, tuple(party.name for party in having), columns, dropped, partners))
+            found.append(_Source(name, tuple(party.name for party in having), columns, partners))
         return found
 
     def _check_costs(self, sources: list[_Source]) -> None:
@@ -198,7 +196,7 @@ class Weighing:
         if source.partners == 0:
             return alone_scores(self._full), None
         name = f"without-{source.name}"
-        self._run(name, source.dropped, done)
+        self._run(name, (source.name,), done)
         return self._read(name)
 
     def _read(self, name: str) -> tuple[NDArray[np.float64], str]:
@@ -228,13 +226,13 @@ class Weighing:
             return "full", None
         parties = self._full.manifest.parties
         names = tuple(source.name for source in gone)
-        bare = [party.name for party in parties if not party.label and not party.without(names).columns]
+        bare = [party for party in parties if not party.label and not party.without(names).columns]
         partners = sum(not party.label for party in parties) - len(bare)
         if partners == 0 or (partners == 1 and not self._full.manifest.privacy.single_partner_disclosure):
             what = f"source_auc_min drops {', '.join(names)}, and {'no partner is' if partners == 0 else 'one partner alone is'} left"
             action = "Lower it, or fit the label party's own model." if partners == 0 else "Lower it, or accept single_partner_disclosure."
             raise ConfigurationError(f"{self.run_file.name}: [select] source_auc_min", what, action)
-        self._run("final", tuple(dict.fromkeys((*names, *bare))), done)
+        self._run("final", names, done)
         return "final", gained(self._scored, self._read("final")[0], self._full.manifest.seed)
 
     def _document(self, found: list[SourceFacts], gone: list[_Source], final: tuple[str, Gain | None]) -> dict[str, Any]:

@@ -94,9 +94,9 @@ def check_manifest(manifest: Manifest) -> None:
 
 
 def _check_sources(manifest: Manifest) -> None:
-    """What a run does without, nobody brings: neither a column of a dropped source, nor a party of that name but for the label's."""
+    """What a run does without, nobody brings."""
     dropped = manifest.select.drop_sources
-    if any(party.without(dropped) != party or (party.name in dropped and not party.label) for party in manifest.parties):
+    if any(party.without(dropped) != party for party in manifest.parties):
         what = "it says that a source is left out, and declares columns of it"
         raise ConfigurationError("manifest", what, "Draft the manifest again.")
     if any(party.months and (len(party.months) != 2 or party.months[0] > party.months[1]) for party in manifest.parties):
