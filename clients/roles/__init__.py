@@ -3,6 +3,7 @@
 Records come in batches of canonical columns (`privacy/dictionary/records.toml`); each role's `features.build` reduces them to monthly numbers
 by firm and counterparty, and makes features of these. A feature as of a month uses records dated before its first day, and nothing else.
 
-Read totals (batches to exact sums), fields (columns of a batch), monthly (months of a block of firms), series (what a row of months
-says), partners (counterparties in a window), assembly (the feature table); then a role's folder, in the order that it tells.
+Read canonical (what a batch is), totals (batches to exact sums), series (what a row of months says) and concentration, which all roles share;
+fields (columns of a batch), monthly (months of a block of firms), course, partners (counterparties in a window) and assembly (the feature
+table), which platform and bank share; then a role's folder, in the order that it tells.
 """

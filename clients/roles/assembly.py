@@ -13,6 +13,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from clients.roles.canonical import check_canonical
 from clients.roles.fields import dated
 from clients.roles.monthly import NEVER, Block
 from clients.roles.series import Ints
@@ -26,6 +27,8 @@ Found = Mapping[str, NDArray[Any]]
 
 FIRMS: Final = 1 << 14
 """Firms of a block."""
+MAY_MISS: Final = ("buyer", "delivered")
+"""Required columns that are blank of some records: an anonymous buyer, a shipment under way."""
 
 
 class Reader(Protocol):
@@ -56,9 +59,10 @@ def read(role: str, readers: Mapping[str, type[Reader]], records: Records) -> tu
     made: dict[str, Reader] = {}
     for kind, batches in records.items():
         reader = made[kind] = readers[kind](codes)
+        date = record_kinds()[kind].date
         for batch in batches:
-            _check(kind, batch)
-            reader.add(dated(batch, kind, record_kinds()[kind].date))
+            check_canonical(kind, batch, {*MAY_MISS, date})
+            reader.add(dated(batch, date))
     names = sorted(codes["firm"].texts)
     rank = np.zeros(len(names), np.int64)
     rank[codes["firm"](pd.Series(names, dtype=object))] = np.arange(len(names))
@@ -116,14 +120,3 @@ def _since(firms: int, tables: Mapping[str, Tables]) -> Ints:
         for table in of_kind.values():
             np.minimum.at(since, table["firm"].to_numpy(), table["month"].to_numpy())
     return since
-
-
-def _check(kind: str, batch: pd.DataFrame) -> None:
-    for column in record_kinds()[kind].columns:
-        if column.required and column.name not in batch:
-            raise DataError(kind, f"column {column.name!r} is missing", "Map it in the mapping file.")
-    if batch["firm"].isna().any():
-        count = int(batch["firm"].isna().sum())
-        raise DataError(
-            kind, f"column 'firm' has {count:,} of {len(batch):,} values missing (rule: not missing)", "Leave these records out."
-        )

@@ -1,6 +1,6 @@
 """Columns of a batch of canonical records as int64: days and months since 1970, fen, counts, flags and codes.
 
-Batches come from the door, which has checked them; what is refused here would otherwise change a sum silently.
+Batches are canonical (`canonical`): what is missing here may be.
 """
 
 from __future__ import annotations
@@ -12,17 +12,13 @@ import numpy as np
 import pandas as pd
 
 from clients.roles.series import Ints
-from federation.kernel.errors import DataError
-from privacy.dictionary.entries import record_kinds
 
 ABSENT: Final = np.iinfo(np.int64).min
 """In place of a missing number or day."""
 
 
-def dated(batch: pd.DataFrame, kind: str, date: str) -> pd.DataFrame:
-    """The records that have a day: by the as-of rule the others are known to nobody. Raises DataError where the column is no day."""
-    if not pd.api.types.is_datetime64_dtype(batch[date]):
-        raise DataError(kind, f"column {date!r} is not a day (rule: datetime64)", "Read it through the mapping, which makes days of it.")
+def dated(batch: pd.DataFrame, date: str) -> pd.DataFrame:
+    """The records that have a day: by the as-of rule the others are known to nobody."""
     known = batch[date].notna()
     return batch if known.all() else batch[known]
 
@@ -39,22 +35,13 @@ def months(day: Ints) -> Ints:
     return day.astype("datetime64[D]").astype("datetime64[M]").astype(np.int64)
 
 
-def whole(batch: pd.DataFrame, kind: str, column: str) -> Ints:
-    """(n,) money in fen, counts or flags; ABSENT where an optional one is missing, or there is no such column.
-
-    Raises DataError for numbers that are not whole, and where a required one is missing.
-    """
+def whole(batch: pd.DataFrame, column: str) -> Ints:
+    """(n,) money in fen, counts or flags; ABSENT where it is missing, or there is no such column."""
     if column not in batch:
         return np.full(len(batch), ABSENT)
     if batch[column].dtype == np.int64:
         return batch[column].to_numpy()
-    if record_kinds()[kind].column(column).required and (gone := int(batch[column].isna().sum())):
-        what = f"column {column!r} has {gone:,} of {len(batch):,} values missing (rule: not missing)"
-        raise DataError(kind, what, "Leave these records out, or fix the source.")
-    try:
-        found: Any = batch[column].astype("Int64")
-    except (TypeError, ValueError):
-        raise DataError(kind, f"column {column!r} has values that are not whole (rule: whole)", "Money is in fen, counts whole.") from None
+    found: Any = batch[column].astype("Int64")
     return np.asarray(found.to_numpy(dtype=np.int64, na_value=ABSENT), dtype=np.int64)
 
 

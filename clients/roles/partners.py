@@ -1,7 +1,6 @@
 """Counterparties in a window: how many, how many new, how many come again, and how far the firm leans on few of them.
 
-Concentration is of those whose sum is above zero: the Herfindahl-Hirschman index, the sum of squared shares (1 for a single one, 1/n for n
-equal ones), and the share of the largest.
+Concentration is of those whose sum is above zero.
 """
 
 from __future__ import annotations
@@ -11,6 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
+from clients.roles.concentration import concentration
 from clients.roles.monthly import Block
 from clients.roles.series import Floats, Ints, ratio
 
@@ -52,26 +52,11 @@ class Partners:
             np.add.reduceat(column[within], begins) if len(within) else np.zeros(0, np.int64) for column in (self._amount, self._number)
         )
         firm, first = self._firm[within[begins]], self._first[within[begins]]
-        hhi, top = concentration(firm, amount, self._firms)
+        leaning = concentration(firm, amount, self._firms)
         return Spread(
             np.bincount(firm, minlength=self._firms),
             np.bincount(firm[first >= month - width], minlength=self._firms),
             np.bincount(firm[number >= 2], minlength=self._firms),
-            hhi,
-            top,
+            leaning.squares,
+            ratio(leaning.top, leaning.whole),
         )
-
-
-def concentration(firm: Ints, amount: Ints, firms: int) -> tuple[Floats, Floats]:
-    """HHI and largest share, (firms,) each, of pairs: (k,) firm and amount.
-
-    Shares are added from the largest down, so that the numbering of partners does not matter to the last bit.
-    """
-    order = np.lexsort((-amount, firm))
-    order = order[amount[order] > 0]
-    firm, amount = firm[order], amount[order]
-    whole, top = np.zeros(firms, np.int64), np.zeros(firms, np.int64)
-    np.add.at(whole, firm, amount)
-    np.maximum.at(top, firm, amount)
-    squares = np.bincount(firm, (amount / whole[firm]) ** 2, firms)
-    return np.where(whole > 0, squares, np.nan), ratio(top, whole)

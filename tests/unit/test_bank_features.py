@@ -260,5 +260,5 @@ def test_a_flow_of_a_kind_that_the_dictionary_does_not_have_is_no_payment():
 def test_refused_by_column_and_rule():
     with pytest.raises(ConfigurationError, match="Did you mean 'repayments'"):
         build({"repayment": []}, [MONTH])
-    with pytest.raises(DataError, match="'days_past_due' is missing"):
+    with pytest.raises(DataError, match="repayments / days_past_due: the column is missing"):
         build({"repayments": [repayments(("1", "2023-12", 0, 1, None)).drop(columns="days_past_due")]}, [MONTH])

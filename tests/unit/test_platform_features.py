@@ -192,11 +192,11 @@ def test_kinds_that_are_not_there_are_missing_and_none_is_refused():
 def test_records_that_are_not_canonical_are_refused_by_column_and_rule_without_a_value():
     good = monthly(10, 20, 30)
     bad = {
-        r"'amount' is missing": good.drop(columns="amount"),
-        r"'date' is not a day": good.assign(date=good["date"].astype(str)),
-        r"'amount' has values that are not whole": good.assign(amount=[1234.5, 10.0, 20.0]),
-        r"'amount' has 1 of 3 values missing": good.assign(amount=pd.array([1234, None, 20], "Int64")),
-        r"'firm' has 1 of 3 values missing": good.assign(firm=["f", None, "f"]),
+        r"orders / amount: the column is missing": good.drop(columns="amount"),
+        r"orders / date: the column is not of type day": good.assign(date=good["date"].astype(str)),
+        r"orders / amount: the column is not of type money": good.assign(amount=[1234.5, 10.0, 20.0]),
+        r"orders / amount: 1 values are missing": good.assign(amount=pd.array([1234, None, 20], "Int64")),
+        r"orders / firm: 1 values are missing": good.assign(firm=["f", None, "f"]),
     }
     for message, batch in bad.items():
         with pytest.raises(DataError, match=message) as caught:

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 import clients.roles.tax.features as adapter
 from clients.roles.tax.features import build, pieces
 from clients.roles.tax.once import Once
-from clients.roles.tax.totals import Totals
+from clients.roles.totals import Totals
 from tests.tax_records import NAMES, batches, drawn, in_batches, invoices, months, same
 
 MONTHS = months("2022-06", "2023-01", "2024-01")

@@ -31,7 +31,7 @@ class Reader:
 
     def add(self, batch: pd.DataFrame) -> None:
         """One batch of dated records."""
-        balance, limit, used, overdraft = (whole(batch, "balances", name) for name in ("balance", "limit", "used", "overdraft_days"))
+        balance, limit, used, overdraft = (whole(batch, name) for name in ("balance", "limit", "used", "overdraft_days"))
         line = (limit > 0) & (used != ABSENT)
         said = overdraft != ABSENT
         rows = pd.DataFrame({"firm": self._firms(batch["firm"]), "month": months(days(batch, "date")), "number": 1, "balance": balance})

@@ -39,7 +39,7 @@ class Reader:
 
     def add(self, batch: pd.DataFrame) -> None:
         """One batch of dated records."""
-        day, amount, kind = days(batch, "date"), whole(batch, "flows", "amount"), coded(batch, "kind", KINDS)
+        day, amount, kind = days(batch, "date"), whole(batch, "amount"), coded(batch, "kind", KINDS)
         business = ~np.isin(kind, [KINDS.index(name) for name in FINANCE])
         rows = pd.DataFrame({"firm": self._firms(batch["firm"]), "month": months(day), "day": day, "number": 1})
         rows["partner"] = self._others(batch["counterparty"]) if "counterparty" in batch else -1

@@ -38,7 +38,7 @@ class Granted:
 
     def add(self, batch: pd.DataFrame) -> None:
         """One batch of dated records."""
-        day, amount = days(batch, "opened"), whole(batch, "loans", "amount")
+        day, amount = days(batch, "opened"), whole(batch, "amount")
         rows = pd.DataFrame({"loan": self._loans(batch["loan"]), "firm": self._firms(batch["firm"]), "earlier": -day})
         self._granted.add(rows.assign(month=months(day), amount=amount))
 
@@ -59,7 +59,7 @@ class Repayments:
     def add(self, batch: pd.DataFrame) -> None:
         """One batch of dated records."""
         day, status = days(batch, "date"), coded(batch, "status", STATUS)
-        past_due, balance, due, paid = (whole(batch, "repayments", name) for name in ("days_past_due", "balance", "due", "paid"))
+        past_due, balance, due, paid = (whole(batch, name) for name in ("days_past_due", "balance", "due", "paid"))
         both = (due != ABSENT) & (paid != ABSENT)
         rows = pd.DataFrame({"loan": self._loans(batch["loan"]), "firm": self._firms(batch["firm"]), "month": months(day), "day": day})
         rows["number"], rows["past_due"], rows["balance"], rows["status"] = 1, past_due, balance, status

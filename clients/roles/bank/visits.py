@@ -48,7 +48,7 @@ class Reader:
         rows = pd.DataFrame({"firm": self._firms(batch["firm"]), "month": months(day), "day": day})
         for name in FEATURES.values():
             column = _column(name)
-            rows[name] = coded(batch, name, column.values) if column.type == "code" else whole(batch, "visits", name)
+            rows[name] = coded(batch, name, column.values) if column.type == "code" else whole(batch, name)
         self._last.add(rows)
 
     def tables(self) -> Tables:

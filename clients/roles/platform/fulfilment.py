@@ -25,7 +25,7 @@ class Refunds:
 
     def add(self, batch: pd.DataFrame) -> None:
         """One batch of dated records."""
-        month, amount = months(days(batch, "date")), whole(batch, "refunds", "amount")
+        month, amount = months(days(batch, "date")), whole(batch, "amount")
         self._months.add(pd.DataFrame({"firm": self._firms(batch["firm"]), "month": month, "number": 1, "amount": amount}))
 
     def tables(self) -> Tables:

@@ -20,7 +20,7 @@ class Reader:
 
     def add(self, batch: pd.DataFrame) -> None:
         """One batch of dated records."""
-        number, day = whole(batch, "logins", "count"), days(batch, "date")
+        number, day = whole(batch, "count"), days(batch, "date")
         rows = pd.DataFrame({"firm": self._firms(batch["firm"]), "month": months(day), "day": day, "number": number, "days": 1})
         self._months.add(rows[number > 0])
 

@@ -36,7 +36,7 @@ class Reader:
     def add(self, batch: pd.DataFrame) -> None:
         """One batch of dated records."""
         day, status, settled = days(batch, "date"), coded(batch, "status", _STATUS), days(batch, "settled")
-        amount, pieces = whole(batch, "orders", "amount"), whole(batch, "orders", "quantity")
+        amount, pieces = whole(batch, "amount"), whole(batch, "quantity")
         priced = (pieces > 0) & (amount > 0)
         log = _log_price(amount, pieces, priced)
         month = months(day)

@@ -28,7 +28,7 @@ class Reader:
 
     def add(self, batch: pd.DataFrame) -> None:
         """One batch of dated records."""
-        month, value = months(days(batch, "date")), whole(batch, "stock", "value")
+        month, value = months(days(batch, "date")), whole(batch, "value")
         self._months.add(pd.DataFrame({"firm": self._firms(batch["firm"]), "month": month, "number": 1, "value": value}))
 
     def tables(self) -> Tables:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from clients.roles.tax.series import Flags, Floats, longest, runs
+from clients.roles.series import Flags, Floats, longest, runs
 from clients.roles.tax.view import NEVER, AsOf, Ledger
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from clients.roles.tax.series import Floats, likeness, ratio
+from clients.roles.series import Floats, likeness, ratio
 from clients.roles.tax.view import AsOf, Ledger
 
 

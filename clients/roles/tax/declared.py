@@ -14,12 +14,12 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from clients.roles.tax.canonical import check_canonical
+from clients.roles.canonical import check_canonical
+from clients.roles.series import Floats, Ints, ratio
 from clients.roles.tax.invoices import month_number
 from clients.roles.tax.once import Once
-from clients.roles.tax.series import Floats, Ints, ratio
-from clients.roles.tax.totals import Codes
 from clients.roles.tax.view import NEVER, AsOf
+from clients.roles.totals import Codes
 from privacy.dictionary.entries import record_kinds
 
 PERIODS = 12

@@ -13,16 +13,16 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
+from clients.roles.series import Floats, Ints
 from clients.roles.tax.activity import activity, presence
 from clients.roles.tax.balance import balance, input_tax, output_tax
 from clients.roles.tax.declared import Declarations, declared, reduce_declarations
 from clients.roles.tax.invoices import Reduced, reduce_invoices
 from clients.roles.tax.partners import partners
 from clients.roles.tax.quality import quality
-from clients.roles.tax.series import Floats, Ints
-from clients.roles.tax.totals import Codes
 from clients.roles.tax.view import NEVER, AsOf, Ledger
 from clients.roles.tax.volume import volume
+from clients.roles.totals import Codes
 from federation.kernel.errors import ConfigurationError
 from privacy.dictionary.entries import features
 

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from clients.roles.tax.series import Floats, Ints, ratio
+from clients.roles.concentration import concentration
+from clients.roles.series import Floats, Ints, ratio
 from clients.roles.tax.view import AsOf, Ledger
 
 WHO = {"sales": "customer", "purchases": "supplier"}
@@ -22,13 +23,13 @@ def partners(side: str, view: AsOf, ledger: Ledger) -> dict[str, Floats]:
         firms = len(ledger.first)
         number = np.bincount(firm, minlength=firms)
         new = np.bincount(firm[first >= view.month - length], minlength=firms)
-        whole, top, top3, squares = _concentration(firm, amount, firms)
+        leaning = concentration(firm, amount, firms)
         found |= {
             f"{who}s_{length}m": view.known(length, number),
             f"{who}s_new_{length}m": view.known(2 * length, new),
-            f"{who}_hhi_{length}m": view.known(length, squares),
-            f"{who}_top_share_{length}m": view.known(length, ratio(top, whole)),
-            f"{who}_top3_share_{length}m": view.known(length, ratio(top3, whole)),
+            f"{who}_hhi_{length}m": view.known(length, leaning.squares),
+            f"{who}_top_share_{length}m": view.known(length, ratio(leaning.top, leaning.whole)),
+            f"{who}_top3_share_{length}m": view.known(length, ratio(leaning.top3, leaning.whole)),
         }
     found[f"{who}s_new_share_12m"] = view.known(24, ratio(new, number))
     return found
@@ -44,19 +45,3 @@ def _window(view: AsOf, ledger: Ledger, length: int) -> tuple[Ints, Ints, Ints]:
     order = np.lexsort((-amount, firm))
     order = order[amount[order] > 0]
     return firm[order], amount[order], first[order]
-
-
-def _concentration(firm: Ints, amount: Ints, firms: int) -> tuple[Ints, Ints, Ints, Floats]:
-    """The whole, the largest, the three largest, and the sum of squared shares of each firm; zeros and missing where it has no partner.
-
-    Shares are added from the largest down, so that the numbering of partners does not matter to the last bit.
-    """
-    begins = np.flatnonzero(np.diff(firm, prepend=-1))
-    rank = np.arange(len(firm)) - np.repeat(begins, np.diff(np.append(begins, len(firm))))
-    whole, top, top3 = (np.zeros(firms, np.int64) for _ in range(3))
-    if len(firm):
-        whole[firm[begins]] = np.add.reduceat(amount, begins)
-        top3[firm[begins]] = np.add.reduceat(np.where(rank < 3, amount, 0), begins)
-    top[firm[begins]] = amount[begins]
-    squares = np.bincount(firm, (amount / np.where(whole > 0, whole, 1)[firm]) ** 2, firms)
-    return whole, top, top3, np.where(whole > 0, squares, np.nan)

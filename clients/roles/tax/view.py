@@ -13,8 +13,8 @@ from functools import cached_property
 import numpy as np
 import pandas as pd
 
+from clients.roles.series import Floats, Ints
 from clients.roles.tax.invoices import MEASURES
-from clients.roles.tax.series import Floats, Ints
 
 NEVER = np.iinfo(np.int64).max // 4
 """The month of what did not happen."""

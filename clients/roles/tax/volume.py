@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from clients.roles.tax.series import Floats, growth, likeness, ratio, trend, variation
+from clients.roles.series import Floats, growth, likeness, ratio, trend, variation
 from clients.roles.tax.view import AsOf, Ledger
 
 
