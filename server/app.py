@@ -225,7 +225,7 @@ def _carry(courier: Courier, participant: Participant[Any], desk: Desk, seconds:
     """
     exchange = desk.outbox.load()
     if exchange is None:
-        exchange = Exchange.first((COORDINATOR, *courier.names))
+        exchange = Exchange.first((COORDINATOR, *participant.manifest.signers))
     seconds = exchange.cost.seconds | seconds
     courier.count(exchange.cost.bytes_sent, exchange.cost.messages)
     passage = Passage.of(participant.manifest)

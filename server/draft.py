@@ -35,6 +35,21 @@ def code_version() -> str:
         return "source"
 
 
+def _without(descriptions: list[Description], run_file: RunFile) -> list[Description]:
+    """Without the columns of sources that [select] drops; a partner of which nothing is left takes no part.
+
+    Raises ConfigurationError for a source that nobody has.
+    """
+    dropped = run_file.select.drop_sources
+    sources = {said.party.source_of(column) for said in descriptions for column in said.party.columns}
+    for name in dropped:
+        if name not in sources:
+            where, what = "[select] drop_sources", f"no party has a source {name!r}"
+            raise ConfigurationError(where, what, f"Sources are {', '.join(sorted(sources))}; a party's own is called as the party.")
+    left = [msgspec.structs.replace(said, party=said.party.without(dropped)) for said in descriptions]
+    return [said for said in left if said.party.columns or said.party.label or not dropped]
+
+
 def draft_manifest(run_file: RunFile, run: str, descriptions: tuple[Description, ...], coordinator: str, now: dt.datetime) -> Manifest:
     """The manifest, checked; it expires `valid_days` from now. Raises ConfigurationError where nodes and run file do not fit together."""
     by_name = {description.party.name: description for description in descriptions}
@@ -43,10 +58,11 @@ def draft_manifest(run_file: RunFile, run: str, descriptions: tuple[Description,
         raise ConfigurationError(
             "run file", f"it names {list(wanted)}, the connected nodes are {sorted(by_name)}", "Connect just those nodes."
         )
-    ordered = [by_name[party.name] for party in run_file.parties]
+    ordered = _without([by_name[party.name] for party in run_file.parties], run_file)
     between = [by_name[agency.name].party for agency in run_file.agencies]
     if any(party.role != AGENCY for party in between):
         raise ConfigurationError("run file", "an [[agency]] names a node that is none", 'Its node.toml must say role = "agency".')
+    through = {said.party.through for said in ordered} | ({party.name for party in between} if not run_file.select.drop_sources else set())
     label = next(description for description in ordered if description.party.label)
     several = any(description.rows_per_firm for description in ordered if description.party.label)
     kinds = {description.id_kind for description in ordered}
@@ -58,7 +74,7 @@ def draft_manifest(run_file: RunFile, run: str, descriptions: tuple[Description,
         run=run, task=run_file.run.task, model=run_file.run.model, purpose=run_file.run.purpose, seed=run_file.run.seed,
         coordinator=coordinator, parties=tuple(description.party for description in ordered),
         contracts=(),
-        agencies=tuple(AgencyDeclaration(name=party.name, identity=party.identity) for party in between),
+        agencies=tuple(AgencyDeclaration(name=party.name, identity=party.identity) for party in between if party.name in through),
         sample=SampleSettings(
             holdout=run_file.run.holdout,
             split_seed=run_file.run.seed if run_file.sample.split_seed is None else run_file.sample.split_seed,

@@ -38,6 +38,7 @@ class Finished:
     def read(cls, out: Path, homes: dict[str, Path], conduct: dict[str, Any], history: list[dict[str, float | int]]) -> Self:
         """From the institutions' own results folders."""
         manifest = msgspec.convert(conduct["manifest"], Manifest, strict=False)
+        homes = {name: home for name, home in homes.items() if name in manifest.members}  # whoever had nothing left took no part
         files = {name: home / "results" / "share.json" for name, home in homes.items()}
         shares = {name: json.loads(path.read_text()) for name, path in files.items() if path.exists()}
         return cls(manifest, out, homes, shares, conduct, history)

@@ -74,6 +74,7 @@ def simulate(
         raise failure
     seconds = time.monotonic() - started
     agencies = {agency.name: homes.pop(agency.name) for agency in settings.agencies}
+    agencies = {name: home for name, home in agencies.items() if (home / "results" / "relayed.json").exists()}
     result = gather(settings, out, homes, agencies, conduct, seconds, screen.history, backend=backend, pooled=pooled)
     write_report(out)
     erase_journals(out)

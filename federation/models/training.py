@@ -94,7 +94,9 @@ class LabelParty(Institution):
         if self.manifest.model == "scorecard":
             others, _ = yield from self.parties.receive(run.within("points"), block)
             table, positions = self.present(state)
-            own = self.points(state).points(table.columns)[positions >= 0]
+            card = self.points(state)  # of a label party without columns the base alone
+            every = card.points(table.columns) if card.characteristics else np.full(table.rows, card.base, np.int64)
+            own = every[positions >= 0]
             state = msgspec.structs.replace(state, points=own + others.astype(np.int64))
         shown = yield from hear_shown(run, self.manifest)
         state = msgspec.structs.replace(state, shown=shown)
