@@ -15,6 +15,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.optimize import brentq
 
 from simulations.economy.coverage import Coverage, bank_shares
 from simulations.economy.firms import Firms, Reals
@@ -49,7 +50,7 @@ class Underwriting:
 def calibrate(streams: Streams, firms: Firms, asked: Economy) -> Underwriting:
     """The cutoff at which `acceptance` of applications pass, and the intercept at which those taken default at `default_rate`, at macro 0."""
     rng = streams.of("pilot")
-    which = rng.choice(np.flatnonzero(firms.need & ~firms.shy), 6_000)
+    which = rng.choice(np.flatnonzero(firms.need & ~firms.shy), 5_000)
     health, liquidity, honesty, one, two = rng.standard_normal((5, len(which)))
     liquidity = PULL * health + np.sqrt(1 - PULL**2) * liquidity
     years = np.maximum(-firms.founded[which].astype(np.float64), 6.0) / 12
@@ -60,11 +61,9 @@ def calibrate(streams: Streams, firms: Firms, asked: Economy) -> Underwriting:
     fixed = firms.risk[which][taken] - np.log1p(years[taken]) / 4
     traits, ends = (health[taken], liquidity[taken], honesty[taken]), closing(np.rint(12 * years[taken]).astype(np.int64), health[taken])
     noise = paths(streams)
-    few, low, high = noise[::4], -12.0, 4.0
-    for _ in range(16):
-        middle = (low + high) / 2
-        low, high = (middle, high) if probability(middle + fixed, traits, ends, few).mean() < asked.default_rate else (low, middle)
-    return Underwriting(cutoff, low, noise)
+    few = noise[::4]
+    intercept = brentq(lambda a: float(probability(a + fixed, traits, ends, few).mean()) - asked.default_rate, -12.0, 6.0, xtol=0.01)
+    return Underwriting(cutoff, float(intercept), noise)
 
 
 def _score(health: Reals, liquidity: Reals, size: Reals, years: Reals, one: Reals, two: Reals) -> Reals:

@@ -3,7 +3,7 @@
 Instalments are equal parts of the principal with interest, due on the 20th from the month after the loan is paid out. One draw a month and firm
 says whether it is short of cash, so that a firm's loans fail together; each loan has a second draw (`hazard.MISSES`). A firm that closes in
 order pays off 19 loans of 20, and misses every instalment of the rest. From six unpaid instalments on a bank writes off with probability
-0.35 a month; with 2 to 5 it restructures with 0.04: arrears go to the end, twelve months are added.
+0.35 a month; with 2 or 3 it restructures with 0.04: arrears go to the end, twelve months are added.
 
 Loans of refused applicants (granted = False) run beside, by the same rules, and touch nothing.
 """
@@ -122,7 +122,7 @@ class Book:
         newly = (loans.arrears >= DEFAULT_AT) & (loans.default == NEVER)
         loans.default = np.where(newly, month.number, loans.default)
         loans.cause = np.where(newly, main_cause(self._firms, traits, index, loans.firm), loans.cause)
-        eased = (loans.arrears >= 2) & (loans.arrears <= 5) & (draws[2] < EASED) & (loans.status == CURRENT)
+        eased = (loans.arrears >= 2) & (loans.arrears < DEFAULT_AT) & (draws[2] < EASED) & (loans.status == CURRENT)
         loans.term = np.where(eased, np.maximum(loans.term, month.number - loans.month) + 12, loans.term)
         rest = np.maximum(loans.month + loans.term - month.number, 1)
         loans.instalment = np.where(eased, -(-loans.left // rest), loans.instalment)

@@ -3,7 +3,8 @@
     declared sales = invoiced sales + uninvoiced sales * min(1, exp(0.15 honesty - 0.2));  purchases = purchase invoices
     tax due = max(output tax - 0.97 input tax, 0) of general taxpayers, 3 % of declared sales of others; tax paid = what is paid by filing
     filed: up to ten days before the 15th, or late: log odds of late = -2.2 - 0.8 honesty; log odds of never = -4.5 - honesty
-Purchases are blank in three of a hundred. Dormant firms file zeros with probability a half. What is filed after the last month is not known yet and is left out.
+Purchases are blank in three of a hundred. Dormant firms file zeros with probability a half. What is filed after the last month is not known yet
+and is left out.
 """
 
 from __future__ import annotations
