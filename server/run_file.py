@@ -32,7 +32,8 @@ import msgspec
 from federation.kernel.errors import ConfigurationError
 from federation.kernel.manifest import FEWEST_BANKS, MOST_BANKS, BinningSettings, ScorecardSettings, SelectSettings
 from federation.kernel.role import COORDINATOR
-from server import strict_toml
+from privacy.store import strict_toml
+from privacy.store.strict_toml import refuse_later, require_known
 from server.run_tables import (
     Agency,
     AlignSettings,
@@ -43,7 +44,6 @@ from server.run_tables import (
     RunSettings,
     SampleTable,
 )
-from server.strict_toml import refuse_later, require_known
 
 LATER_TASKS = ("score", "acquire", "monitor", "portfolio")
 LATER_MODELS = ("boosting", "network", "expert")
