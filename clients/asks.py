@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from typing import cast
 
 from federation.kernel.manifest import Manifest
-from privacy.levels import InstitutionRole, Level, PersonRole
+from privacy.levels import Level, PersonRole
 from privacy.policy.ask import Approval, ColumnAsk, Purpose, ReleaseAsk, RunAsk
 
 Roles = frozenset[PersonRole]
@@ -28,7 +28,7 @@ def column_asks(manifest: Manifest, me: str, approved_by: Roles) -> tuple[Column
     return tuple(
         ColumnAsk(
             column=column.name, level=cast("Level", column.level), classification=column.classification,
-            institution=cast("InstitutionRole", mine.role), purpose=_purpose(manifest), requester=_requester(manifest), approved_by=approved_by,
+            institution=mine.role, purpose=_purpose(manifest), requester=_requester(manifest), approved_by=approved_by,
             task=manifest.task,
         )
         for column in manifest.columns_of(me)

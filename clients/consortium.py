@@ -25,7 +25,7 @@ from federation.kernel import suite
 from federation.kernel.errors import AbortCode, ConfigurationError, PolicyRefusal
 from federation.kernel.known import known
 from federation.kernel.manifest import Manifest
-from privacy.levels import InstitutionRole
+from privacy.institutions import institution_roles
 from privacy.store.durable import put
 
 Key = Annotated[str, msgspec.Meta(pattern=r"^[0-9a-f]{64}$")]
@@ -36,7 +36,7 @@ class Member(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """name: as runs use it; key: Ed25519 identity key, hexadecimal; revoked: nothing signed with it counts any more."""
 
     name: str
-    role: InstitutionRole
+    role: str
     key: Key
     revoked: bool = False
 
@@ -93,6 +93,8 @@ def _read(raw: bytes, where: str) -> Consortium:
     names, keys = [m.name for m in found.members], [found.coordinator, *(m.key for m in found.members)]
     if len(set(names)) < len(names) or len(set(keys)) < len(keys):
         raise ConfigurationError(where, "two members have one name, or one key", "Give every [[member]] its own.")
+    if any(member.role not in institution_roles() for member in found.members):
+        raise ConfigurationError(where, "a member's role is none that is known", f"Roles are {', '.join(institution_roles())}.")
     if not all(suite.is_signing_public(bytes.fromhex(key)) for key in keys):
         raise ConfigurationError(where, "a key is not an Ed25519 public key", "Copy it again, and compare fingerprints.")
     return found

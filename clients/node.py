@@ -158,7 +158,8 @@ class Node:
         self.gate.told.described(facts.rows, len(facts.columns))
         party = PartyDeclaration(
             name=self.name, role=self.config.role, identity=suite.signing_public(self.identity).hex(), label=self.config.label is not None,
-            dated=facts.dated, columns=facts.columns, through=self.config.through, consents_at_agency=self.gate.consents.at_agency,
+            dated=facts.dated, months=(facts.periods[0], facts.periods[-1]) if facts.periods else (), columns=facts.columns,
+            taken="" if facts.dated else self.config.taken or "", through=self.config.through, consents_at_agency=self.gate.consents.at_agency,
         )  # fmt: skip
         return Description(party, facts.id_kind, facts.several_rows_per_firm, facts.periods)
 
@@ -172,7 +173,7 @@ class Node:
             self._require_open(manifest, opened)
             return next(signature for signature in opened.signatures if signature.party == self.name)
         self.gate.asked(manifest)
-        mine = self.describe().party
+        mine = self.describe().party.without(manifest.select.drop_sources)
         if self.name not in manifest.members or manifest.party(self.name) != mine:
             raise ConfigurationError(
                 self.name, "the manifest declares other columns, role or key for this institution than its own configuration",
@@ -333,7 +334,8 @@ class Node:
         former = None
         if manifest.align.former is not None and self.config.former is not None:
             former = read_alignment(self.config.former, table, manifest.align.former)
-        local = Local(table, self.config.workers, former, self._bins(manifest.run))
+        bins = {name: one for name, one in self._bins(manifest.run).items() if name in table.columns or not manifest.select.drop_sources}
+        local = Local(table, self.config.workers, former, bins)
         program = bank_of(manifest, self.name, local) if manifest.horizontal else program_of(manifest, self.name, local)
         participant = self._in_session(opening, program, journal, table.commitment, lambda: self.gate.consents.gone(manifest, table))
         return OpenRun(opening, participant, program, journal, table.rows)

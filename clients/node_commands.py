@@ -58,7 +58,7 @@ KeyOption = Annotated[Path | None, typer.Option("--key", metavar="FILE", help="Y
 @app.command(epilog="Example: creditfed node init --name tax-a --role tax --source tax.parquet --owner alice --home node")
 def init(
     name: Annotated[str, typer.Option("--name", help="Your institution's name in the consortium: a-z, 0-9 and -.")],
-    role: Annotated[str, typer.Option("--role", help="bank, platform, tax or agency.")],
+    role: Annotated[str, typer.Option("--role", help="bank, platform, tax, agency, or a source of the dictionary (court, registry, ...).")],
     source: Annotated[
         str | None, typer.Option("--source", help="Your table: a CSV or Parquet file, a folder of Parquet parts, or a database's URL.")
     ] = None,
@@ -88,10 +88,10 @@ def init(
     from federation.kernel.errors import ConfigurationError
     from federation.kernel.manifest import AGENCY
     from privacy.approval.words import fingerprint
-    from privacy.levels import INSTITUTION_ROLES
+    from privacy.institutions import institution_roles
 
-    if role not in INSTITUTION_ROLES:
-        raise ConfigurationError("--role", "is not one of the roles", f"Use one of {', '.join(INSTITUTION_ROLES)}.")
+    if role not in institution_roles():
+        raise ConfigurationError("--role", "is not one of the roles", f"Use one of {', '.join(institution_roles())}.")
     if (source is None) != (role == AGENCY):
         raise ConfigurationError("--source", "an agency brings no table, and everyone else does", "Give it, or leave it out.")
     owners = tuple(owner or ("owner-1", "owner-2")[: 2 if four_eyes else 1])

@@ -11,11 +11,12 @@ import msgspec
 from clients.database import Database
 from federation.kernel.errors import ConfigurationError
 from federation.kernel.known import known
-from federation.kernel.manifest import AGENCY, Level
+from federation.kernel.manifest import AGENCY, Level, SourceName
 from privacy.disclosure.rules import DisclosureRules
 from privacy.levels import Classification
 from privacy.retention import require
 
+Day = Annotated[str, msgspec.Meta(pattern=r"^[12]\d{3}-(0[1-9]|1[0-2])-(0[1-9]|[12]\d|3[01])$")]
 _OF_AN_AGENCY = {"name", "role", "journal", "approvals_needed", "consent"}
 
 
@@ -32,7 +33,9 @@ class PartyConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_on
     with "consent" the ledger decides row by row, with "agency" the statements of the agency in `through`, which holds the consents; consent:
     URL of the ledger, where it is not the file consent/ledger.db; dataset: the name under which the budget keeps the source, its file's
     name where not given; retention: days that things are kept; disclosure: what may leave in clear; through: the agency that relays all that
-    this institution sends and receives. An agency's own node has neither source nor any key that speaks of records.
+    this institution sends and receives; sources: columns (or patterns such as court_*) by where the institution has them from, for those that
+    the dictionary does not know; taken: the day of a snapshot without dates. An agency's own node has neither source nor any key that speaks of
+    records.
     """
 
     name: str
@@ -60,6 +63,8 @@ class PartyConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_on
     retention: dict[str, int] = {}
     disclosure: DisclosureRules = DisclosureRules()
     through: str = ""
+    sources: dict[SourceName, tuple[str, ...]] = {}
+    taken: Day | None = None
 
     @property
     def budget_dataset(self) -> str:

@@ -18,6 +18,7 @@ from federation.align.universe import Universe
 from federation.kernel import suite
 from federation.kernel.errors import ConfigurationError
 from federation.kernel.participant import Participant
+from federation.models.as_of import later_rows
 from federation.models.bins import Bins
 from federation.models.bins_document import Edit, from_toml_dict, generated_digest, to_toml_dict
 from federation.models.encoding import Woe
@@ -50,6 +51,7 @@ def partner_results(participant: Participant[Progress], program: LabelParty | Fe
     share["withdrawals"] = [msgspec.to_builtins(entry) for entry in participant.withdrawals]
     if isinstance(program, LabelParty):
         share["dropped_out_of_time"] = program.sample().dropped
+        share["later_rows"] = msgspec.to_builtins(later_rows(participant.manifest, table.kept(positions >= 0).as_of))
     made = {"alignment.npz": buffer.getvalue(), "share.json": as_json(share, indent=1)}
     if state.encoded is not None and state.encoded.tables:
         made |= bins_files({part.column: part.bins for part in state.encoded.encoding.columns if isinstance(part, Woe)})

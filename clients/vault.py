@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from clients.column_sources import column_sources
 from clients.database import Database
 from clients.own_tables import OwnTables
 from clients.party_config import PartyConfig
@@ -91,7 +92,8 @@ class Vault:
     def rows(self, manifest: Manifest, consented: Chooser | None = None) -> Table:
         """The party's rows for a manifest, as `open_table` has them; the same again while this object lives."""
         sample = manifest.sample
-        key = (manifest.hash,) if consented else (sample.key, sample.periods, manifest.align.kind, manifest.privacy.max_rows)
+        shape = (sample.key, sample.periods, manifest.align.kind, manifest.privacy.max_rows, manifest.select.drop_sources)
+        key = (manifest.hash,) if consented else shape
         if manifest.hash not in self._committed:
             salt, before = manifests_salt(self._salt, manifest.hash), self._tables.get(key)
             if before is None:
@@ -142,10 +144,14 @@ def open_table(config: PartyConfig, manifest: Manifest, salt: Secret, consented:
     Raises DataError, and PolicyRefusal where an undated table repeated for every period would exceed the manifest's max_rows.
     """
     records = load(config)
-    declared = manifest.party(config.name).columns
-    if _declared(config, records.columns) != declared or records.id_kind != manifest.align.kind:
+    declared, dropped = manifest.party(config.name).columns, manifest.select.drop_sources
+    offered = _declared(config, records.columns)
+    kept = tuple(column for column in offered if (column.source or config.name) not in dropped)
+    if kept != declared or records.id_kind != manifest.align.kind:
         action = "Nothing was sent. Draft the manifest again from the node's current description."
         raise DataError(config.name, "the source's columns or ids are no longer those that the manifest declares", action)
+    for name in {column.name for column in offered} - {column.name for column in kept}:
+        del records.columns[name]
     allowed = np.arange(len(records.firms)) if consented is None else np.flatnonzero(consented(records.firms))
     if manifest.sample.key == "firm":
         rows, keys, notes = allowed, _at(records.firms, allowed), records.notes
@@ -211,12 +217,14 @@ def row_tree(table: Table, salt: Secret) -> RowTree:
 
 
 def _declared(config: PartyConfig, columns: Mapping[str, Column]) -> tuple[ColumnDeclaration, ...]:
+    sources = column_sources(config.name, columns, config.sources)
     return tuple(
         ColumnDeclaration(
             name=name,
             kind=column.kind,
             level=config.levels.get(name, DEFAULT_LEVEL),
             classification=config.classes.get(name, DEFAULT_CLASSIFICATION),
+            source=sources.get(name, ""),
         )
         for name, column in columns.items()
     )

@@ -19,8 +19,4 @@ PersonRole = Literal["owner", "modeller", "validator", "operator", "risk officer
 risk officer: sets limits and budget; auditor: reads the log; coordinator: schedules runs.
 """
 
-InstitutionRole = Literal["bank", "platform", "tax", "agency"]
-"""agency: a licensed credit agency between platform and lender; it relays, holds consent and is audited."""
-
 PERSON_ROLES: Final[tuple[str, ...]] = ("owner", "modeller", "validator", "operator", "risk officer", "auditor", "coordinator")
-INSTITUTION_ROLES: Final[tuple[str, ...]] = ("bank", "platform", "tax", "agency")

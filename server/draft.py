@@ -35,6 +35,22 @@ def code_version() -> str:
         return "source"
 
 
+def _without(descriptions: list[Description], run_file: RunFile) -> list[Description]:
+    """Without the columns of sources that [select] drops. Raises ConfigurationError for a source that nobody has and a party left bare."""
+    dropped = run_file.select.drop_sources
+    sources = {said.party.source_of(column) for said in descriptions for column in said.party.columns}
+    left = [msgspec.structs.replace(said, party=said.party.without(dropped)) for said in descriptions]
+    for name in dropped:
+        if name not in sources and name not in run_file.left_out:
+            where, what = "[select] drop_sources", f"no party has a source {name!r}"
+            raise ConfigurationError(where, what, f"Sources are {', '.join(sorted(sources))}; a party's own is called as the party.")
+    for said in left:
+        if dropped and not said.party.columns and not said.party.label and said.party.role != AGENCY:
+            where, what = "[select] drop_sources", f"nothing is left of {said.party.name}"
+            raise ConfigurationError(where, what, f"Name {said.party.name!r} in drop_sources too: then it takes no part.")
+    return left
+
+
 def draft_manifest(run_file: RunFile, run: str, descriptions: tuple[Description, ...], coordinator: str, now: dt.datetime) -> Manifest:
     """The manifest, checked; it expires `valid_days` from now. Raises ConfigurationError where nodes and run file do not fit together."""
     by_name = {description.party.name: description for description in descriptions}
@@ -43,7 +59,7 @@ def draft_manifest(run_file: RunFile, run: str, descriptions: tuple[Description,
         raise ConfigurationError(
             "run file", f"it names {list(wanted)}, the connected nodes are {sorted(by_name)}", "Connect just those nodes."
         )
-    ordered = [by_name[party.name] for party in run_file.parties]
+    ordered = _without([by_name[party.name] for party in run_file.parties], run_file)
     between = [by_name[agency.name].party for agency in run_file.agencies]
     if any(party.role != AGENCY for party in between):
         raise ConfigurationError("run file", "an [[agency]] names a node that is none", 'Its node.toml must say role = "agency".')

@@ -17,7 +17,7 @@ from federation.kernel import suite
 from federation.kernel.errors import ConfigurationError
 from federation.kernel.joining import Joining
 from privacy.approval.words import fingerprint
-from privacy.levels import INSTITUTION_ROLES
+from privacy.institutions import institution_roles
 from privacy.store.durable import READABLE, put
 from server.join import read_join_file
 from server.place import Place
@@ -49,8 +49,8 @@ def waiting(place: Place, more: tuple[Path, ...] = ()) -> tuple[Waiting, ...]:
 
 def _read(path: Path) -> Joining:
     found = read_join_file(path)
-    if found.role not in INSTITUTION_ROLES:
-        raise ConfigurationError(str(path), "its role is not one of an institution", f"Roles are {', '.join(INSTITUTION_ROLES)}.")
+    if found.role not in institution_roles():
+        raise ConfigurationError(str(path), "its role is not one of an institution", f"Roles are {', '.join(institution_roles())}.")
     return found
 
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
 from server.report_banks import chosen_fit, common_columns, compared, is_over_banks, lost, side_by_side
-from server.result import Metrics, Result, Split
+from server.result import Metrics, PartyFacts, Result, Split
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -156,10 +156,34 @@ def _metrics(result: Result) -> Iterator[Finding]:
 def _parties(result: Result) -> Iterator[Finding]:
     for party in result.parties or ():
         if party.undated:
-            text = "One snapshot served every period, so its features may have been recorded after the decision they are used for."
+            text = (
+                "One snapshot served every period, so its features may have been recorded after the decision they are used for. "
+                "Say when it was taken ([[party]] taken), or give its rows their own months."
+            )
             yield Finding("warning", f"{party.name}: undated snapshot", text)
+        yield from _later(party)
         if party.matched == 0:
             yield Finding("alarm", f"{party.name}: no row matched", "It contributed nothing. Compare the id formats of the parties.")
+
+
+def _later(party: PartyFacts) -> Iterator[Finding]:
+    """Values that were recorded after the day of the row that they are used for."""
+    names = ", ".join(column.name for column in party.columns or ())
+    of = f" of {party.compared:,}" if party.compared is not None else ""
+    since = f" (its snapshot was taken on {party.taken})" if party.taken else ""
+    advice = "Take the columns as of each row's own month (creditfed needs a date column in both tables), or leave them out."
+    if party.later:
+        text = (
+            f"For {party.later:,}{of} of the bank's rows this party's values are of a later month than the row{since}: they may know the "
+            f"outcome. Columns: {names}. {advice}"
+        )
+        yield Finding("alarm", f"{party.name}: recorded after the decision", text)
+    elif party.perhaps_later:
+        text = (
+            f"This party's rows are dated, and the latest of them after {party.perhaps_later:,}{of} of the bank's rows: nothing ties them to "
+            f"the rows' months. Columns: {names}. {advice}"
+        )
+        yield Finding("warning", f"{party.name}: perhaps recorded after the decision", text)
 
 
 def _banks(result: Result) -> Iterator[Finding]:

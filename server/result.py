@@ -109,13 +109,20 @@ class ColumnFacts(Part, frozen=True, kw_only=True, omit_defaults=True):
 
 
 class PartyFacts(Part, frozen=True, kw_only=True, omit_defaults=True):
-    """rows: in its table; matched: training rows that it knows; undated: one snapshot served every period."""
+    """rows: in its table; matched: training rows that it knows; undated: one snapshot served every period; taken: its day, where it is said;
+    later: of `compared` label rows those for which this party's values are of a later month; perhaps_later: those for which they may be, where
+    only the range of months is known.
+    """
 
     name: str = ""
     role: str | None = None
     rows: int | None = None
     matched: int | None = None
     undated: bool | None = None
+    taken: str | None = None
+    later: int | None = None
+    perhaps_later: int | None = None
+    compared: int | None = None
     columns: list[ColumnFacts] | None = None
 
 
@@ -209,6 +216,50 @@ class Banks(Part, frozen=True, kw_only=True, omit_defaults=True):
     stability: dict[str, dict[str, Any]] | None = None
 
 
+class SourceFacts(Part, frozen=True, kw_only=True, omit_defaults=True):
+    """What a source adds to the model that has all others. coverage: share of the label's training rows, counted as coverage_of says;
+    auc_interval, ks_interval: 95 % of the gain; cost: CNY for a firm and query; cost_per_point: CNY for 1,000 firms and a hundredth of AUC, None
+    where no gain is shown; dropped: by [select] source_auc_min; manifest_hash: of the run without it, None where none was needed.
+    """
+
+    name: str = ""
+    parties: list[str] | None = None
+    columns: list[str] | None = None
+    coverage: float | None = None
+    coverage_of: str | None = None
+    auc_with: float | None = None
+    auc_without: float | None = None
+    auc_gain: float | None = None
+    auc_interval: tuple[float, float] | None = None
+    ks_with: float | None = None
+    ks_without: float | None = None
+    ks_gain: float | None = None
+    ks_interval: tuple[float, float] | None = None
+    cost: float | None = None
+    cost_per_point: float | None = None
+    verdict: str = ""
+    dropped: bool = False
+    manifest_hash: str | None = None
+
+
+class Sources(Part, frozen=True, kw_only=True, omit_defaults=True):
+    """`creditfed sources`. split, rows, firms: the sample that gains were measured on; dropped: sources that this result's model does without
+    by source_auc_min; final_*: the model with all of them less this one, as a source's gain is.
+    """
+
+    split: str | None = None
+    rows: int | None = None
+    firms: int | None = None
+    resamples: int | None = None
+    seed: int | None = None
+    source_auc_min: float | None = None
+    dropped: list[str] | None = None
+    final_auc_gain: float | None = None
+    final_auc_interval: tuple[float, float] | None = None
+    folder: str | None = None
+    found: list[SourceFacts] | None = None
+
+
 class Result(Part, frozen=True, kw_only=True, omit_defaults=True):
     """The whole document. converged: None where the model has no iterations; stop_reason: why it ended without converging."""
 
@@ -227,6 +278,7 @@ class Result(Part, frozen=True, kw_only=True, omit_defaults=True):
     cost: Cost | None = None
     pooled: Pooled | None = None
     banks: Banks | None = None
+    sources: Sources | None = None
     statistics: dict[str, Any] | None = None
     notes: list[str] | None = None
 

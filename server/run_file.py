@@ -4,13 +4,13 @@
     [model]       C standardize missing tolerance max_iterations signs intercept personal_C
     [sample]      as_of out_of_time_from weight split_seed
     [binning]     max_bins min_share min_bads monotone special woe_smoothing
-    [select]      iv_min corr_max vif_max p_max
+    [select]      iv_min corr_max vif_max p_max drop_sources source_auc_min
     [scorecard]   base_points base_odds pdo
     [align]       visibility from
     [privacy]     single_partner_disclosure two_member_disclosure label_disclosure max_score_reveals minimum_cohort max_released_counts
                   partner_disclosure threshold drop_outs withdrawal epsilon delta label_noise
     [[party]]     name role source id label include exclude levels classes types bins id_kind approval approvals_needed
-                  owners consents consents_at disclosure through
+                  owners consents consents_at disclosure through sources costs taken
     [[agency]]    name approval approvals_needed owners
 
 Paths are relative to the file. Keys of features that this version does not have yet are refused by name.
@@ -32,6 +32,7 @@ import msgspec
 from federation.kernel.errors import ConfigurationError
 from federation.kernel.manifest import FEWEST_BANKS, MOST_BANKS, BinningSettings, ScorecardSettings, SelectSettings
 from federation.kernel.role import COORDINATOR
+from privacy.dictionary.entries import dictionary
 from privacy.store import strict_toml
 from privacy.store.strict_toml import refuse_later, require_known
 from server.run_tables import (
@@ -43,6 +44,7 @@ from server.run_tables import (
     PrivacyTable,
     RunSettings,
     SampleTable,
+    SelectTable,
 )
 
 LATER_TASKS = ("score", "acquire", "monitor", "portfolio")
@@ -52,11 +54,11 @@ LATER_BINNING = ("method",)
 TABLES = ("run", "model", "sample", "binning", "select", "scorecard", "align", "privacy", "party", "agency")
 _PARTY_NAME = re.compile(r"[a-z][a-z0-9-]{0,31}")
 _FEWEST_PARTIES, _MOST_PARTIES = 2, 8
-_OF_THE_SIMULATION = ("owners", "consents", "consents_at", "approval")
-"""What a simulation does with of a [[party]] before there is a node."""
+_OF_THE_SIMULATION = ("owners", "consents", "consents_at", "approval", "costs")
+"""What a simulation does with of a [[party]] before there is a node, or beside it."""
 OF_THE_NODE = (
     "source", "id", "include", "exclude", "levels", "classes", "types", "bins", "id_kind", "approval", "approvals_needed", "owners", "consents",
-    "consents_at", "disclosure",
+    "consents_at", "disclosure", "sources", "taken",
 )  # fmt: skip
 """Keys of a [[party]] that speak of its records and of its people: in a deployment only its own node.toml does."""
 _PARTNERS = (
@@ -68,7 +70,7 @@ _ACROSS = "Leave it out: it is for runs over many banks, where every [[party]] h
 
 
 class RunFile(msgspec.Struct, frozen=True, kw_only=True):
-    """A run file, checked. path: absolute; digest: SHA-256 of its bytes, hexadecimal."""
+    """A run file, checked. path: absolute; digest: SHA-256 of its bytes, hexadecimal; left_out: parties that [select] drops as a whole."""
 
     path: Path
     digest: str
@@ -82,6 +84,8 @@ class RunFile(msgspec.Struct, frozen=True, kw_only=True):
     privacy: PrivacyTable
     parties: tuple[Party, ...]
     agencies: tuple[Agency, ...] = ()
+    source_auc_min: float | None = None
+    left_out: tuple[str, ...] = ()
 
     def party(self, name: str) -> Party:
         """One party's section."""
@@ -102,8 +106,9 @@ class RunFile(msgspec.Struct, frozen=True, kw_only=True):
         section = {key: value for key, value in msgspec.to_builtins(party).items() if value is not None and key not in _OF_THE_SIMULATION}
         if self.sample.as_of is not None:
             section["as_of"] = self.sample.as_of
-        if not party.through:
-            del section["through"]
+        for key in ("through", "sources"):
+            if not section[key]:
+                del section[key]
         if self.sample.weight is not None and party.label is not None:
             section["weight"] = self.sample.weight
         if self.align.folder is not None:
@@ -111,9 +116,13 @@ class RunFile(msgspec.Struct, frozen=True, kw_only=True):
         return section
 
 
-def load(path: Path) -> RunFile:
-    """The run file of a simulation, checked. Raises ConfigurationError: file, table, key, and what to do."""
-    return _checked(path, strict_toml.read(path))
+def load(path: Path, *, weighing: bool = False) -> RunFile:
+    """The run file of a simulation, checked. weighing: for `creditfed sources`. Raises ConfigurationError: file, table, key, and what to do."""
+    found = _checked(path, strict_toml.read(path))
+    if found.source_auc_min is not None and not weighing:
+        where, what = f"{path.name}: [select] source_auc_min", "one run alone cannot tell what a source adds"
+        raise ConfigurationError(where, what, "Use `creditfed sources`, or leave it out.")
+    return found
 
 
 def load_deployed(path: Path) -> tuple[RunFile, tuple[str, ...]]:
@@ -122,6 +131,9 @@ def load_deployed(path: Path) -> tuple[RunFile, tuple[str, ...]]:
     So a file that was tried in a simulation can be submitted as it is. Raises ConfigurationError.
     """
     raw = strict_toml.read(path)
+    if isinstance(raw.get("select"), Mapping) and "source_auc_min" in raw["select"]:
+        what = "one run alone cannot tell what a source adds"
+        raise ConfigurationError(f"{path.name}: [select] source_auc_min", what, "Leave it out.")
     if isinstance(raw.get("align"), Mapping) and "from" in raw["align"]:
         where = f"{path.name}: [align] from"
         raise ConfigurationError(where, "positions of a former run are not available yet in a deployment", "Leave it out.")
@@ -157,9 +169,12 @@ def _checked(path: Path, raw: Mapping[str, Any], *, deployed: bool = False) -> R
     binning = strict_toml.table(f"{file}: [binning]", raw.get("binning", {}), BinningSettings, LATER_BINNING)
     scorecard = strict_toml.table(f"{file}: [scorecard]", raw.get("scorecard", {}), ScorecardSettings)
     align = _align(path, raw.get("align", {}))
+    asked = strict_toml.table(f"{file}: [select]", raw.get("select", {}), SelectTable)
+    select = SelectSettings(**{key: getattr(asked, key) for key in SelectSettings.__struct_fields__})
     parties = _parties(path, raw.get("party", []), binned=_binned(run), deployed=deployed)
     agencies = _agencies(file, raw.get("agency", []), parties)
-    select = strict_toml.table(f"{file}: [select]", raw.get("select", {}), SelectSettings)
+    every = parties
+    parties, agencies = _taking_part(parties, agencies, select)
     _refuse_unused(file, raw, run, over_banks=all(party.label is not None for party in parties))
     _check_consortium(file, parties, run, privacy)
     if len(parties) == sum(party.label is not None for party in parties):
@@ -170,8 +185,18 @@ def _checked(path: Path, raw: Mapping[str, Any], *, deployed: bool = False) -> R
     return RunFile(
         path=path.resolve(), digest=hashlib.sha256(path.read_bytes()).hexdigest(), run=run, model=model, sample=sample, select=select,
         binning=binning, scorecard=scorecard, align=align, privacy=privacy, parties=parties,
-        agencies=agencies,
+        agencies=agencies, source_auc_min=asked.source_auc_min,
+        left_out=tuple(party.name for party in every if party not in parties),
     )  # fmt: skip
+
+
+def _taking_part(
+    parties: tuple[Party, ...], agencies: tuple[Agency, ...], select: SelectSettings
+) -> tuple[tuple[Party, ...], tuple[Agency, ...]]:
+    """Without parties that drop_sources names as a whole, and agencies that then stand before nobody. A party with a label stays."""
+    kept = tuple(party for party in parties if party.label is not None or party.name not in select.drop_sources)
+    gone = {party.through for party in parties} - {party.through for party in kept}
+    return kept, tuple(agency for agency in agencies if agency.name not in gone)
 
 
 def _binned(run: RunSettings) -> bool:
@@ -189,7 +214,7 @@ def _refuse_unused(file: str, raw: Mapping[str, Any], run: RunSettings, *, over_
         "model": run.task == "statistics", "select": not training,
     }  # fmt: skip
     for table, idle in unused.items():
-        if idle and raw.get(table):
+        if idle and raw.get(table) and set(raw[table]) - {"drop_sources"}:
             asked = f"task {run.task!r}" + (f" and model {run.model!r}" if training else "")
             raise ConfigurationError(f"{file}: [{table}]", f"a run with {asked} uses nothing of it", "Leave the table out.")
 
@@ -259,6 +284,7 @@ def _party(path: Path, number: int, raw: Any, *, binned: bool, deployed: bool) -
         if isinstance(kind, str):
             require_known(f"{where} types of column {column!r}", [kind], ("numeric", "categorical"), "type")
     party = strict_toml.table(where, raw, Party)
+    require_known(f"{where} role", [party.role], dictionary().roles, "role")
     if not _PARTY_NAME.fullmatch(party.name) or party.name == COORDINATOR:
         form = "is not made of a-z, 0-9 and -, starting with a letter, up to 32 characters"
         what = "is reserved" if party.name == COORDINATOR else form
@@ -385,7 +411,8 @@ def _check_across(file: str, run: RunSettings, model: ModelTable, select: Select
         raise ConfigurationError(
             f"{file}: [run] task", "statistics across parties are not available yet in this version", "Give every [[party]] a label."
         )
-    given = [f"[select] {key}" for key in select.__struct_fields__ if getattr(select, key) is not None]
+    steps = ("iv_min", "corr_max", "vif_max", "p_max")
+    given = [f"[select] {key}" for key in steps if getattr(select, key) is not None]
     given += ["[model] intercept"] * (model.intercept != "common") + ["[model] personal_C"] * (model.personal_C is not None)
     given += ["[privacy] threshold"] * (privacy.threshold is not None) + ["[privacy] drop_outs"] * (privacy.drop_outs != "continue")
     given += [f"[privacy] {key}" for key in ("epsilon", "delta") if getattr(privacy, key) is not None]

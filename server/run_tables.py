@@ -11,7 +11,7 @@ from typing import Annotated, Literal
 import msgspec
 from msgspec import Meta
 
-from federation.kernel.manifest import Count, Delta, Epsilon, Holdout, Level, Natural, Positive, Tolerance
+from federation.kernel.manifest import Count, Delta, Epsilon, Holdout, Level, Natural, Positive, SelectSettings, SourceName, Tolerance
 from privacy.disclosure.rules import DisclosureRules
 from privacy.levels import Classification, PersonRole
 
@@ -63,6 +63,12 @@ class SampleTable(_Table, frozen=True):
     split_seed: Natural | None = None
 
 
+class SelectTable(SelectSettings, frozen=True):
+    """[select] as written. source_auc_min: acts in `creditfed sources` alone."""
+
+    source_auc_min: Annotated[float, Meta(gt=0, lt=1)] | None = None
+
+
 class AlignTable(_Table, frozen=True):
     """[align] as written. folder (`from` in the file): a former run whose positions are used again."""
 
@@ -99,14 +105,16 @@ class PrivacyTable(_Table, frozen=True):
 
 
 class Party(_Table, frozen=True):
-    """[[party]]. source, bins: absolute paths; id, label: columns; levels: JR/T 0197-2020 level of a column; classes:
-    JR/T 0171-2020 class of a column; types: of a column; approval, approvals_needed, owners: how the simulated institution approves; consents:
-    a CSV file of consents, None where the rows need none; consents_at: who holds them, the party itself or the agency in `through`;
-    disclosure: the institution's own rules, None for the defaults; through: the [[agency]] that relays all that it sends and receives.
+    """[[party]]. role: of the dictionary's (`privacy.institutions`), and no agency; source, bins: absolute paths; id, label: columns; levels:
+    JR/T 0197-2020 level of a column; classes: JR/T 0171-2020 class of a column; types: of a column; approval, approvals_needed, owners: how the
+    simulated institution approves; consents: a CSV file of consents, None where the rows need none; consents_at: who holds them, the party
+    itself or the agency in `through`; disclosure: the institution's own rules, None for the defaults; through: the [[agency]] that relays all
+    that it sends and receives; sources: columns or patterns by where the party has them from; costs: CNY per firm and query of each of its
+    sources; taken: the day of a snapshot without dates.
     """
 
     name: str
-    role: Literal["bank", "platform", "tax"]
+    role: str
     source: Text
     id: Text = "id"
     label: Text | None = None
@@ -124,6 +132,9 @@ class Party(_Table, frozen=True):
     disclosure: DisclosureRules | None = None
     consents_at: Literal["own", "agency"] = "own"
     through: str = ""
+    sources: dict[SourceName, tuple[Text, ...]] = {}
+    costs: dict[SourceName, Annotated[float, Meta(ge=0)]] = {}
+    taken: Annotated[str, Meta(pattern=r"^[12]\d{3}-(0[1-9]|1[0-2])-(0[1-9]|[12]\d|3[01])$")] | None = None
 
 
 class Agency(_Table, frozen=True):

@@ -136,6 +136,26 @@ def simulate(
     run(run_file, out, backend=backend, journal=journal, pooled=pooled, ray_address=ray_address)
 
 
+@app.command(epilog="Example: creditfed sources world/scorecard.toml --out weighed")
+def sources(
+    run_file: Annotated[
+        Path, typer.Argument(metavar="RUN.toml", help="A run across parties that trains; docs/guides/weighing-sources.md.")
+    ],
+    out: Annotated[Path, typer.Option("--out", metavar="DIR", help="Where all runs and the report go; made when missing.")],
+    backend: Annotated[str, typer.Option(help="As of simulate.")] = "inline",
+    journal: Annotated[str | None, typer.Option(help="As of simulate.", show_default=False)] = None,
+) -> None:
+    """Weigh every source of a run: how much AUC and KS it adds to a model that has all others, with intervals, cost and coverage.
+
+    Runs RUN.toml once with all sources and once without each, on the same alignment and split; with [select] source_auc_min also once without
+    those that add too little. DIR/report.html and result.json have the table beside the model that is left.
+    """
+    from simulations.sources import Weighing
+
+    Weighing(run_file, out, backend, journal, typer.echo).weigh()
+    typer.echo(f"What each source adds: {out / 'report.html'}")
+
+
 @world_app.command("generate", epilog="Example: creditfed world generate --firms 20000 --out world")
 def generate(
     out: Annotated[Path, typer.Option("--out", metavar="DIR", help="Where the tables and the run files go.")],

@@ -6,6 +6,7 @@ import json
 import shutil
 from typing import Any
 
+from clients.residents import resident
 from simulations.finished import Finished
 
 TOGETHER = "All parties' coefficients stand together here because this is a simulation; in a deployment each party has its own share only."
@@ -50,10 +51,33 @@ def _model(run: Finished) -> dict[str, Any]:
 def _party(run: Finished, name: str) -> dict[str, Any]:
     share, party = run.shares[name], run.party(name)
     coefficients = share.get("coefficients", {})
-    return party | {
+    return party | _dates(run, name) | {
         "columns": [column | {"coefficient": coefficients.get(column["name"])} for column in party["columns"]],
-        "rows": share["rows"], "matched": share["matched"], "undated": any("undated snapshot" in note for note in share["notes"]),
+        "rows": share["rows"], "matched": share["matched"]     }  # fmt: skip
+
+
+def _dates(run: Finished, name: str) -> dict[str, Any]:
+    """Of when a partner's values are beside the label's rows: as far as the label party tells, and exactly, as only a simulation can."""
+    manifest, told = run.manifest, run.shares[run.manifest.label_party].get("later_rows", {}).get(name)
+    undated = any("undated snapshot" in note for note in run.shares[name]["notes"])
+    if told is None:
+        return {"undated": undated and not manifest.party(name).taken}
+    later, perhaps = told["later"], told["perhaps"]
+    if perhaps > later and manifest.party(name).dated:
+        later = perhaps = _exactly_later(run, name)
+    return {
+        "undated": told["undated"], "taken": manifest.party(name).taken or None, "later": later, "perhaps_later": perhaps,
+        "compared": told["rows"],
     }  # fmt: skip
+
+
+def _exactly_later(run: Finished, name: str) -> int:
+    """Label rows whose firm's row at the partner is of a later month."""
+    label, other = (resident(run.homes[one]).table(run.manifest) for one in (run.manifest.label_party, name))
+    assert label.as_of is not None and other.as_of is not None, "both are dated"
+    months = dict(zip(other.firms, other.as_of.astype("datetime64[M]"), strict=True))
+    pairs = zip(label.firms, label.as_of.astype("datetime64[M]"), strict=True)
+    return sum(firm in months and bool(months[firm] > month) for firm, month in pairs)
 
 
 def _privacy(run: Finished) -> dict[str, Any]:

@@ -23,17 +23,10 @@ def partners_reference(run: Finished) -> dict[str, Any]:
     """Pooled metrics and coefficients with the differences to the federated ones, and the label party's own columns alone."""
     started, manifest, shares = time.monotonic(), run.manifest, run.shares
     tables = {name: resident(home).table(manifest) for name, home in run.homes.items()}
-    label = tables[manifest.label_party]
-    keys = np.array(label.keys, object)
-    kept = np.ones(len(keys), bool)
-    if manifest.align.visibility == "intersection":
-        for name in manifest.feature_parties:
-            kept &= np.isin(keys, np.array(tables[name].keys, object))
-    sample = draw_sample(label, manifest.sample)
-    assert label.label is not None, "the label party's table"
-    rows = pooled.Rows(keys[kept], label.label[kept].astype(float), label.weights[kept], sample.train[kept])
+    rows, kept = _rows(manifest, tables)
+    sample = draw_sample(tables[manifest.label_party], manifest.sample)
     frames = {name: frame(table) for name, table in tables.items()}
-    rules = {name: {part["column"]: rule(part, manifest, share) for part in share["encoding"]["columns"]} for name, share in shares.items()}
+    rules = {name: _rules(run, name) for name in shares}
     joined, alone = (
         pooled.fit(rows, frames, used, manifest.settings.C, standardize=manifest.settings.standardize)
         for used in (rules, {manifest.label_party: rules[manifest.label_party]})
@@ -44,6 +37,34 @@ def partners_reference(run: Finished) -> dict[str, Any]:
         "label_party_alone": metrics.by_split(names, rows.label, alone.scores, rows.weight)[0],
         "score_difference": float(np.abs(federated["score"].to_numpy() - joined.scores).max()), "seconds": time.monotonic() - started,
     }  # fmt: skip
+
+
+def alone_scores(run: Finished) -> NDArray[np.float64]:
+    """Log odds of bad of the label party's rows by its own columns alone, with the bins and rules of the run; in the order of its scores."""
+    manifest, label = run.manifest, run.manifest.label_party
+    tables = {name: resident(home).table(manifest) for name, home in run.homes.items()}
+    rows, _ = _rows(manifest, tables)
+    mine = {label: _rules(run, label)}
+    return pooled.fit(rows, {label: frame(tables[label])}, mine, manifest.settings.C, standardize=manifest.settings.standardize).scores
+
+
+def _rows(manifest: Manifest, tables: Mapping[str, Table]) -> tuple[pooled.Rows, NDArray[np.bool_]]:
+    """The label party's rows in the run, and which of its table's they are."""
+    label = tables[manifest.label_party]
+    keys = np.array(label.keys, object)
+    kept = np.ones(len(keys), bool)
+    if manifest.align.visibility == "intersection":
+        for name in manifest.feature_parties:
+            kept &= np.isin(keys, np.array(tables[name].keys, object))
+    sample = draw_sample(label, manifest.sample)
+    assert label.label is not None, "the label party's table"
+    return pooled.Rows(keys[kept], label.label[kept].astype(float), label.weights[kept], sample.train[kept]), kept
+
+
+def _rules(run: Finished, name: str) -> dict[str, dict[str, Any]]:
+    """A party's rules by column."""
+    share = run.shares[name]
+    return {part["column"]: rule(part, run.manifest, share) for part in share["encoding"]["columns"]}
 
 
 def banks_reference(run: Finished) -> dict[str, Any]:

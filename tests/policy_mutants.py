@@ -11,6 +11,7 @@ from cedarpy import pst
 
 from federation.kernel.errors import ConfigurationError
 from privacy import levels
+from privacy.institutions import institution_roles
 from privacy.policy import ask
 from privacy.policy.decide import Policies
 from privacy.policy.defaults import default_files, schema_text
@@ -22,7 +23,7 @@ SWAPPED = {
 }  # fmt: skip
 BOOLEAN = {"eq", "not_eq", "less", "less_eq", "greater", "greater_eq", "and", "or", "in", "contains"}
 WORDS = {
-    "Role": levels.PERSON_ROLES, "Institution": levels.INSTITUTION_ROLES, "Classification": get_args(levels.Classification),
+    "Role": levels.PERSON_ROLES, "Institution": institution_roles(), "Classification": get_args(levels.Classification),
     "Purpose": get_args(ask.Purpose), "Task": get_args(ask.Task), "Recipient": get_args(ask.Recipient), "Release": get_args(ask.ReleaseKind),
     "Action": (*get_args(ask.Act), "start run", "approve automatically"),
 }  # fmt: skip

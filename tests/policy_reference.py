@@ -5,7 +5,8 @@ from __future__ import annotations
 import random
 from typing import get_args
 
-from privacy.levels import INSTITUTION_ROLES, PERSON_ROLES, Classification
+from privacy.institutions import institution_roles
+from privacy.levels import PERSON_ROLES, Classification
 from privacy.policy.ask import Act, Ask, ColumnAsk, PersonAsk, Purpose, Recipient, ReleaseAsk, ReleaseKind, RunAsk, Task
 
 
@@ -80,7 +81,7 @@ def random_ask(draw: random.Random) -> Ask:
     task, purpose, level = draw.choice(get_args(Task)), draw.choice(get_args(Purpose)), draw.randint(1, 5)
     match draw.randrange(4):
         case 0:
-            holder = draw.choice((*INSTITUTION_ROLES, "bank", "platform", "tax"))
+            holder = draw.choice((*institution_roles(), "bank", "platform", "tax"))
             kind = draw.choice((*get_args(Classification), "C1", "C1"))
             return ColumnAsk(f"c{draw.randrange(5)}", level, kind, holder, purpose, requester, approvals(draw), task)
         case 1:

@@ -31,6 +31,8 @@ Fraction = Annotated[float, Meta(gt=0, lt=1)]
 Epsilon = Annotated[float, Meta(gt=0, le=100)]
 Delta = Annotated[float, Meta(gt=0, lt=0.01)]
 Level = Annotated[int, Meta(ge=1, le=5)]
+SourceName = Annotated[str, Meta(pattern=r"^[a-z][a-z0-9_-]{0,63}$")]
+"""It also names a folder."""
 
 
 class _Part(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -39,7 +41,7 @@ class _Part(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tru
 
 class ColumnDeclaration(_Part, frozen=True, kw_only=True):
     """A column that a party contributes. level: JR/T 0197-2020 level 1-5; classification: JR/T 0171-2020 C1-C3; unit: free text of the data
-    dictionary.
+    dictionary; source: where the party has it from (court, bureau, ...), "" for the party itself.
     """
 
     name: str
@@ -47,11 +49,13 @@ class ColumnDeclaration(_Part, frozen=True, kw_only=True):
     level: Level = 3
     classification: Literal["C1", "C2", "C3"] = "C1"
     unit: str = ""
+    source: Annotated[str, Meta(pattern=r"^([a-z][a-z0-9_-]{0,63})?$")] = ""
 
 
 class PartyDeclaration(_Part, frozen=True, kw_only=True):
     """An institution. identity: its Ed25519 identity key, hexadecimal; dated: its rows carry their own as-of date; through: the agency that
-    relays whatever it sends and receives, "" for none; consents_at_agency: that agency says whose rows may be used.
+    relays whatever it sends and receives, "" for none; consents_at_agency: that agency says whose rows may be used; months: the first and last
+    month, YYYY-MM, of rows that are dated; taken: the day of the snapshot, where rows are not dated and the party says it.
     """
 
     name: str
@@ -62,6 +66,17 @@ class PartyDeclaration(_Part, frozen=True, kw_only=True):
     columns: tuple[ColumnDeclaration, ...] = ()
     through: str = ""
     consents_at_agency: bool = False
+    months: tuple[Annotated[str, Meta(pattern=r"^[0-9]{4}-(0[1-9]|1[0-2])$")], ...] = ()
+    taken: Annotated[str, Meta(pattern=r"^([0-9]{4}-(0[1-9]|1[0-2])-[0-3][0-9])?$")] = ""
+
+    def source_of(self, column: ColumnDeclaration) -> str:
+        """A column's source by name: the party's own where it has none."""
+        return column.source or self.name
+
+    def without(self, sources: tuple[str, ...]) -> PartyDeclaration:
+        """The same party without the columns of these sources."""
+        kept = tuple(column for column in self.columns if self.source_of(column) not in sources)
+        return msgspec.structs.replace(self, columns=kept)
 
 
 class AgencyDeclaration(_Part, frozen=True, kw_only=True):
@@ -125,12 +140,13 @@ class ScorecardSettings(_Part, frozen=True, kw_only=True):
 
 
 class SelectSettings(_Part, frozen=True, kw_only=True):
-    """The limits of each step of selection; None: the step is not taken."""
+    """The limits of each step of selection, None: the step is not taken; drop_sources: whole sources that the run does without."""
 
     iv_min: Annotated[float, Meta(ge=0)] | None = None
     corr_max: Fraction | None = None
     vif_max: Annotated[float, Meta(gt=1)] | None = None
     p_max: Fraction | None = None
+    drop_sources: tuple[SourceName, ...] = ()
 
 
 class BankSettings(_Part, frozen=True, kw_only=True):

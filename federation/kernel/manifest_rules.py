@@ -75,9 +75,20 @@ def check_manifest(manifest: Manifest) -> None:
     if not is_moment(manifest.expires) or not _STUDY.fullmatch(manifest.study):
         what = "its expiry is not a time such as 2027-01-31T00:00:00Z, or its study's name is not made of letters, digits, '.', '_' and '-'"
         raise ConfigurationError("manifest", what, "Correct [run] study, or draft the manifest again.")
+    _check_sources(manifest)
     _check_noise(manifest)
     _check_agencies(manifest)
     (_check_banks if manifest.horizontal else _check_partners)(manifest)
+
+
+def _check_sources(manifest: Manifest) -> None:
+    """What a run does without, nobody brings: neither a column of a dropped source, nor a party of that name but for the label's."""
+    dropped = manifest.select.drop_sources
+    if any(party.without(dropped) != party or (party.name in dropped and not party.label) for party in manifest.parties):
+        what = "it says that a source is left out, and declares columns of it"
+        raise ConfigurationError("manifest", what, "Draft the manifest again.")
+    if any(party.months and (len(party.months) != 2 or party.months[0] > party.months[1]) for party in manifest.parties):
+        raise ConfigurationError("manifest", "a party's months are not its first and last", "Draft the manifest again.")
 
 
 def is_moment(text: str) -> bool:

@@ -27,7 +27,7 @@ from federation.kernel.role import Role, Run
 from federation.models.binned import Binned
 from federation.models.binning import Outcomes, bin_holder, bin_label
 from federation.models.bins import Bins
-from federation.models.encoding import Encoding, plain
+from federation.models.encoding import Encoding, plain, rows_of
 from federation.models.label_noise import turned, unbiased_share
 from federation.models.prepare import Encoded, design_columns, training_labels
 from federation.models.sample import Sample
@@ -280,7 +280,9 @@ def encode_label(
     else:
         encoding = plain_encoding(table, manifest)
         yield from moments_label(run.within("moments"), manifest, place.positions, universe, sample.train[place.rows], labels.w)
-        mean, deviation = own_moments(encoding.raw(table.columns)[place.rows], encoding.counted(table.columns)[place.rows], labels.w)
+        mean, deviation = own_moments(
+            rows_of(encoding.raw(table.columns), place.rows), rows_of(encoding.counted(table.columns), place.rows), labels.w
+        )
         done = msgspec.structs.replace(done, encoding=encoding.fitted(mean, deviation))
     if manifest.task == "train":
         answers = yield from hear_wanted(run, manifest)

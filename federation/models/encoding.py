@@ -18,7 +18,7 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Mapping
-from typing import Any, Literal, TypeAlias
+from typing import Any, Literal, TypeAlias, TypeVar
 
 import msgspec
 import numpy as np
@@ -29,6 +29,7 @@ from federation.models.bins import OTHER, Bins, frequent_levels
 from federation.models.table import Column
 
 Reals = NDArray[np.float64]
+T = TypeVar("T", bound=np.generic)
 Missing: TypeAlias = Literal["mean", "zero", "indicator", "error"]
 
 
@@ -245,6 +246,11 @@ class Encoding(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         """A share of a model as lines of text on the declared grid of ten digits, over which it is hashed. theta: all its coefficients."""
         columns = [f"{name} {s.centre:.9e} {s.scale:.9e} {s.absent:.9e}" for name, s in zip(self.names, self.standard, strict=True)]
         return [*columns, *(f"{value:.9e}" for value in theta.tolist())]
+
+
+def rows_of(matrix: NDArray[T], rows: NDArray[np.intp] | NDArray[np.int64]) -> NDArray[T]:
+    """These rows of a design matrix; of a matrix without columns, which does not know how many rows it has, as many empty ones."""
+    return matrix[rows] if matrix.shape[1] else np.zeros((len(rows), 0), matrix.dtype)
 
 
 def rounded(values: Reals) -> Reals:

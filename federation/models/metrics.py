@@ -146,6 +146,12 @@ def measure(sample: Sample, random: np.random.Generator | None = None, resamples
     return Measures(**metrics, n=len(sample.score), goods=len(sample.score) - bads, bads=bads, weight=float(sample.weight.sum()))
 
 
+def ranking(sample: Sample, weight: Floats) -> tuple[float, float]:
+    """AUC and KS under these row weights, in the order of the sample's scores; NaN where a class has none."""
+    auc, ks, *_ = _figures(sample, weight)
+    return auc, ks
+
+
 def _figures(sample: Sample, weight: Floats) -> tuple[float, float, float, float, float]:
     """The figures in the order of NAMES under these row weights, NaN where undefined."""
     total = float(weight.sum())

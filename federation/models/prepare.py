@@ -14,7 +14,7 @@ from federation.kernel.manifest import Manifest
 from federation.kernel.state import State
 from federation.models.course import Labels, Limits
 from federation.models.design import Block, Held, require_full_rank, residual_bits
-from federation.models.encoding import Encoding
+from federation.models.encoding import Encoding, rows_of
 from federation.models.sample import Sample
 from federation.models.table import Table
 from federation.models.woe import WoeTable
@@ -83,7 +83,7 @@ def prepare_label(
 ) -> Prepared:
     """The label party's block: the intercept first, then its own columns. routed: as in `Block`."""
     rows = np.flatnonzero(positions >= 0)
-    x = np.column_stack([np.ones(len(rows)), encoded.encoding.design(table.columns)[rows]])
+    x = np.column_stack([np.ones(len(rows)), rows_of(encoded.encoding.design(table.columns), rows)])
     labels = replace(training_labels(table, sample, rows), total=encoded.total)
     if manifest.settings.C is None:
         require_full_rank(manifest.label_party, x[labels.w > 0][:, 1:], encoded.encoding.names)
@@ -105,7 +105,7 @@ def training_labels(table: Table, sample: Sample, rows: Positions) -> Labels:
 def prepare_holder(manifest: Manifest, me: str, table: Table, universe: int, positions: Positions, encoded: Encoded) -> Prepared:
     """A feature party's block and its integer columns."""
     rows = np.flatnonzero(positions >= 0)
-    exact = encoded.encoding.design(table.columns)[rows]
+    exact = rows_of(encoded.encoding.design(table.columns), rows)
     absent = encoded.encoding.absent_row
     if manifest.settings.C is None:
         whole = np.vstack([exact, np.repeat(absent[None, :], universe - len(rows), axis=0)])

@@ -69,7 +69,8 @@ def fingerprint(key: str) -> str:
 def column_words(column: ColumnDeclaration) -> str:
     """A column in a line."""
     unit = f", in {column.unit}" if column.unit else ""
-    return f"{column.name} ({column.kind}, level {column.level}, class {column.classification}{unit})"
+    source = f", from {column.source}" if column.source else ""
+    return f"{column.name} ({column.kind}, level {column.level}, class {column.classification}{unit}{source})"
 
 
 def describe(manifest: Manifest, me: str) -> tuple[Section, ...]:
@@ -85,6 +86,7 @@ def describe(manifest: Manifest, me: str) -> tuple[Section, ...]:
         Section("What", (
             f"run {manifest.run}" + (f", of the study {manifest.study}" if manifest.study else ""), what,
             f"purpose {manifest.purpose}: {meaning}", f"asked for by a {manifest.requested_by}",
+            *(f"without the source {source}" for source in manifest.select.drop_sources),
         )),
         Section(f"With which columns of {me}", (*(column_words(column) for column in manifest.columns_of(me)), _own(manifest, mine))),
         Section("With whom", (
@@ -208,7 +210,7 @@ def _learning(manifest: Manifest) -> Iterator[str]:
 
 _SAID: Final = frozenset({
     "run", "task", "model", "purpose", "parties", "agencies", "contracts", "coordinator", "expires", "requested_by", "study",
-    "privacy.epsilon", "privacy.delta", "privacy.label_noise", "privacy.minimum_cohort", "privacy.withdrawal",
+    "select.drop_sources", "privacy.epsilon", "privacy.delta", "privacy.label_noise", "privacy.minimum_cohort", "privacy.withdrawal",
 })  # fmt: skip
 """What the sections above say in words; all else is a setting."""
 

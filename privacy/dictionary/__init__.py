@@ -6,8 +6,14 @@ or kind of source. `docs/dictionary/` is generated from them. An entry that lack
     [[record]]            a kind of raw record: name role title definition key date; then its columns
     [[record.column]]     name type definition required level class values unit
     [[feature]]           name role source definition formula unit period level class range direction comparable kind
+    [[source]]            a source of dated records: name role title definition; then its kinds and features
+    [[source.kind]]       name definition also statuses open
+    [[source.feature]]    name definition formula unit level direction class range comparable
 
-Read entries (what an entry is, and how it is read).
+A source of dated records (court, business registry, ...) is such a file and nothing else: its role is known everywhere once the file is here,
+and one adapter (`clients/roles/records`) computes its features by their formulas.
+
+Read entries (what an entry is, and how it is read), then formula (what a source's features may be).
 """
 
 VERSION = "1.0"

@@ -13,7 +13,8 @@ from functools import cache
 from typing import Any, ClassVar, Final, Literal, get_args, get_origin, get_type_hints
 
 from federation.kernel.errors import ConfigurationError
-from privacy.levels import Classification, InstitutionRole, Level, PersonRole
+from privacy.institutions import institution_roles
+from privacy.levels import Classification, Level, PersonRole
 
 Purpose = Literal["acquire", "decide", "monitor", "collect", "research"]
 """The leaves of privacy/purposes.py."""
@@ -33,6 +34,8 @@ _ENTITY: Final[dict[str, str]] = {
     "purpose": "Purpose", "task": "Task", "classification": "Classification", "institution": "Institution", "recipient": "Recipient",
 }  # fmt: skip
 """The entity type of a context field that is one of several words."""
+_HOLDER: Final = "institution"
+"""The field whose words are the dictionary's, and not this file's."""
 
 
 @cache
@@ -43,14 +46,14 @@ def _hints(kind: type) -> dict[str, tuple[Any, frozenset[Any]]]:
     for field in fields(kind):
         hint = hints[field.name]
         inner = get_args(hint)[0] if get_origin(hint) is frozenset else hint
-        found[field.name] = (hint, frozenset(get_args(inner)))
+        found[field.name] = (hint, frozenset(institution_roles() if field.name == _HOLDER else get_args(inner)))
     return found
 
 
 def words_of(kind: type, field: str) -> tuple[Any, ...] | None:
     """The words that a field may be, in their declared order; None where it is a number, a switch, a set or free text."""
     hint = get_type_hints(kind)[field]
-    return get_args(hint) if get_origin(hint) is Literal else None
+    return institution_roles() if field == _HOLDER else get_args(hint) if get_origin(hint) is Literal else None
 
 
 def _entity(kind: str, name: str) -> dict[str, str]:
@@ -119,7 +122,7 @@ class ColumnAsk(_Ask):
     column: str
     level: Level
     classification: Classification
-    institution: InstitutionRole
+    institution: str
     purpose: Purpose
     requester: PersonRole
     approved_by: frozenset[PersonRole] = frozenset()

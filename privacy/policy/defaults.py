@@ -5,15 +5,22 @@ from __future__ import annotations
 from functools import cache
 from importlib import resources
 
+from privacy.institutions import institution_roles
 from privacy.policy.decide import Policies
 
 _HERE = resources.files("privacy.policy")
+_INSTITUTIONS = 'entity Institution enum ["bank", "platform", "tax", "agency"];'
+"""The schema's line that the dictionary extends."""
 
 
 @cache
 def schema_text() -> str:
-    """The schema, the same for every institution."""
-    return _HERE.joinpath("schema.cedarschema").read_text("utf-8")
+    """The schema, the same for every institution; the kinds of institution are the dictionary's."""
+    text = _HERE.joinpath("schema.cedarschema").read_text("utf-8")
+    head, found, tail = text.partition(_INSTITUTIONS)
+    assert found, "the schema has a line for kinds of institution"
+    listed = ", ".join(f'"{role}"' for role in institution_roles())
+    return f"{head}entity Institution enum [{listed}];{tail}"
 
 
 @cache

@@ -36,7 +36,8 @@ def question(ask: Ask) -> str:
     if isinstance(ask, PersonAsk):
         return f"'{ask.act}' by {_ARTICLES[ask.role]}" + (", who has asked for it or approved it already" if ask.same_person else "")
     if isinstance(ask, ColumnAsk):
-        thing = f"column '{ask.column}' of {_HOLDERS[ask.institution]} (level {ask.level}, class {ask.classification})"
+        holder = _HOLDERS.get(ask.institution, f"a source of records ({ask.institution})")
+        thing = f"column '{ask.column}' of {holder} (level {ask.level}, class {ask.classification})"
         thing += f", in {_TASKS[ask.task]}" if ask.task != "train" else ""
     elif isinstance(ask, ReleaseAsk):
         to = "the institutions" if ask.recipient == "institutions" else f"the {ask.recipient}"

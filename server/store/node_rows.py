@@ -14,7 +14,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat,
 from federation.kernel import suite
 from federation.kernel.errors import ConfigurationError
 from federation.kernel.manifest_rules import is_moment, require_party_name
-from privacy.levels import INSTITUTION_ROLES
+from privacy.institutions import institution_roles
 from server.store.records import Node
 from server.store.tables import nodes
 
@@ -37,8 +37,8 @@ def require_node(node: Node) -> None:
     """Raises ConfigurationError for a record that is not one of a node that may be enrolled."""
     require_party_name(node.name)
     where = f"node {node.name}"
-    if node.role not in INSTITUTION_ROLES:
-        raise ConfigurationError(where, "its role is not known", f"Known: {', '.join(INSTITUTION_ROLES)}.")
+    if node.role not in institution_roles():
+        raise ConfigurationError(where, "its role is not known", f"Known: {', '.join(institution_roles())}.")
     if node.way not in WAYS:
         raise ConfigurationError(where, "the way to it is not known", f"Known: {', '.join(WAYS)}.")
     if node.revoked_at is not None or not is_moment(node.enrolled_at):

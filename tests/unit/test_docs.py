@@ -30,7 +30,7 @@ TABLES: dict[str, type[msgspec.Struct]] = {
     "[run]": run_tables.RunSettings,
     "[model]": run_tables.ModelTable,
     "[sample]": run_tables.SampleTable,
-    "[select]": manifest.SelectSettings,
+    "[select]": run_tables.SelectTable,
     "[binning]": manifest.BinningSettings,
     "[scorecard]": manifest.ScorecardSettings,
     "[align]": run_tables.AlignTable,

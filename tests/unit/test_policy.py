@@ -11,6 +11,7 @@ import pytest
 
 from federation.kernel.errors import ConfigurationError
 from privacy import levels
+from privacy.institutions import institution_roles
 from privacy.policy import ask as words
 from privacy.policy.ask import ColumnAsk, PersonAsk, ReleaseAsk, RunAsk
 from privacy.policy.cases import check_cases, parse_cases
@@ -195,6 +196,23 @@ def test_numbers_and_switches_are_what_they_say(change):
         replace(OVERFLOW, **change)
 
 
+@pytest.mark.parametrize("role", ["court", "registry", "bureau", "blacklist", "payments"])
+@pytest.mark.parametrize(
+    "column", [{}, {"level": 4}, {"level": 4, "purpose": "acquire"}, {"level": 5}, {"classification": "C2"}, {"classification": "C3"}]
+)
+def test_a_source_of_records_is_asked_as_a_tax_bureau_is(role, column):
+    decided = [default_policies().decide(replace(TURNOVER, institution=who, **column)) for who in (role, "tax")]
+    assert [(one.allowed, one.rules) for one in decided] == [(decided[1].allowed, decided[1].rules)] * 2
+
+
+def test_a_kind_of_institution_that_the_dictionary_does_not_have_is_refused_before_a_rule_is_asked():
+    with pytest.raises(ConfigurationError, match="institution"):
+        replace(TURNOVER, institution="casino")
+    with pytest.raises(ConfigurationError, match="does not fit the schema"):
+        Policies.from_texts(schema_text(), {"10.cedar": default_files()["20-columns.cedar"].replace('"agency"', '"casino"')})
+    assert Policies.from_texts(schema_text(), {"10.cedar": default_files()["20-columns.cedar"].replace('"agency"', '"court"')})
+
+
 def test_an_unknown_attribute_of_a_question_is_refused_by_the_schema(monkeypatch):
     request = TURNOVER.request()
     request["context"]["colour"] = "blue"
@@ -210,7 +228,7 @@ def test_the_schema_has_the_words_of_the_program():
             name, listed = line.removeprefix("entity ").split(" enum ")
             entities[name] = tuple(listed.strip("[];").replace('"', "").split(", "))
     assert entities == {
-        "Role": levels.PERSON_ROLES, "Institution": levels.INSTITUTION_ROLES, "Purpose": RUN_PURPOSES,
+        "Role": levels.PERSON_ROLES, "Institution": institution_roles(), "Purpose": RUN_PURPOSES,
         "Classification": get_args(levels.Classification), "Task": get_args(words.Task), "Recipient": get_args(words.Recipient),
         "Release": get_args(words.ReleaseKind), "Node": ("this institution",),
     }  # fmt: skip
