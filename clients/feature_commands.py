@@ -71,17 +71,31 @@ def _sizes(tables: OwnTables) -> dict[str, int | None]:
 
 
 def _show(console: Console, built: Built) -> None:
-    from rich.table import Table
+    from rich.table import Column, Table
 
     from clients.cleaning_shown import accounts
 
     for table in accounts(built.cleaned):
         console.print(table)
     rows = max(1, len(built.table))
-    coverage = Table("feature", "unit", "rows that have it", "outside its range", title="Features")
+    coverage = Table(Column("feature", no_wrap=True), "unit", "rows that have it", "outside its range", title="Features")
     for one in built.coverage:
         coverage.add_row(one.feature.name, one.feature.unit, f"{one.present / rows:.1%}", f"{one.outside:,}" if one.outside else "")
     console.print(coverage)
     for cleaned in built.cleaned.values():
         for note in cleaned.notes:
             console.print(f"note  {cleaned.where}: {note}", highlight=False, markup=False)
+
+
+@app.command(epilog="Example: creditfed features template visits --out visits.csv")
+def template(
+    kind: Annotated[str, typer.Argument(metavar="KIND", help="A kind of record, such as visits.")],
+    out: Annotated[
+        Path, typer.Option("--out", metavar="FILE", help="The empty CSV; its mapping, which explains it, is put beside it (.toml).")
+    ],
+) -> None:
+    """Write an empty table for records that people fill in by hand, and a mapping that says what each column may hold."""
+    from clients.templates import write_template
+
+    mapping = write_template(kind, out)
+    typer.echo(f"{out} is to be filled in; {mapping} explains it. Next: creditfed dictionary check {mapping}")

@@ -8,6 +8,7 @@ from __future__ import annotations
 import datetime as dt
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
@@ -23,7 +24,7 @@ from clients.own_tables import OwnTables
 from clients.vault import open_records
 from federation.kernel.errors import ConfigurationError, LocalError
 from privacy.dictionary import VERSION
-from privacy.dictionary.entries import Feature, features
+from privacy.dictionary.entries import GENERIC, Feature, features, record_sources
 from privacy.dictionary.plausible import outside
 from privacy.store.durable import sync
 
@@ -81,11 +82,12 @@ def _month(text: str) -> np.datetime64 | None:
 
 
 def adapter(role: str) -> Build:
-    """The role's own adapter. Raises ConfigurationError where there is none."""
-    module = f"clients.roles.{role}.features"
-    if role.isidentifier() and find_spec("clients.roles") and find_spec(f"clients.roles.{role}"):
-        found: Build = import_module(module).build
-        return found
+    """The role's own adapter, or that of all sources of dated records. Raises ConfigurationError where there is none."""
+    source = next((name for name, source in record_sources().items() if source.role == role), None)
+    folder = f"clients.roles.{role if source is None else GENERIC}"
+    if role.isidentifier() and find_spec(folder):
+        found: Build = import_module(f"{folder}.features").build
+        return found if source is None else partial(found, source=source)  # type: ignore[call-arg]
     raise ConfigurationError(f"role {role!r}", "this version has no adapter for it", "Name another role in the mapping.")
 
 

@@ -35,13 +35,11 @@ from clients.database import Database
 from federation.kernel.errors import ConfigurationError
 from privacy.dictionary import VERSION
 from privacy.dictionary.conventions import MONEY_UNITS, conventions
-from privacy.dictionary.entries import RecordKind, features, record_kinds
+from privacy.dictionary.entries import GENERIC, RecordKind, dictionary, record_kinds
 from privacy.store import strict_toml
 
 CHINA: Final = zoneinfo.ZoneInfo(conventions().calendar.time_zone)
 TOLERATED: Final = 0.01
-_OTHER: Final = "records"
-"""The role of the kind of record that many sources share: a court, a registry, and any institution beside its own."""
 
 
 class _Head(msgspec.Struct, frozen=True, kw_only=True):
@@ -99,22 +97,23 @@ def load(path: Path) -> OwnTables:
     if said.dictionary.split(".")[0] != VERSION.split(".")[0]:
         what = f"it is written for version {said.dictionary} of the dictionary, and this is {VERSION}"
         raise ConfigurationError(file, what, "Read docs/dictionary/README.md, and write the version that you have checked it against.")
-    roles = {kind.role for kind in kinds.values()} | {feature.role for feature in features().values()}
-    strict_toml.require_known(f"{file}: role", [said.role], sorted(roles), "role")
+    strict_toml.require_known(f"{file}: role", [said.role], dictionary().roles, "role")
     tables = {name: _table(f"{file}: [{name}]", raw[name], kinds[name], path.parent) for name in raw if name in kinds}
     if not tables:
         raise ConfigurationError(file, "it names no table", f"Add one of [{'], ['.join(_of(said.role))}].")
     for name, table in tables.items():
-        if table.kind.role not in (said.role, _OTHER):
+        if name not in _of(said.role):
             what = f"[{name}] is a kind of record of role {table.kind.role!r}, and this mapping is of role {said.role!r}"
-            raise ConfigurationError(file, what, f"Kinds of this role: {', '.join(_of(said.role))}.")
+            raise ConfigurationError(file, what, f"Kinds of this role: {', '.join(_of(said.role))}. Each role has a mapping of its own.")
     return OwnTables(
         said.name or path.stem, said.role, tables, _zone(file, said.time_zone), said.id_kind, said.extracted, said.tolerated
     )  # fmt: skip
 
 
 def _of(role: str) -> list[str]:
-    return [name for name, kind in record_kinds().items() if kind.role in (role, _OTHER)]
+    """The kinds of record of a role: its own, or the one that all sources of dated records share."""
+    own = [name for name, kind in record_kinds().items() if kind.role == role]
+    return own or [name for name, kind in record_kinds().items() if kind.role == GENERIC]
 
 
 def _zone(file: str, name: str) -> zoneinfo.ZoneInfo:

@@ -21,6 +21,8 @@ from clients.own_tables import OwnTables
 from clients.party_config import PartyConfig
 from clients.row_tree import Rows, RowTree, manifests_salt
 from clients.sources.opening import Stamp, estimated_size, stamp
+from clients.sources.plausibility import Plausibility
+from clients.sources.plausibility import plausibility as weigh
 from clients.sources.raw import Raw, open_raw
 from clients.sources.records import Records, load
 from federation.align import uscc
@@ -129,6 +131,11 @@ def open_records(tables: OwnTables, kind: str, today: dt.date) -> Raw:
     today: no record is later, where the mapping names no day of extract. Raises DataError, ConfigurationError.
     """
     return open_raw(tables, kind, today)
+
+
+def plausibility(place: Path | Database, where: str) -> Plausibility:
+    """A finished feature table against the dictionary's ranges, in counts. Raises DataError, ConfigurationError."""
+    return weigh(place, where)
 
 
 def size_of(place: Path | Database) -> int | None:

@@ -1,7 +1,8 @@
 """What adapters cost: a million orders and a million flows, from batches of canonical records to the feature table of 24 months.
 
 `python -m simulations.benchmarks.adapters [ROWS] [--firms N] [--months M] [--kinds orders,flows]`. Each kind in a process of its own, batches
-of 100,000 made as they are asked for. Prints the table's rows, seconds of CPU and on the clock, and the peak of memory beside what Python and its
+of 100,000 made as they are asked for. Prints the table's rows, seconds of CPU and on the clock, and the peak of memory beside what
+Python and its
 libraries take by themselves.
 """
 
