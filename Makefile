@@ -34,6 +34,7 @@ check: $(STAMP)
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 	$(BIN)/python -m privacy.contracts.document --check
+	$(BIN)/python -m privacy.dictionary.document --check
 	$(BIN)/pip-audit --skip-editable || echo "pip-audit could not finish (offline?) or found something: see above"
 
 bench: $(STAMP)

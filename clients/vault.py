@@ -6,18 +6,25 @@ give the same table and the same commitment. What breaks a rule is a DataError w
 
 from __future__ import annotations
 
+import datetime as dt
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from clients.column_sources import column_sources
+from clients.database import Database
+from clients.own_tables import OwnTables
 from clients.party_config import PartyConfig
 from clients.row_tree import Rows, RowTree, manifests_salt
-from clients.sources.opening import Stamp, stamp
+from clients.sources.opening import Stamp, estimated_size, stamp
 from clients.sources.outcomes import make_outcomes
+from clients.sources.plausibility import Plausibility
+from clients.sources.plausibility import plausibility as weigh
+from clients.sources.raw import Raw, open_raw
 from clients.sources.records import load
 from clients.sources.repayments import read_histories
 from clients.sources.typed import Records
@@ -138,6 +145,24 @@ class Vault:
         if found is None or found != self._stamp:
             self.forget()
             self._stamp = found
+
+
+def open_records(tables: OwnTables, kind: str, today: dt.date) -> Raw:
+    """An institution's own table of one kind of record, for its adapters: clean canonical frames and the account of what was done to them.
+
+    today: no record is later, where the mapping names no day of extract. Raises DataError, ConfigurationError.
+    """
+    return open_raw(tables, kind, today)
+
+
+def plausibility(place: Path | Database, where: str) -> Plausibility:
+    """A finished feature table against the dictionary's ranges, in counts. Raises DataError, ConfigurationError."""
+    return weigh(place, where)
+
+
+def size_of(place: Path | Database) -> int | None:
+    """Bytes that a source is in memory, about, for a progress bar; None where nothing tells."""
+    return estimated_size(place)
 
 
 def open_table(config: PartyConfig, manifest: Manifest, salt: Secret, consented: Chooser | None = None) -> Table:

@@ -7,9 +7,9 @@ from typing import Any
 
 from federation.kernel.errors import ConfigurationError
 from federation.kernel.manifest import CHECKS, FEWEST_IN_A_CHECK, MOST_IN_A_CHECK, CheckSettings
-from server import strict_toml
+from privacy.store import strict_toml
+from privacy.store.strict_toml import require_known
 from server.run_tables import Party, RunSettings
-from server.strict_toml import require_known
 
 _OF_MODELS = ("label", "bins", "through")
 """Keys of a [[party]] that say nothing in a check."""

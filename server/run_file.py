@@ -45,7 +45,9 @@ from federation.kernel.manifest import (
 )
 from federation.kernel.role import COORDINATOR
 from privacy.dictionary.entries import dictionary
-from server import check_file, strict_toml
+from privacy.store import strict_toml
+from privacy.store.strict_toml import refuse_later, require_known
+from server import check_file
 from server.linked_subjects import require_owners
 from server.run_tables import (
     Agency,
@@ -59,7 +61,6 @@ from server.run_tables import (
     SelectTable,
 )
 from server.run_target import read_target
-from server.strict_toml import refuse_later, require_known
 
 LATER_TASKS = ("score", "acquire", "monitor", "portfolio")
 LATER_MODELS = ("boosting", "network", "expert")

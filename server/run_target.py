@@ -7,7 +7,7 @@ from typing import Any
 from federation.kernel.errors import ConfigurationError
 from federation.kernel.manifest import TargetSettings
 from federation.kernel.manifest_rules import check_definition
-from server import strict_toml
+from privacy.store import strict_toml
 from server.run_tables import Party, SampleTable
 
 

@@ -20,6 +20,11 @@ from typer.main import get_command
 _LATER = {
     "coordinator": ("server.commands", "The coordinator's server: found it, let institutions in, submit and stop runs."),
     "audit": ("clients.audit_commands", "Audit logs: verify with public keys, show a run, compare the parties' accounts, export."),
+    "dictionary": ("clients.dictionary_commands", "The common standard: what features mean, and what of your own tables maps to it."),
+    "features": (
+        "clients.feature_commands",
+        "From raw tables to features of the dictionary, and templates for what is filled in by hand.",
+    ),
     "node": ("clients.node_commands", "An institution's node: found it, approve runs, policies, consents, budget."),
 }
 

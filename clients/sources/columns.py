@@ -47,6 +47,12 @@ class Columns:
             found[name] = self._joined(name, self._chunks.pop())
         return Frame({name: found[name] for name in self._names}, self._exact)
 
+    def batch(self) -> Any:
+        """All rows so far as one record batch, the columns in their order."""
+        return pa.RecordBatch.from_arrays(
+            [chunks[0] if len(chunks) == 1 else pa.concat_arrays(chunks) for chunks in self._chunks], list(self._names)
+        )
+
     def _typed(self, name: str, values: Sequence[Any]) -> Any:
         kinds = {_kind(kind) for kind in set(map(type, values))} - {"missing"}
         if kinds <= {"number", "decimal"}:

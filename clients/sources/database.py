@@ -10,7 +10,7 @@ What a database raises may quote rows, its URL a password: of an error only wher
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, TypeVar
@@ -26,11 +26,14 @@ from clients.database import Database, parse
 from clients.sources.columns import Columns
 from clients.sources.database_errors import no_driver, told
 from clients.sources.frame import Frame
+from clients.sources.table import Skipped
 
 LOG_NAME: Final = "creditfed-source"
 ROWS: Final = 8192
 """How many rows at a time: as Python's objects they are some MB."""
 _READ_ONLY: Final = {"oracle": "SET TRANSACTION READ ONLY", "mysql": "SET TRANSACTION READ ONLY", "mariadb": "SET TRANSACTION READ ONLY"}
+_UNREACHED: Final = "it cannot be reached, or does not let this user in"
+_BROKE_OFF: Final = "reading it broke off"
 _PATIENCE_S: Final = "10"
 T = TypeVar("T")
 
@@ -54,8 +57,28 @@ class DatabaseSource:
                 for rows in result.partitions():
                     found.add(rows)
 
-        reading(self.database, self.where, "reading it broke off", take)
+        reading(self.database, self.where, _BROKE_OFF, take)
         return found.frame()
+
+    def batches(self, columns: Sequence[str], skipped: Skipped) -> Iterator[Any]:  # noqa: ARG002  # a database has no rows to pass over
+        """Those columns, some thousand rows at a time, each batch typed by its own values. Raises as `reading` does, outside the handler."""
+        relation, engine, failure = _relation(self.database, columns), _engine(self.database, self.where), None
+        phase = _UNREACHED
+        try:
+            with engine.connect() as connection:
+                phase = _BROKE_OFF
+                _only_reading(connection)
+                with connection.execute(sa.select(*(relation.c[name] for name in columns))) as result:
+                    for rows in result.partitions():
+                        found = Columns(self.where, columns, columns)
+                        found.add(rows)
+                        yield found.batch()
+        except Exception as error:  # noqa: BLE001  # as in `reading`
+            failure = told(self.where, phase, error)
+        finally:
+            engine.dispose()
+        if failure is not None:
+            raise failure
 
 
 def open_database(database: Database, name: str) -> DatabaseSource:
@@ -77,7 +100,7 @@ def reading(database: Database, where: str, what: str, use: Callable[[sa.Connect
     Raises DataError, ConfigurationError, outside the handler, so that a driver's error does not hang on to ours.
     """
     engine = _engine(database, where)
-    phase = "it cannot be reached, or does not let this user in"
+    phase = _UNREACHED
     try:
         with engine.connect() as connection:
             phase = what

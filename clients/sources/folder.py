@@ -16,7 +16,7 @@ import pyarrow as pa
 import pyarrow.parquet as pa_parquet
 
 from clients.sources.frame import Frame
-from clients.sources.table import broken, parquet_batches
+from clients.sources.table import Skipped, broken, parquet_batches
 from federation.kernel.errors import DataError
 
 _NO_VALUE = "__HIVE_DEFAULT_PARTITION__"
@@ -35,9 +35,10 @@ class FolderSource:
 
     def read(self, columns: Sequence[str], exact: Collection[str] = ()) -> Frame:
         """Those columns, part after part. Raises DataError."""
-        return Frame.of(self.where, self._batches(columns), exact)
+        return Frame.of(self.where, self.batches(columns, Skipped()), exact)
 
-    def _batches(self, columns: Sequence[str]) -> Iterator[Any]:
+    def batches(self, columns: Sequence[str], skipped: Skipped) -> Iterator[Any]:  # noqa: ARG002  # Parquet has no rows to pass over
+        """Those columns in batches, part after part. Raises DataError."""
         failed = False
         try:
             for path in self.files:

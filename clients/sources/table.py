@@ -1,7 +1,8 @@
 """CSV and Parquet files as frames, in batches, in the file's row order; nothing is interpreted here beyond the file's own types.
 
 A CSV file has no types: every column comes as text, so that an id keeps its leading zeros and no row's value decides a type (or reaches an
-error text) by accident. Encodings: UTF-8, with or without byte order mark, else GB 18030 (Chinese exports). Blank cells and NA, N/A, NaN,
+error text) by accident. Encodings: UTF-8, with or without byte order mark, UTF-16 with one, else
+GB 18030 (Chinese exports). Blank cells and NA, N/A, NaN,
 null, None, #N/A are missing, in CSV and in Parquet text alike.
 """
 
@@ -41,6 +42,10 @@ class Source(Protocol):
         """Those columns, rows in one order for all. exact: whose numbers are spelled (`Frame`). Raises DataError: counts, never content."""
         ...
 
+    def batches(self, columns: Sequence[str], skipped: Skipped) -> Iterator[Any]:
+        """Those columns in record batches, as they stand: text keeps its blanks and its words for missing. Raises DataError."""
+        ...
+
 
 @dataclass(frozen=True)
 class FileSource:
@@ -57,7 +62,16 @@ class FileSource:
 
         Raises DataError for a file that breaks its format: counts and row numbers (from 1, after the header), never content.
         """
-        return Frame.of(self.where, self._parquet(columns) if self.typed else self._csv(columns), exact)
+        return Frame.of(self.where, self._parquet(columns) if self.typed else self._csv_whole(columns), exact)
+
+    def batches(self, columns: Sequence[str], skipped: Skipped) -> Iterator[Any]:
+        """Those columns in batches, in file order; rows with too few or too many cells are passed over and told to `skipped`."""
+        if self.typed:
+            return self._parquet(columns)
+        words = pa_csv.ConvertOptions(
+            column_types=dict.fromkeys(self.names, pa.string()), include_columns=list(columns), strings_can_be_null=False
+        )
+        return self._csv(words, skipped)
 
     def _parquet(self, columns: Sequence[str]) -> Iterator[Any]:
         failed = False
@@ -68,40 +82,42 @@ class FileSource:
         if failed:
             raise broken(self.where, "Parquet")
 
-    def _csv(self, columns: Sequence[str]) -> Iterator[Any]:
-        wrong, failed = _WrongRows(), False
+    def _csv(self, convert: Any, skipped: Skipped) -> Iterator[Any]:
+        failed = False
         try:
             reader = pa_csv.open_csv(
                 self.path,
                 read_options=pa_csv.ReadOptions(use_threads=False, encoding=self.encoding, block_size=_CHUNK),
-                parse_options=pa_csv.ParseOptions(newlines_in_values=True, invalid_row_handler=wrong),
-                convert_options=_as_text(self.names, columns),
+                parse_options=pa_csv.ParseOptions(newlines_in_values=True, invalid_row_handler=skipped),
+                convert_options=convert,
             )
             yield from reader
         except (pa.ArrowException, UnicodeDecodeError, OSError):
             failed = True
         if failed:
             raise broken(self.where, "CSV")
-        if wrong.count:
-            rows = ", ".join(str(row - 1) for row in wrong.first) + (", ..." if wrong.count > len(wrong.first) else "")
+
+    def _csv_whole(self, columns: Sequence[str]) -> Iterator[Any]:
+        wrong = Skipped()
+        yield from self._csv(_as_text(self.names, columns), wrong)
+        if wrong.rows:
+            rows = ", ".join(map(str, wrong.rows[:_SHOWN])) + (", ..." if len(wrong.rows) > _SHOWN else "")
             raise DataError(
                 self.where,
-                f"{wrong.count:,} rows do not have {len(self.names)} cells (rule: as many cells as the header); rows {rows}",
+                f"{len(wrong.rows):,} rows do not have {len(self.names)} cells (rule: as many cells as the header); rows {rows}",
                 "Nothing was sent. Quote cells that hold a comma, or use Parquet.",
             )
 
 
 @dataclass
-class _WrongRows:
-    """Counts rows with too few or too many cells; their text is never kept."""
+class Skipped:
+    """Rows with too few or too many cells, by number from 1 after the header; their text is never kept."""
 
-    count: int = 0
-    first: list[int] = field(default_factory=list)
+    rows: list[int] = field(default_factory=list)
 
     def __call__(self, row: Any) -> Literal["skip"]:
-        self.count += 1
-        if len(self.first) < _SHOWN:
-            self.first.append(row.number)
+        """Arrow asks what to do with such a row."""
+        self.rows.append(row.number - 1)
         return "skip"
 
 
@@ -150,18 +166,21 @@ def _open_csv(path: Path, where: str, *, empty: bool) -> FileSource:
 
 
 def _encoding(path: Path, where: str) -> str:
-    """The encoding that the whole file obeys: UTF-8 or GB 18030."""
-    for encoding in ("utf-8-sig", "gb18030"):
-        decoder = codecs.getincrementaldecoder(encoding)()
+    """The encoding that the whole file obeys: UTF-16 by its byte order mark, else UTF-8 or GB 18030."""
+    with path.open("rb") as file:
+        marked = file.read(2) in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
+    for encoding in ("utf-16",) if marked else ("utf-8-sig", "gb18030"):
+        decoder, lines = codecs.getincrementaldecoder(encoding)(), not marked
         with path.open("rb") as file:
             try:
                 while chunk := file.read(_CHUNK):
-                    decoder.decode(chunk)
+                    lines |= "\n" in decoder.decode(chunk)
                 decoder.decode(b"", final=True)
             except UnicodeDecodeError:
                 continue
-        return encoding
-    what = "the file is neither Parquet nor text in UTF-8 or GB 18030"
+        if lines:  # nearly any bytes are UTF-16
+            return encoding
+    what = "the file is neither Parquet nor text in UTF-8, UTF-16 or GB 18030"
     raise DataError(where, what, "Nothing was sent. Save it as Parquet or as UTF-8 CSV.")
 
 

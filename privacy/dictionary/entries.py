@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
@@ -32,19 +32,25 @@ class _Entry(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
 
 
 class RecordColumn(_Entry, frozen=True):
-    """A column of a raw record. required: a table without it is refused; values: of a code; also: other usual names of it, for the nearest-name
-    search alone.
+    """A column of a raw record. required: a table without it is refused; blank: whether a cell may be empty (where not given, it may unless the
+    column is required: else its row is dropped); values: of a code; also: other usual names of it, tried where a mapping names none.
     """
 
     name: Text
     type: RecordType
     definition: Text
     required: bool = True
+    blank: bool | None = None
     values: tuple[Text, ...] = ()
     unit: str = ""
     level: Level = 3
     classification: Classification = msgspec.field(name="class", default="C1")
     also: tuple[Text, ...] = ()
+
+    @property
+    def may_be_blank(self) -> bool:
+        """Whether a cell may be empty."""
+        return not self.required if self.blank is None else self.blank
 
 
 class RecordKind(_Entry, frozen=True):
@@ -180,6 +186,8 @@ def read(texts: Iterable[tuple[str, bytes]]) -> Dictionary:
             _add(sources, source.name, source, name)
         for feature in (*found.features, *(feature for source in found.sources for feature in source.features)):
             _add(features, feature.name, feature, name)
+    for name, what in faults(records, features, sources):
+        raise ConfigurationError(f"privacy/dictionary: {name}", what, "Correct the entry.")
     return Dictionary(records, features, sources)
 
 
@@ -200,6 +208,32 @@ def _add(entries: dict[str, T], name: str, entry: T, file: str) -> None:
     if name in entries:
         raise ConfigurationError(file, f"{name!r} is defined twice", "Each name has one meaning.")
     entries[name] = entry
+
+
+def faults(records: Mapping[str, RecordKind], features: Mapping[str, Feature], sources: Collection[str]) -> Iterator[tuple[str, str]]:
+    """Entries that contradict themselves or each other: name, and what is wrong. sources: names of sources that share a kind of record."""
+    for record in records.values():
+        yield from ((record.name, what) for what in _of_a_record(record))
+    for feature in features.values():
+        low, high = feature.range
+        if not low < high:
+            yield feature.name, "its range is not ordered: the least plausible value comes first"
+        if feature.source not in records and feature.source not in sources:
+            yield feature.name, f"its source {feature.source!r} is neither a kind of record nor a named source"
+
+
+def _of_a_record(record: RecordKind) -> Iterator[str]:
+    columns = {column.name: column for column in record.columns}
+    if len(columns) < len(record.columns):
+        yield "a column is there twice"
+    for name in (*record.key, record.date):
+        if name not in columns:
+            yield f"{name!r} is none of its columns"
+    if record.date in columns and columns[record.date].type not in ("day", "moment"):
+        yield "its date is no day"
+    for column in record.columns:
+        if (column.type == "code") != bool(column.values):
+            yield f"{column.name!r} has values and is no code, or has none and is one"
 
 
 def record_kinds() -> Mapping[str, RecordKind]:

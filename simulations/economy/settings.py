@@ -8,7 +8,7 @@ import msgspec
 from msgspec import Meta
 
 from federation.kernel.errors import ConfigurationError
-from server.strict_toml import nearest, require_known, table
+from privacy.store.strict_toml import nearest, require_known, table
 from simulations.economy.calibration import DEFAULT_RATE, INDUSTRIES
 
 Share = Annotated[float, Meta(ge=0.0, le=1.0)]

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from federation.kernel.errors import ConfigurationError
-from server.strict_toml import nearest, read, require_known
+from privacy.store.strict_toml import nearest, read, require_known
 from simulations.economy.settings import Economy, economy
 
 KEYS: Final = ("title", "economy")

@@ -1,0 +1,101 @@
+"""`creditfed features`: an institution's raw tables become features of the dictionary, on its own machine."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    from rich.console import Console
+    from rich.progress import Progress
+
+    from clients.feature_table import Built
+    from clients.own_tables import OwnTables
+
+app = typer.Typer(
+    no_args_is_help=True, add_completion=False, rich_markup_mode="markdown",
+    help="""From raw tables to features of the dictionary. Nothing leaves this machine.
+
+Write mapping.toml (docs/guides/institution.md), look what maps with `creditfed dictionary check mapping.toml`, then build.
+""",
+)  # fmt: skip
+
+
+@app.command(epilog="Example: creditfed features build mapping.toml --as-of 2023-01..2024-12 --out features.parquet")
+def build(
+    mapping: Annotated[Path, typer.Argument(metavar="MAPPING.toml", help="Which of your tables holds which kind of record.")],
+    as_of: Annotated[str, typer.Option("--as-of", metavar="MONTHS", help='Months to build for: "2024-06", or "2023-01..2024-12".')],
+    out: Annotated[Path, typer.Option("--out", metavar="FILE", help="Where the feature table goes (Parquet): the node's source.")],
+) -> None:
+    """Read your raw tables, clean them, and write one row of features for each firm and month.
+
+    A feature as of a month uses records from before its first day alone. Ends with what was cleaned, and how many rows have each feature.
+    """
+    from rich.console import Console
+
+    from clients import feature_table
+    from clients.clock import today
+    from clients.own_tables import load
+
+    tables, months = load(mapping), feature_table.months(as_of)
+    if not out.absolute().parent.is_dir():
+        from federation.kernel.errors import ConfigurationError
+
+        raise ConfigurationError("--out", f"there is no folder {out.parent}", "Name a folder that is there.")
+    with _bar(Console(stderr=True)) as bar:
+        sizes = _sizes(tables)
+        tasks = {kind: bar.add_task(kind, total=size) for kind, size in sizes.items()}
+        built = feature_table.build(tables, months, today(), lambda kind, size: bar.update(tasks[kind], completed=size))
+    feature_table.write(built.table, tables.role, out)
+    _show(Console(soft_wrap=True), built)
+    typer.echo(f"{len(built.table):,} rows ({built.table['id'].nunique():,} firms, {len(months)} months) in {out}.")
+    typer.echo(f'In node.toml: source = "{out}" and as_of = "as_of".')
+
+
+def _bar(console: Console) -> Progress:
+    from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
+    return Progress(
+        TextColumn("{task.description:<20}"), BarColumn(), TimeElapsedColumn(), TextColumn("left"), TimeRemainingColumn(),
+        console=console, transient=True, disable=not console.is_terminal,
+    )  # fmt: skip
+
+
+def _sizes(tables: OwnTables) -> dict[str, int | None]:
+    """Bytes of each table, None where nobody knows: of a CSV file nearly what Arrow holds of it, of Parquet its pages before compression."""
+    from clients.vault import size_of
+
+    return {kind: size_of(table.source) for kind, table in tables.tables.items()}
+
+
+def _show(console: Console, built: Built) -> None:
+    from rich.table import Column, Table
+
+    from clients.cleaning_shown import accounts
+
+    for table in accounts(built.cleaned):
+        console.print(table)
+    rows = max(1, len(built.table))
+    coverage = Table(Column("feature", no_wrap=True), "unit", "rows that have it", "outside its range", title="Features")
+    for one in built.coverage:
+        coverage.add_row(one.feature.name, one.feature.unit, f"{one.present / rows:.1%}", f"{one.outside:,}" if one.outside else "")
+    console.print(coverage)
+    for cleaned in built.cleaned.values():
+        for note in cleaned.notes:
+            console.print(f"note  {cleaned.where}: {note}", highlight=False, markup=False)
+
+
+@app.command(epilog="Example: creditfed features template visits --out visits.csv")
+def template(
+    kind: Annotated[str, typer.Argument(metavar="KIND", help="A kind of record, such as visits.")],
+    out: Annotated[
+        Path, typer.Option("--out", metavar="FILE", help="The empty CSV; its mapping, which explains it, is put beside it (.toml).")
+    ],
+) -> None:
+    """Write an empty table for records that people fill in by hand, and a mapping that says what each column may hold."""
+    from clients.templates import write_template
+
+    mapping = write_template(kind, out)
+    typer.echo(f"{out} is to be filled in; {mapping} explains it. Next: creditfed dictionary check {mapping}")

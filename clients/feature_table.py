@@ -1,0 +1,142 @@
+"""A feature table: an institution's own tables through its role's adapter, checked against the dictionary, and written as Parquet.
+
+One row for each firm and as-of month: `id`, `as_of` (the month's first day), then features by their canonical names.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from importlib import import_module
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Final, Protocol
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pa_parquet
+
+from clients.cleaned import Cleaned
+from clients.own_tables import OwnTables
+from clients.vault import open_records
+from federation.kernel.errors import ConfigurationError, LocalError
+from privacy.dictionary import VERSION
+from privacy.dictionary.entries import GENERIC, Feature, features, record_sources
+from privacy.dictionary.plausible import outside
+from privacy.store.durable import sync
+
+KEYS: Final = ("id", "as_of")
+LONGEST: Final = 240
+"""Months at once: twenty years."""
+
+Watch = Callable[[str, int], None]
+"""Told after each batch: kind of record, bytes of it so far."""
+
+
+class Build(Protocol):
+    """`build` of an adapter: records by kind, and the as-of months, to the feature table."""
+
+    def __call__(self, records: Mapping[str, Iterable[pd.DataFrame]], months: Sequence[np.datetime64]) -> pd.DataFrame:
+        """See `clients.roles`."""
+        ...
+
+
+@dataclass(frozen=True)
+class Coverage:
+    """Of a feature: present: rows that have it; outside: values beyond the plausible range."""
+
+    feature: Feature
+    present: int
+    outside: int
+
+
+@dataclass(frozen=True)
+class Built:
+    """table: as written; coverage: of each feature; cleaned: by kind of record."""
+
+    table: pd.DataFrame
+    coverage: tuple[Coverage, ...]
+    cleaned: Mapping[str, Cleaned]
+
+
+def months(text: str) -> list[np.datetime64]:
+    """The months of "2023-01..2024-12", or of one month. Raises ConfigurationError."""
+    first, dots, last = text.partition("..")
+    start, end = _month(first), _month(last if dots else first)
+    if start is None or end is None or end < start:
+        raise ConfigurationError("--as-of", "is no month and no range of months", 'Write "2024-06", or "2023-01..2024-12".')
+    found = np.arange(start, end + 1)
+    if len(found) > LONGEST:
+        raise ConfigurationError("--as-of", f"{len(found)} months are more than {LONGEST}", "Build a shorter range.")
+    return list(found)
+
+
+def _month(text: str) -> np.datetime64 | None:
+    try:
+        return np.datetime64(dt.datetime.strptime(text.strip(), "%Y-%m"), "M")  # noqa: DTZ007  # a month
+    except ValueError:
+        return None
+
+
+def adapter(role: str) -> Build:
+    """The role's own adapter, or that of all sources of dated records. Raises ConfigurationError where there is none."""
+    source = next((name for name, source in record_sources().items() if source.role == role), None)
+    folder = f"clients.roles.{role if source is None else GENERIC}"
+    if role.isidentifier() and find_spec(folder):
+        found: Build = import_module(f"{folder}.features").build
+        return found if source is None else partial(found, source=source)  # type: ignore[call-arg]
+    raise ConfigurationError(f"role {role!r}", "this version has no adapter for it", "Name another role in the mapping.")
+
+
+def build(tables: OwnTables, as_of: Sequence[np.datetime64], today: dt.date, watch: Watch, make: Build | None = None) -> Built:
+    """Open every table of a mapping, and have its role's adapter make features of the records. make: another adapter, in its place.
+
+    Raises DataError for a table that the raw door refuses, LocalError where the adapter and the dictionary do not agree.
+    """
+    chosen = make or adapter(tables.role)
+    opened = {kind: open_records(tables, kind, today) for kind in tables.tables}
+
+    def watched(kind: str) -> Iterator[pd.DataFrame]:
+        for batch in opened[kind].batches():
+            watch(kind, opened[kind].bytes_read)
+            yield batch
+
+    table = chosen({kind: watched(kind) for kind in opened}, as_of)
+    for raw in opened.values():
+        raw.require_finished()
+    return Built(table, check(table, tables.role), {kind: raw.cleaned for kind, raw in opened.items()})
+
+
+def check(table: pd.DataFrame, role: str) -> tuple[Coverage, ...]:
+    """What an adapter made is what the dictionary says. Raises LocalError."""
+    known, where = features(), f"adapter of role {role!r}"
+    strange = [name for name in table.columns if name not in (*KEYS, *known)]
+    if strange or not set(KEYS) <= set(table.columns):
+        what = f"made column {strange[0]!r}, which the dictionary does not have" if strange else "made no id or as_of"
+        raise LocalError(where, what, "Report it: adapter and dictionary differ.")
+    if table.duplicated(list(KEYS)).any():
+        raise LocalError(where, "made several rows for one firm and month", "Report it.")
+    found = []
+    for name in table.columns:
+        if name not in KEYS:
+            values, feature = table[name], known[name]
+            numbers = values.to_numpy(np.float64, na_value=np.nan) if feature.kind == "numeric" else np.empty(0)
+            found.append(Coverage(feature, int(values.notna().sum()), outside(feature, numbers)))
+    return tuple(found)
+
+
+def write(table: pd.DataFrame, role: str, path: Path) -> None:
+    """As Parquet, whole or not at all; the file names the dictionary's version. Raises OSError."""
+    arrow = pa.Table.from_pandas(table, preserve_index=False)
+    said = {b"creditfed.dictionary": VERSION.encode(), b"creditfed.role": role.encode()}
+    arrow = arrow.replace_schema_metadata((arrow.schema.metadata or {}) | said)
+    partial = path.with_name(path.name + ".partial")
+    try:
+        pa_parquet.write_table(arrow, partial)
+        sync(partial)
+        partial.replace(path)
+    finally:
+        partial.unlink(missing_ok=True)
