@@ -10,7 +10,9 @@ import pandas as pd
 from privacy.dictionary.entries import Feature, features
 
 Records = Mapping[str, pd.DataFrame]
-FEATURES: dict[str, Feature] = {name: feature for name, feature in features().items() if feature.role == "tax"}
+FEATURES: dict[str, Feature] = {
+    name: feature for name, feature in features().items() if feature.role == "tax" and feature.source != "taxpayers"
+}
 NAMES = sorted(FEATURES)
 
 

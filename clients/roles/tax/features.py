@@ -81,7 +81,7 @@ def _group(whole: Records, members: Ints, months: list[int]) -> pd.DataFrame:
     filed = _of(whole.declarations.filed, place) if whole.declarations is not None else None
     known_from = _known_from(ledgers, filed, len(members))
     ids = np.array([whole.ids[member] for member in members], object)
-    names = [feature.name for feature in features().values() if feature.role == "tax"]
+    names = [feature.name for feature in features().values() if feature.role == "tax" and feature.source in KINDS]
     tables = []
     for month in months:
         found = _as_of(AsOf(month, ledgers.get("sales"), ledgers.get("purchases")), filed, len(members))
