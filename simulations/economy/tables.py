@@ -60,8 +60,8 @@ class Table:
     """One institution's file of one kind of record. prefixes: of text columns, and of id columns whose ids are not in the register."""
 
     def __init__(self, path: Path, kind: RecordKind, register: Register, prefixes: Mapping[str, str]) -> None:
-        self._path, self._kind, self._register, self._prefixes = path, kind, register, prefixes
-        self._schema = pa.schema([(column.name, _ARROW[column.type]) for column in kind.columns])
+        self._path, self._register, self._prefixes = path, register, prefixes
+        self._kind, self._columns = kind, tuple(column for column in kind.columns if column.required)
         self._waiting: list[Rows] = []
         self._count = 0
         self._writer: Any = None
@@ -72,6 +72,8 @@ class Table:
         count = len(next(iter(rows.values())))
         if not count:
             return
+        if not self.rows:  # what the economy has of the columns that a table may lack
+            self._columns = tuple(column for column in self._kind.columns if column.required or column.name in rows)
         self._waiting.append(rows)
         self._count += count
         self.rows += count
@@ -85,11 +87,14 @@ class Table:
             self._writer = self._opened()
         self._writer.close()
 
+    def _schema(self) -> Any:
+        return pa.schema([(column.name, _ARROW[column.type]) for column in self._columns])
+
     def _opened(self) -> Any:
-        texts = [column.name for column in self._kind.columns if column.type in {"id", "code"}]
+        texts = [column.name for column in self._columns if column.type in {"id", "code"}]
         self._path.parent.mkdir(parents=True, exist_ok=True)
         return pq.ParquetWriter(
-            self._path, self._schema, compression="snappy", use_dictionary=texts, store_schema=False, write_statistics=False
+            self._path, self._schema(), compression="snappy", use_dictionary=texts, store_schema=False, write_statistics=False
         )
 
     def _flush(self) -> None:
@@ -98,8 +103,8 @@ class Table:
         if self._writer is None:
             self._writer = self._opened()
         waiting, self._waiting, self._count = self._waiting, [], 0
-        arrays = [self._column(column, np.concatenate([rows[column.name] for rows in waiting])) for column in self._kind.columns]
-        self._writer.write_table(pa.Table.from_arrays(arrays, schema=self._schema), row_group_size=GROUP_ROWS)
+        arrays = [self._column(column, np.concatenate([rows[column.name] for rows in waiting])) for column in self._columns]
+        self._writer.write_table(pa.Table.from_arrays(arrays, schema=self._schema()), row_group_size=GROUP_ROWS)
 
     def _column(self, column: RecordColumn, values: NDArray[Any]) -> Any:
         if column.type == "text" or column.name in self._prefixes:
