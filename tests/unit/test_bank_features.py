@@ -114,6 +114,8 @@ def test_balances_month_by_month():
     assert found["balance_min_3m"] == -50 and found["balance_negative_months_3m"] == 1
     assert math.isnan(found["balance_6m"])
     assert math.isnan(found["overdraft_days_3m"]) and math.isnan(found["utilisation_3m"])
+    three = one(balances=frame("firm date balance", [("f", "2023-07-31", 100), ("f", "2023-11-30", 200), ("f", "2023-12-31", 600)]))
+    assert (three["balance_6m"], three["balance_min_6m"]) == (3, 1)  # three of six are enough
     two = one(balances=frame("firm date balance", [("f", "2023-07-31", 100), ("f", "2023-12-31", 100)]))
     assert math.isnan(two["balance_6m"]) and math.isnan(two["balance_min_6m"])  # two of six months are too few
 
@@ -154,12 +156,11 @@ def test_open_loans_and_their_age():
         ("5", "2024-01", 0, 800, "current"),
     )  # fmt: skip
     granted = loans(
-        ("1", "2023-05-02", 600), ("2", "2022-12-31", 100), ("5", "2023-12-30", 800), ("6", "2024-01-01", 1), ("7", "2023-06-01", 9)
+        ("1", "2023-05-02", 600), ("2", "2022-12-31", 100), ("5", "2023-12-30", 800), ("6", "2024-01-01", 1), ("7", "2023-10-31", 9)
     )
     found = one(loans=granted, repayments=table)
-    assert (
-        found["loans_open"] == 3 and found["loan_outstanding"] == 1300
-    )  # 1, 3, and 5 that has no month's end yet; 7 was lost, 6 is not known
+    # 1, 3, and 5 that has no month's end yet; 7 has been without one for too long, 6 is not known
+    assert found["loans_open"] == 3 and found["loan_outstanding"] == 1300
     assert found["past_due_days_now"] == 95
     shares = [found[f"ageing_{name}_share"] for name in ("current", "1_30", "31_60", "61_90", "over_90")]
     assert shares == pytest.approx([800 / 1300, 0, 400 / 1300, 0, 100 / 1300])

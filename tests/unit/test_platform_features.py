@@ -137,7 +137,7 @@ def test_a_refund_counts_on_its_own_day():
 
 def test_deliveries():
     rows = (
-        ("f", "0", "2023-09-28", "2023-10-05", "2023-10-02"),  # 4 days, in time
+        ("f", "0", "2023-09-28", "2023-10-02", "2023-10-02"),  # 4 days, in time: on the promised day
         ("f", "1", "2023-12-01", "2023-12-05", "2023-12-11"),  # 10 days, late
         ("f", "2", "2023-12-01", None, "2023-12-02"),  # 1 day, nothing promised
         ("f", "3", "2023-12-05", "2023-12-06", "2023-12-03"),  # there before it left: not timed
