@@ -9,6 +9,7 @@ from clients.home_option import HERE, HomeOption, there
 _WHAT = {
     "share.json": "this institution's share of the model", "bins.toml": "its bins, to edit by hand", "scores.parquet": "scores of its own firms",
     "metrics.json": "AUC, KS and the like", "curves.json": "curves", "validation.json": "what the validator's pack is made of",
+    "target.json": "how outcomes were made: waterfall, roll rates and vintages, exact",
     "alignment.npz": "positions", "bins.digest": "digest of the bins as they were made",
 }  # fmt: skip
 """As in docs/guides/institution.md."""

@@ -31,7 +31,7 @@ from privacy.store.releases import ReleaseFile
 
 _RESULTS: dict[Kind, tuple[str, ...]] = {
     "alignment": ("alignment.npz",), "scores": ("scores.parquet",),
-    "model": ("share.json", "metrics.json", "curves.json", "validation.json", "bins.toml", "bins.digest", "run.json"),
+    "model": ("share.json", "metrics.json", "curves.json", "validation.json", "target.json", "bins.toml", "bins.digest", "run.json"),
 }  # fmt: skip
 _TAIL = 1 << 16
 """Bytes; an entry's line has fewer."""

@@ -11,7 +11,7 @@ import pytest
 
 from server.report import render
 from tests.unit.sample_bank_result import bank_result, statistics_result
-from tests.unit.sample_result import sample_curves, sample_result
+from tests.unit.sample_result import sample_curves, sample_result, sample_target
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -46,8 +46,9 @@ BANK_SECTIONS = {
         "What each party learned", "Federated against pooled", "Glossary",
     ),
     "measured": ("Summary", "Warnings", "Who took part", "Statistics", "Time and traffic", "What each party learned", "Glossary"),
+    "outcomes": (*SECTIONS[:3], "How outcomes were made", *SECTIONS[3:]),
 }  # fmt: skip
-BANK_CHARTS = {"trained": 2 + 2, "measured": 1 + 2}
+BANK_CHARTS = {"trained": 2 + 2, "measured": 1 + 2, "outcomes": 16 + 1}
 
 
 @pytest.fixture(scope="module")
@@ -55,6 +56,8 @@ def bank_reports(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     folder = tmp_path_factory.mktemp("banks")
     for name, document in (("trained", bank_result()), ("measured", statistics_result())):
         (folder / f"{name}.html").write_text(render(document), "utf-8")
+    with_target = render(sample_result() | {"target": sample_target()}, sample_curves())
+    (folder / "outcomes.html").write_text(with_target, "utf-8")
     return {name: folder / f"{name}.html" for name in BANK_SECTIONS}
 
 
@@ -99,9 +102,9 @@ def test_it_loads_nothing_complains_of_nothing_and_fits(browser: Browser, report
     visit.page.close()
 
 
-@pytest.mark.parametrize("name", ["trained", "measured"])
+@pytest.mark.parametrize("name", list(BANK_SECTIONS))
 @pytest.mark.parametrize(("width", "scheme"), [(1200, "light"), (1200, "dark"), (390, "light"), (320, "dark")])
-def test_reports_over_many_banks_fit_and_are_readable(
+def test_reports_over_many_banks_and_of_outcomes_fit_and_are_readable(
     browser: Browser, bank_reports: dict[str, Path], name: str, width: int, scheme: Scheme
 ) -> None:
     path = bank_reports[name]

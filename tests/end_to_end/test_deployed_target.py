@@ -16,7 +16,7 @@ PARTIES = ("bank", "platform", "tax")
 
 @pytest.mark.slow
 def test_the_model_is_that_of_the_same_run_in_one_process_and_findings_stay_at_the_bank(tmp_path: Path) -> None:
-    scene = make_target_scene(tmp_path / "tables", firms=250)
+    scene = make_target_scene(tmp_path / "tables")
     path = scene.run_file("deployed")
     inline = simulated(path, tmp_path / "inline")
     with deployed(tmp_path / "deployed") as consortium:
