@@ -288,8 +288,8 @@ class SourceFacts(Part, frozen=True, kw_only=True, omit_defaults=True):
     ks_interval: tuple[float, float] | None = None
     cost: float | None = None
     cost_per_point: float | None = None
-    verdict: str = ""
-    dropped: bool = False
+    verdict: str | None = None
+    dropped: bool | None = None
     manifest_hash: str | None = None
 
 

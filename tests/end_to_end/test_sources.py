@@ -15,8 +15,6 @@ from sklearn.metrics import roc_auc_score
 from sklearn.preprocessing import StandardScaler
 
 from clients.roles.records.features import build
-from federation.kernel.manifest_rules import read_manifest
-from privacy.audit.entry import Entry
 from simulations.economy.other_sources import other_sources
 from simulations.world import generate
 from tests.end_to_end.scene import creditfed, logged, result
@@ -78,7 +76,8 @@ def found(out: Path) -> dict[str, dict[str, Any]]:
 
 def pooled_auc(tables: dict[str, pd.DataFrame], columns: list[str], split: pd.Series) -> float:
     """Left join, training means where nothing is known, standardised, scikit-learn with C = 1; AUC on the test rows."""
-    bank = tables["bank"].set_index("id").join(tables["tax"].set_index("id"), rsuffix="_tax").loc[split.index]
+    tax = tables["tax"].set_index("id")[[*OF["tax"], *OF["dice"]]]
+    bank = tables["bank"].set_index("id").join(tax).loc[split.index]
     train, x = (split == "train").to_numpy(), bank[columns].to_numpy(float)
     x = np.where(np.isnan(x), np.nanmean(x[train], axis=0), x)
     x = StandardScaler().fit(x[train]).transform(x)
@@ -87,6 +86,7 @@ def pooled_auc(tables: dict[str, pd.DataFrame], columns: list[str], split: pd.Se
     return float(roc_auc_score(label[~train], model.decision_function(x[~train])))
 
 
+@pytest.mark.slow
 def test_each_difference_is_the_one_of_the_joined_table(weighed: Path, tables: tuple[Path, dict[str, pd.DataFrame]]) -> None:
     scores = pd.read_parquet(weighed / "full" / "scores" / "bank.parquet").set_index("id")["split"]
     every = [name for names in OF.values() for name in names]
@@ -100,9 +100,10 @@ def test_each_difference_is_the_one_of_the_joined_table(weighed: Path, tables: t
         assert abs(source["auc_without"] - wrong) > 1e-4  # control: without another source it is another figure
 
 
+@pytest.mark.slow
 def test_a_cause_is_shown_and_dice_are_not(weighed: Path) -> None:
     sources = found(weighed)
-    assert sources["tax"]["auc_interval"][0] > 0 and sources["bank"]["auc_interval"][0] > 0
+    assert sources["tax"]["auc_interval"][0] > 0
     low, high = sources["dice"]["auc_interval"]
     assert low < 0 < high
     assert sources["dice"]["verdict"] == "adds nothing that this sample can show and costs 800 CNY for 1,000 firms"
@@ -111,6 +112,7 @@ def test_a_cause_is_shown_and_dice_are_not(weighed: Path) -> None:
     assert 0.6 < sources["tax"]["coverage"] < 0.9 and sources["bank"]["coverage"] == 1.0
 
 
+@pytest.mark.slow
 def test_every_run_is_approved_and_its_manifest_says_without_what(weighed: Path) -> None:
     for name, columns in {"bank": ["void_share", "late_declarations_12m", "dice_1", "dice_2"], "dice": [*OF["bank"], *OF["tax"]]}.items():
         folder = weighed / f"without-{name}"
@@ -119,10 +121,10 @@ def test_every_run_is_approved_and_its_manifest_says_without_what(weighed: Path)
         assert [column["name"] for one in conduct["manifest"]["parties"] for column in one["columns"]] == columns
         for institution in ("bank", "tax"):
             kinds = {entry.kind for entry in logged(folder, institution)}
-            assert {"opened", "end"} & kinds and isinstance(logged(folder, institution)[0], Entry)
-    assert callable(read_manifest)
+            assert {"approval", "signature", "end"} <= kinds
 
 
+@pytest.mark.slow
 def test_the_report_has_the_table_in_words(weighed: Path) -> None:
     text = Page((weighed / "report.html").read_text()).text
     for words in (
@@ -135,6 +137,7 @@ def test_the_report_has_the_table_in_words(weighed: Path) -> None:
         assert words in text
 
 
+@pytest.mark.slow
 def test_a_cost_of_a_source_that_the_party_has_not_is_refused(tables: tuple[Path, dict[str, pd.DataFrame]], weighed: Path) -> None:
     folder, _ = tables
     wrong = TAX | {"costs": {"dise": 0.8}}
@@ -148,17 +151,22 @@ def test_a_cost_of_a_source_that_the_party_has_not_is_refused(tables: tuple[Path
 def test_what_adds_too_little_goes_and_the_model_is_fitted_without(tables: tuple[Path, dict[str, pd.DataFrame]]) -> None:
     folder, _ = tables
     path = run_file(
-        folder, [BANK, PLATFORM, TAX, COURT], run={"model": "scorecard"}, binning={"max_bins": 3}, select={"source_auc_min": 0.02}
+        folder,
+        [BANK, PLATFORM, TAX, COURT],
+        run={"model": "scorecard"},
+        binning={"max_bins": 2},
+        select={"source_auc_min": 0.03},
+        privacy={"label_disclosure": True},
     )
     answer = creditfed("sources", path, "--out", folder / "dropped")
     assert answer.code == 0, answer.err
     document, sources = result(folder / "dropped"), found(folder / "dropped")
-    dropped = {name for name, source in sources.items() if source["auc_interval"][1] < 0.02}
+    dropped = {name for name, source in sources.items() if source["auc_interval"][1] < 0.03}
     assert "dice" in dropped and "platform" not in dropped
     assert set(document["sources"]["dropped"]) == dropped and document["sources"]["folder"] == "final"
     left = {column["name"] for one in document["parties"] for column in one["columns"]}
     assert not left & set(OF["dice"]) and "gmv_growth" in left
-    assert document["sources"]["final_auc_interval"][0] < 0.02
+    assert document["sources"]["final_auc_interval"][0] < 0.03
 
 
 @pytest.mark.slow

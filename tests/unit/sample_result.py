@@ -148,6 +148,18 @@ def sample_result() -> dict[str, Any]:
             "iterations": 12,
             "history": history,
         },
+        "sources": {
+            "split": "test", "rows": 900, "firms": 880, "resamples": 1000, "seed": 7, "source_auc_min": 0.002, "dropped": ["water"],
+            "final_auc_gain": 0.0001, "final_auc_interval": [-0.0008, 0.0009], "folder": "final",
+            "found": [
+                {"name": "court", "parties": ["tax-c"], "columns": ["tax-c / court_judgments_12m"], "coverage": 0.81,
+                 "coverage_of": "rows whose firm the party knows", "auc_with": 0.78, "auc_without": 0.76, "auc_gain": 0.02,
+                 "auc_interval": [0.01, 0.03], "ks_with": 0.41, "ks_without": 0.39, "ks_gain": 0.02, "ks_interval": [-0.01, 0.04], "cost": 0.8,
+                 "cost_per_point": 400.0, "verdict": "adds 2.0 points of AUC, at least 1.0 at 95 %", "manifest_hash": "ab" * 32},
+                {"name": "water", "parties": ["platform-b"], "columns": ["platform-b / water_12m"], "auc_gain": 0.0001,
+                 "auc_interval": [-0.0008, 0.0009], "verdict": "adds nothing that this sample can show", "dropped": True},
+            ],
+        },
         "pooled": {
             "metrics": _metrics(), "intercept": -1.502700004, "coefficients": pooled_coefficients,
             "max_difference": 2.8e-8, "score_difference": 6.1e-8, "seconds": 0.21,
