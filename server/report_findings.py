@@ -21,6 +21,10 @@ SUSPICIOUS_IV, IMPLAUSIBLE_IV = 0.5, 1.0
 OVERFIT, DECAY, WIDE = 0.05, 0.05, 0.10
 AUC_BANDS = ((0.6, "barely"), (0.7, "weakly"), (0.8, "acceptably"), (0.9, "well"))
 SUSPICIOUS_AUC = 0.95
+PAIR, COHORT, FEW = 2, 10, 10
+"""A bank and one partner; the default minimum_cohort; training firms for each partner column below which its owner learns much of outcomes
+(measured: privacy/contracts/logistic.toml).
+"""
 
 
 @dataclass(frozen=True)
@@ -89,7 +93,7 @@ def why_not_converged(result: Result) -> str:
 def findings(result: Result) -> tuple[Finding, ...]:
     """Every warning, gravest first."""
     grave: dict[Level, int] = {"alarm": 0, "warning": 1, "notice": 2, "good": 3}
-    found = [*_columns(result), *_reveals(result), *_metrics(result), *_parties(result), *_gain(result), *_banks(result)]
+    found = [*_columns(result), *_reveals(result), *_lifted(result), *_metrics(result), *_parties(result), *_gain(result), *_banks(result)]
     if result.converged is False:
         text = why_not_converged(result) + " Raise the cap or the iterations and run again."
         found.append(Finding("alarm", "The fit did not converge", text))
@@ -132,6 +136,45 @@ def _reveals(result: Result) -> Iterator[Finding]:
         bound = f" of the {columns}" if columns else ""
         text = f"The label party saw {seen} vectors of partial scores: {seen}{bound} dimensions of the partners' columns for its own rows."
         yield Finding("notice", "Score vectors seen by the label party", text)
+
+
+def _lifted(result: Result) -> Iterator[Finding]:
+    """What the institutions gave up beyond the defaults, each by its key in the run file: who now knows what of whom."""
+    privacy, parties = result.privacy, result.parties or ()
+    if privacy is None or is_over_banks(result):
+        return
+    train = result.metrics.train if result.metrics else None
+    if privacy.single_partner_disclosure and len(parties) == PAIR:
+        text = (
+            "There is one feature party, so no sum hides it: the bank saw that party's score of each of its own firms, and each of the two "
+            "learned the other's part of the optimiser's inner products. Both agreed (single_partner_disclosure). A second feature party "
+            "would hide it."
+        )
+        yield Finding("warning", "The bank saw the single partner's scores", text)
+    if privacy.label_disclosure or privacy.max_released_counts is not None:
+        key = "label_disclosure" if privacy.label_disclosure else "max_released_counts"
+        bads = train.bads if train else None
+        usual = f", where {bads // 10} for each is the default with {bads} bads in training" if bads is not None else ""
+        text = (
+            f"Partners were told {privacy.releases or 0} counts of good and bad firms{usual}. From so many a partner can work out whether "
+            f"single firms defaulted: treat the outcome of every firm in training as known to it. All institutions agreed ({key})."
+        )
+        partners = max(len(parties) - 1, 1)
+        if privacy.releases and (bads is None or privacy.releases > partners * (bads // 10)):
+            yield Finding("warning", "A partner can work out who defaulted", text)
+    if privacy.minimum_cohort is not None and privacy.minimum_cohort < COHORT:
+        text = (
+            f"Bins and cohorts may be as small as {privacy.minimum_cohort} firms, where {COHORT} is the default: what is told of so few is "
+            "nearly told of each of them. All institutions agreed (minimum_cohort)."
+        )
+        yield Finding("warning", "Very small groups were counted", text)
+    rows, columns = (train.n if train else None), privacy.partner_columns
+    if rows and columns and rows < FEW * columns:
+        text = (
+            f"{columns} columns of partners and {rows} firms in training: each column gives its owner one equation in the firms' outcomes. "
+            "With a column for every firm it could solve for them all; with these it knows more than chance. Use fewer columns or more firms."
+        )
+        yield Finding("warning", "Few firms for so many columns", text)
 
 
 def _metrics(result: Result) -> Iterator[Finding]:

@@ -152,7 +152,7 @@ class Withdrawn(Part, frozen=True, kw_only=True, omit_defaults=True):
 class Privacy(Part, frozen=True, kw_only=True, omit_defaults=True):
     """epsilon, delta: of all sums together, for each row; label_noise: epsilon of each label that partners' counts are taken of, for this run
     alone; leakage: names of contracts that applied; score_reveals: score vectors the label party saw; partner_columns: all partners';
-    withdrawals: rows that were withdrawn during the run.
+    withdrawals: rows that were withdrawn during the run; the last four: what the manifest allowed beyond its defaults, and the run used.
     """
 
     releases: int | None = None
@@ -164,6 +164,10 @@ class Privacy(Part, frozen=True, kw_only=True, omit_defaults=True):
     withdrawals: list[Withdrawn] | None = None
     max_score_reveals: int | None = None
     partner_columns: int | None = None
+    single_partner_disclosure: bool | None = None
+    label_disclosure: bool | None = None
+    max_released_counts: int | None = None
+    minimum_cohort: int | None = None
 
 
 class Iteration(Part, frozen=True, kw_only=True, omit_defaults=True):

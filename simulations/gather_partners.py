@@ -86,7 +86,9 @@ def _privacy(run: Finished) -> dict[str, Any]:
     return {
         "releases": sum(share["released_counts"] for share in others), "label_noise": privacy.label_noise,
         "score_reveals": run.shares[label].get("reveals"), "max_score_reveals": privacy.max_score_reveals,
-        "partner_columns": sum(len(share.get("coefficients", {})) for share in others),
+        "partner_columns": sum(len(share.get("coefficients", {})) for share in others), "label_disclosure": privacy.label_disclosure,
+        "single_partner_disclosure": privacy.single_partner_disclosure, "max_released_counts": privacy.max_released_counts,
+        "minimum_cohort": privacy.minimum_cohort,
     }  # fmt: skip
 
 

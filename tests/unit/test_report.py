@@ -174,6 +174,46 @@ def test_fewer_reveals_than_columns_is_no_warning() -> None:
     assert "Score vectors seen by the label party" in titles
 
 
+LIFTED = {
+    "single_partner_disclosure": "The bank saw the single partner's scores",
+    "label_disclosure": "A partner can work out who defaulted",
+    "minimum_cohort": "Very small groups were counted",
+    "partner_columns": "Few firms for so many columns",
+}
+
+
+def of_few_firms(**privacy: Any) -> dict[str, Any]:
+    """A run of a bank and one partner over 87 training firms, 18 of them bad."""
+    document = sample_result()
+    document["parties"] = document["parties"][:2]
+    document["metrics"]["train"] |= {"n": 87, "goods": 69, "bads": 18}
+    document["privacy"] |= {"releases": 31, "partner_columns": 6, "minimum_cohort": 10} | privacy
+    return document
+
+
+@pytest.mark.parametrize(
+    ("key", "value"), [("single_partner_disclosure", True), ("label_disclosure", True), ("minimum_cohort", 5), ("partner_columns", 9)]
+)
+def test_what_was_given_up_is_said_in_plain_words(key: str, value: Any) -> None:
+    def said(document: dict[str, Any]) -> set[str]:
+        return {finding.title for finding in findings(documents.parse(document))} & set(LIFTED.values())
+
+    assert said(of_few_firms()) == set()
+    document = of_few_firms(**{key: value})
+    assert said(document) == {LIFTED[key]}
+    page = " ".join(Page(render(document)).text.split())
+    assert LIFTED[key] in page and (key == "partner_columns" or f"agreed ({key})" in page)
+
+
+def test_a_disclosure_that_was_allowed_and_not_used_is_no_warning() -> None:
+    document = of_few_firms(label_disclosure=True, releases=1, single_partner_disclosure=True)
+    document["parties"] = sample_result()["parties"]
+    assert not {finding.title for finding in findings(documents.parse(document))} & set(LIFTED.values())
+    document["privacy"] |= {"max_released_counts": 31, "label_disclosure": False, "releases": 31}
+    told = next(finding for finding in findings(documents.parse(document)) if finding.title == LIFTED["label_disclosure"])
+    assert "31 counts" in told.text and "1 for each is the default with 18 bads" in told.text and "max_released_counts" in told.text
+
+
 AGENCIES = [{"name": "agency-a", "parties": ["platform", "tax"], "messages": 1234}, {"name": "agency-<b>"}]
 
 
