@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from pathlib import Path
 
+import msgspec
 import networkx as nx
 import numpy as np
 import pandas as pd
@@ -16,6 +17,7 @@ from federation.kernel.errors import ConfigurationError
 from privacy.dictionary.entries import record_kinds
 from simulations.economy import tables
 from simulations.economy.generate import generate
+from simulations.economy.other_sources import other_sources
 from simulations.economy.settings import Coverage, Economy, Rings, Shock, economy
 from simulations.scenarios import names, parsed, scenario
 
@@ -271,7 +273,7 @@ def test_unknown_keys_institutions_and_industries_are_refused_with_the_nearest_n
 
 def test_every_scenario_that_comes_with_the_program_can_be_read_and_has_a_page() -> None:
     assert {"one-bank", "market"} <= set(names())
-    folder = Path(__file__).parents[2] / "simulations" / "scenarios"
+    folder = Path(__file__).parents[2] / "docs" / "scenarios"
     for name in names():
         assert scenario(name).title
         assert (folder / f"{name}.md").read_text().startswith("# ")
@@ -288,3 +290,36 @@ def test_a_whole_file_of_settings_is_read(tmp_path: Path) -> None:
     assert (found.rings.circular, found.rings.from_month) == (2, 1)
     assert found.coverage == Coverage(platform=0.5)
     assert found.shock == (Shock(industry="H", month=2),)
+
+
+# -- other sources ------------------------------------------------------------------------------------------------------------------------
+
+
+def test_other_sources_have_no_record_of_a_firm_before_its_founding_or_after_its_closing(lively: Path) -> None:
+    firms = truth(lively, "firms").set_index("id")
+    first = np.datetime64(LIVELY.start, "M")
+    for name in ("court", "registry", "bureau", "blacklist", "payments"):
+        rows = pd.read_parquet(lively / name / "records.parquet")
+        assert set(rows["subject"]) <= set(firms.index)
+        assert not rows.duplicated(["subject", "date", "kind", "number"]).any()
+        life = firms.loc[rows["subject"]]
+        month = (pd.to_datetime(rows["date"]).to_numpy("datetime64[M]") - first).astype(int)
+        young = (life["founded"] > 0).to_numpy()
+        assert young.any()
+        assert (month[young] >= life["founded"].to_numpy()[young]).all()
+        assert (month <= life["closed"].fillna(10_000).to_numpy(int)).all()
+        assert month.max() < LIVELY.months
+
+
+def test_other_sources_follow_traits_of_the_month_and_leave_all_else_as_it_is(tmp_path: Path) -> None:
+    ids, months = np.array([f"firm-{number:05d}" for number in range(3_000)]), np.arange(np.datetime64("2023-01"), np.datetime64("2025-01"))
+    calm = np.zeros((len(ids), len(months)))
+    falling = np.repeat([[1.0] * 12 + [-2.0] * 12], len(ids), axis=0)
+    late = other_sources(np.random.default_rng(1), ids, calm, falling, calm, months)["payments"]
+    second = late["date"] >= pd.Timestamp("2024-01-01")
+    assert (late[second]["status"] != "paid").mean() > 2 * (late[~second]["status"] != "paid").mean()
+    generate(TINY, tmp_path / "one")
+    generate(msgspec.structs.replace(TINY, other_sources=False), tmp_path / "none")
+    one, none = digests(tmp_path / "one"), digests(tmp_path / "none")
+    assert none.items() < one.items()
+    assert {name.partition("/")[0] for name in set(one) - set(none)} == {"court", "registry", "bureau", "blacklist", "payments"}
