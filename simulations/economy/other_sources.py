@@ -94,7 +94,7 @@ class _Draw:
     def of_source(self, name: str, frames: list[Frame]) -> Frame:
         """A source's records of the firms that it was asked of."""
         asked = self._rng.random(len(self._ids)) < COVERAGE[name]
-        frame = pd.concat([one for one in frames if len(one)], ignore_index=True)
+        frame = pd.concat([one for one in frames if len(one)] or frames[:1], ignore_index=True)
         frame = frame.loc[frame["subject"].isin(set(self._ids[asked]))]
         if name in BLANK:
             first = np.zeros(int(asked.sum()), np.int64)

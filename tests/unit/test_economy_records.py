@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import hashlib
+import re
+import subprocess
+import sys
 from pathlib import Path
 
 import msgspec
@@ -11,10 +14,12 @@ import numpy as np
 import pandas as pd
 import pyarrow.parquet as pq
 import pytest
+from typer.testing import CliRunner
 
 from federation.align.uscc import normalise
 from federation.kernel.errors import ConfigurationError
 from privacy.dictionary.entries import record_kinds
+from simulations.command import app
 from simulations.economy import tables
 from simulations.economy.generate import generate
 from simulations.economy.other_sources import other_sources
@@ -323,3 +328,49 @@ def test_other_sources_follow_traits_of_the_month_and_leave_all_else_as_it_is(tm
     one, none = digests(tmp_path / "one"), digests(tmp_path / "none")
     assert none.items() < one.items()
     assert {name.partition("/")[0] for name in set(one) - set(none)} == {"court", "registry", "bureau", "blacklist", "payments"}
+
+
+# -- the edges ----------------------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "asked",
+    [
+        Economy(firms=200, months=1, history=0, taxes=0, platforms=0, banks=1),
+        Economy(firms=300, months=2, history=1, taxes=12, platforms=1, banks=2, start="1999-12"),
+        Economy(firms=300, months=2, history=0, banks=40, platforms=0, shock=(Shock(industry="F", month=0),)),
+    ],
+    ids=["one month of one bank", "more bureaus than regions", "many banks"],
+)
+def test_the_smallest_and_the_oddest_economies_are_drawn_too(asked: Economy, tmp_path: Path) -> None:
+    written = generate(asked, tmp_path)
+    assert set(asked.institutions()) <= set(written.rows)
+    for name in asked.institutions():
+        assert all(pq.read_metadata(tmp_path / name / f"{kind}.parquet").num_rows == rows for kind, rows in written.rows[name].items())
+
+
+def test_the_command_draws_an_economy_and_refuses_options_that_are_of_an_economy_alone(tmp_path: Path) -> None:
+    runner = CliRunner()
+    words = ["world", "generate", "--firms", "300", "--months", "2", "--banks", "2", "--platforms", "1", "--taxes", "1", "--seed", "3"]
+    drawn = runner.invoke(app, [*words, "--economy", "--out", str(tmp_path / "one")])
+    assert drawn.exit_code == 0, drawn.output
+    assert "Estimate" in drawn.stderr
+    assert {path.name for path in (tmp_path / "one").iterdir()} >= {"bank-1", "bank-2", "platform-1", "tax-1", "truth"}
+    named = runner.invoke(
+        app, ["world", "generate", "--scenario", "market", "--firms", "400", "--months", "1", "--out", str(tmp_path / "two")]
+    )
+    assert isinstance(named.exception, ConfigurationError)  # the scenario's rings do not fit into so few firms
+    assert isinstance(runner.invoke(app, [*words, "--out", str(tmp_path / "three")]).exception, ConfigurationError)
+    assert not (tmp_path / "two").exists()
+    assert not (tmp_path / "three").exists()
+
+
+@pytest.mark.slow
+def test_fifty_thousand_firms_take_little_memory_and_time() -> None:
+    words = [sys.executable, "-m", "simulations.benchmarks.economy", "50000", "12", "6"]
+    said = subprocess.run(words, cwd=Path(__file__).parents[2], capture_output=True, text=True, check=True).stdout
+    print(said)
+    found = re.search(r"([\d.]+) s of processor, peak ([\d.]+) GB", said)
+    assert found is not None
+    assert float(found[1]) < 45  # 100,000 firms and 24 months in three minutes would be 45
+    assert float(found[2]) < 0.8
