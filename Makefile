@@ -46,6 +46,7 @@ bench: $(STAMP)
 	$(BIN)/python -m simulations.benchmarks.ray_rounds --quick
 	$(BIN)/python -m simulations.benchmarks.exchange
 	$(BIN)/python -m simulations.benchmarks.fifty_nodes
+	$(BIN)/python -m simulations.benchmarks.economy
 
 clean:
 	rm -rf $(VENV) demo-out build dist *.egg-info

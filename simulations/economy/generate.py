@@ -27,6 +27,7 @@ from simulations.economy.mapping import write_mapping
 from simulations.economy.randomness import BLOCK, Streams, blocks
 from simulations.economy.settings import Economy, require_possible
 from simulations.economy.shops import Shops
+from simulations.economy.sources import Sources
 from simulations.economy.tables import Folder, Register, by_institution
 from simulations.economy.traits import Life, Traits
 from simulations.economy.truth import Truth
@@ -84,6 +85,8 @@ class _Whole:
         self.invoices = Draw(self.streams, self.firms, self.trade, asked, self.outsiders)
         self.accounts = Accounts(self.streams, self.firms, self.coverage)
         self.folders = {name: Folder(out, name, register) for name in asked.institutions()}
+        self.register = register
+        self.sources = Sources(self.streams, self.firms, asked) if asked.other_sources else None
         self.truth = Truth(out, register, self.firms, asked)
         self.end = month(asked.start, asked.months).first
         self.starts = np.array([month(asked.start, number).first for number in range(asked.months + 1)])
@@ -114,6 +117,8 @@ class _Whole:
         self.tax[declared["firm"]] = declared["tax_paid"]
         for slot in (MAIN, SECOND):
             self._give("bank", "balances", *self.accounts.balances(traits, when, before, slot), when)
+        if self.sources:
+            self.sources.month(number, traits)
         self.truth.month(number, traits, index, self.rule.intercept)
 
     def close(self) -> dict[str, dict[str, int]]:
@@ -126,7 +131,8 @@ class _Whole:
         )
         for name in self.folders:
             write_mapping(self.out / name, name, self.end)
-        return {name: folder.close() for name, folder in self.folders.items()}
+        rows = {name: folder.close() for name, folder in self.folders.items()}
+        return rows | (self.sources.write(self.out, self.register, self.life.now, self.end) if self.sources else {})
 
     def _give(self, role: str, kind: str, places: NDArray[Any], rows: Rows, when: Month, numbered: str = "") -> None:
         """Records to the institutions of a role. places: (k,) whose each is; numbered: a column that numbers an institution's records."""

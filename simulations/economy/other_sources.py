@@ -25,7 +25,8 @@ BLANK = {"court": "search", "registry": "registration", "bureau": "report", "bla
 def other_sources(
     rng: np.random.Generator, ids: NDArray[Any], honesty: Reals, liquidity: Reals, health: Reals, months: NDArray[np.datetime64]
 ) -> dict[str, Frame]:
-    """Canonical `records` of each source. ids, and traits, standard normal: (n,) each; months: (t,) datetime64[M], consecutive.
+    """Canonical `records` of each source. ids: (n,); traits, standard normal: (n,) each, or (n, t) each where they change; months: (t,)
+    datetime64[M], consecutive.
 
     Frames have subject, date (datetime64[s]), kind, number, amount (Int64, fen) and status, sorted by date and subject.
     """
@@ -65,8 +66,8 @@ class _Draw:
         self._rng, self._ids, self._months = rng, ids, months
 
     def events(self, kind: str, rate: Reals, log_amount: float | None, status: str | None = None) -> Frame:
-        """Poisson events. rate: (n,) a month; log_amount: mean of the logarithm of CNY, None for no amount."""
-        count = self._rng.poisson(rate[:, None], (len(self._ids), len(self._months)))
+        """Poisson events. rate: (n,) or (n, t) a month; log_amount: mean of the logarithm of CNY, None for no amount."""
+        count = self._rng.poisson(rate if rate.ndim == 2 else rate[:, None], (len(self._ids), len(self._months)))
         firm, month = np.nonzero(count)
         times = count[firm, month]
         return self._frame(kind, np.repeat(firm, times), np.repeat(month, times), log_amount, status)
@@ -85,14 +86,15 @@ class _Draw:
         """A bill each month, paid in time, late or not at all."""
         n, t = len(self._ids), len(self._months)
         firm, month = np.repeat(np.arange(n), t), np.tile(np.arange(t), n)
-        bad = self._rng.random(n * t) < 1 / (1 + np.exp(-log_odds_late[firm]))
+        odds = log_odds_late[firm, month] if log_odds_late.ndim == 2 else log_odds_late[firm]
+        bad = self._rng.random(n * t) < 1 / (1 + np.exp(-odds))
         status = np.where(bad, np.where(self._rng.random(n * t) < 0.3, "unpaid", "late"), "paid")
         return self._frame(kind, firm, month, log_amount, None).assign(status=status)
 
     def of_source(self, name: str, frames: list[Frame]) -> Frame:
         """A source's records of the firms that it was asked of."""
         asked = self._rng.random(len(self._ids)) < COVERAGE[name]
-        frame = pd.concat([one for one in frames if len(one)], ignore_index=True)
+        frame = pd.concat([one for one in frames if len(one)] or frames[:1], ignore_index=True)
         frame = frame.loc[frame["subject"].isin(set(self._ids[asked]))]
         if name in BLANK:
             first = np.zeros(int(asked.sum()), np.int64)

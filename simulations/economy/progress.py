@@ -18,9 +18,12 @@ def estimate(asked: Economy) -> tuple[float, float, float]:
     fixed = 9.0  # other bookings, balances, declarations
     shops = asked.platforms * asked.coverage.platform * (2.5 * asked.orders + 6.0)
     rows = firm_months * (trade + fixed + shops)
+    if asked.other_sources:
+        rows += 1.4 * firm_months
     files = 5 * asked.banks + 5 * asked.platforms + 3 * asked.taxes
-    memory = 0.3 + asked.firms * 1.6e-6 + min(rows, files * 40_000) * 60e-9
-    return 2.0 + rows * 0.9e-6, rows * 18e-9, memory
+    memory = 0.3 + asked.firms * (0.8e-6 + 12e-9 * asked.months) + min(rows, files * 40_000) * 60e-9
+    others = 8e-6 * firm_months if asked.other_sources else 0.0
+    return 2.0 + rows * 0.9e-6 + others, rows * 21e-9, memory
 
 
 def run(asked: Economy, out: Path) -> Written:

@@ -60,8 +60,8 @@ class Economy(_Table, frozen=True):
     """firms: that live at some time of the months; start: first month; history: months of lending before it, of which only loans, repayments
     and visits are written; macro: the cycle by month (0 is normal, -1 a recession), its last value held, drawn where empty; default_rate: of
     new loans within twelve months, at macro 0; acceptance: share of applications that a bank's own rule takes; invoices, orders: scale of
-    their numbers, to make files smaller or larger; gaps: share of merchants of whom a platform's extract lacks a month; entry, withdrawal:
-    institution -> first month with records, first month without.
+    their numbers, to make files smaller or larger; gaps: share of merchants of whom a platform's extract lacks a month; other_sources: also
+    court, registry, bureau, blacklist and payments; entry, withdrawal: institution -> first month with records, first month without.
     """
 
     firms: Annotated[int, Meta(ge=FEWEST_FIRMS, le=MOST_FIRMS)] = 20_000
@@ -78,6 +78,7 @@ class Economy(_Table, frozen=True):
     invoices: Annotated[float, Meta(gt=0.0, le=100.0)] = 3.0
     orders: Annotated[float, Meta(gt=0.0, le=200.0)] = 4.0
     gaps: Share = 0.01
+    other_sources: bool = True
     shock: tuple[Shock, ...] = ()
     rings: Rings = Rings()
     coverage: Coverage = Coverage()

@@ -1,4 +1,4 @@
-"""Scenarios by name: an economy each, as a TOML file with a page beside it.
+"""Scenarios by name: an economy each, as a TOML file here with a page in docs/scenarios/.
 
 title = "one line"
 [economy]                        # keys: simulations/economy/settings.py

@@ -3,19 +3,26 @@
 from __future__ import annotations
 
 import hashlib
+import re
+import subprocess
+import sys
 from pathlib import Path
 
+import msgspec
 import networkx as nx
 import numpy as np
 import pandas as pd
 import pyarrow.parquet as pq
 import pytest
+from typer.testing import CliRunner
 
 from federation.align.uscc import normalise
 from federation.kernel.errors import ConfigurationError
 from privacy.dictionary.entries import record_kinds
+from simulations.command import app
 from simulations.economy import tables
 from simulations.economy.generate import generate
+from simulations.economy.other_sources import other_sources
 from simulations.economy.settings import Coverage, Economy, Rings, Shock, economy
 from simulations.scenarios import names, parsed, scenario
 
@@ -271,7 +278,7 @@ def test_unknown_keys_institutions_and_industries_are_refused_with_the_nearest_n
 
 def test_every_scenario_that_comes_with_the_program_can_be_read_and_has_a_page() -> None:
     assert {"one-bank", "market"} <= set(names())
-    folder = Path(__file__).parents[2] / "simulations" / "scenarios"
+    folder = Path(__file__).parents[2] / "docs" / "scenarios"
     for name in names():
         assert scenario(name).title
         assert (folder / f"{name}.md").read_text().startswith("# ")
@@ -288,3 +295,82 @@ def test_a_whole_file_of_settings_is_read(tmp_path: Path) -> None:
     assert (found.rings.circular, found.rings.from_month) == (2, 1)
     assert found.coverage == Coverage(platform=0.5)
     assert found.shock == (Shock(industry="H", month=2),)
+
+
+# -- other sources ------------------------------------------------------------------------------------------------------------------------
+
+
+def test_other_sources_have_no_record_of_a_firm_before_its_founding_or_after_its_closing(lively: Path) -> None:
+    firms = truth(lively, "firms").set_index("id")
+    first = np.datetime64(LIVELY.start, "M")
+    for name in ("court", "registry", "bureau", "blacklist", "payments"):
+        rows = pd.read_parquet(lively / name / "records.parquet")
+        assert set(rows["subject"]) <= set(firms.index)
+        assert not rows.duplicated(["subject", "date", "kind", "number"]).any()
+        life = firms.loc[rows["subject"]]
+        month = (pd.to_datetime(rows["date"]).to_numpy("datetime64[M]") - first).astype(int)
+        young = (life["founded"] > 0).to_numpy()
+        assert young.any()
+        assert (month[young] >= life["founded"].to_numpy()[young]).all()
+        assert (month <= life["closed"].fillna(10_000).to_numpy(int)).all()
+        assert month.max() < LIVELY.months
+
+
+def test_other_sources_follow_traits_of_the_month_and_leave_all_else_as_it_is(tmp_path: Path) -> None:
+    ids, months = np.array([f"firm-{number:05d}" for number in range(3_000)]), np.arange(np.datetime64("2023-01"), np.datetime64("2025-01"))
+    calm = np.zeros((len(ids), len(months)))
+    falling = np.repeat([[1.0] * 12 + [-2.0] * 12], len(ids), axis=0)
+    late = other_sources(np.random.default_rng(1), ids, calm, falling, calm, months)["payments"]
+    second = late["date"] >= pd.Timestamp("2024-01-01")
+    assert (late[second]["status"] != "paid").mean() > 2 * (late[~second]["status"] != "paid").mean()
+    generate(TINY, tmp_path / "one")
+    generate(msgspec.structs.replace(TINY, other_sources=False), tmp_path / "none")
+    one, none = digests(tmp_path / "one"), digests(tmp_path / "none")
+    assert none.items() < one.items()
+    assert {name.partition("/")[0] for name in set(one) - set(none)} == {"court", "registry", "bureau", "blacklist", "payments"}
+
+
+# -- the edges ----------------------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "asked",
+    [
+        Economy(firms=200, months=1, history=0, taxes=0, platforms=0, banks=1),
+        Economy(firms=300, months=2, history=1, taxes=12, platforms=1, banks=2, start="1999-12"),
+        Economy(firms=300, months=2, history=0, banks=40, platforms=0, shock=(Shock(industry="F", month=0),)),
+    ],
+    ids=["one month of one bank", "more bureaus than regions", "many banks"],
+)
+def test_the_smallest_and_the_oddest_economies_are_drawn_too(asked: Economy, tmp_path: Path) -> None:
+    written = generate(asked, tmp_path)
+    assert set(asked.institutions()) <= set(written.rows)
+    for name in asked.institutions():
+        assert all(pq.read_metadata(tmp_path / name / f"{kind}.parquet").num_rows == rows for kind, rows in written.rows[name].items())
+
+
+def test_the_command_draws_an_economy_and_refuses_options_that_are_of_an_economy_alone(tmp_path: Path) -> None:
+    runner = CliRunner()
+    words = ["world", "generate", "--firms", "300", "--months", "2", "--banks", "2", "--platforms", "1", "--taxes", "1", "--seed", "3"]
+    drawn = runner.invoke(app, [*words, "--economy", "--out", str(tmp_path / "one")])
+    assert drawn.exit_code == 0, drawn.output
+    assert "Estimate" in drawn.stderr
+    assert {path.name for path in (tmp_path / "one").iterdir()} >= {"bank-1", "bank-2", "platform-1", "tax-1", "truth"}
+    named = runner.invoke(
+        app, ["world", "generate", "--scenario", "market", "--firms", "400", "--months", "1", "--out", str(tmp_path / "two")]
+    )
+    assert isinstance(named.exception, ConfigurationError)  # the scenario's rings do not fit into so few firms
+    assert isinstance(runner.invoke(app, [*words, "--out", str(tmp_path / "three")]).exception, ConfigurationError)
+    assert not (tmp_path / "two").exists()
+    assert not (tmp_path / "three").exists()
+
+
+@pytest.mark.slow
+def test_fifty_thousand_firms_take_little_memory_and_time() -> None:
+    words = [sys.executable, "-m", "simulations.benchmarks.economy", "50000", "12", "6"]
+    said = subprocess.run(words, cwd=Path(__file__).parents[2], capture_output=True, text=True, check=True).stdout
+    print(said)
+    found = re.search(r"([\d.]+) s of processor, peak ([\d.]+) GB", said)
+    assert found is not None
+    assert float(found[1]) < 45  # 100,000 firms and 24 months in three minutes would be 45
+    assert float(found[2]) < 0.8
