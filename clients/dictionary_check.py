@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from rich.markup import escape
-from rich.table import Column, Table
+from rich.table import Table
 
 from clients.cleaning_shown import accounts
 from clients.own_tables import load

@@ -21,6 +21,8 @@ from federation.align import uscc
 from federation.kernel.errors import DataError
 from federation.models.bins import OTHER
 from federation.models.table import Column
+from privacy.dictionary.entries import features
+from privacy.dictionary.plausible import outside
 
 RESERVED = ("id", "label", "weight", "as_of")
 """Names that are features only where `include` or `types` names them: forgotten in the run file, each would be a leak or noise."""
@@ -68,7 +70,15 @@ def load(config: PartyConfig) -> Records:
     weight = outcome[roles["weight"]] if "weight" in roles else None
     _check_outcome(config, label, weight)
     as_of = _days(config, frame.take(roles["as_of"])) if "as_of" in roles else None
-    return Records(firms, id_kind, columns, as_of, label, weight, (*notes, *_constant(config, columns), *_called_other(config, columns)))
+    return Records(
+        firms,
+        id_kind,
+        columns,
+        as_of,
+        label,
+        weight,
+        (*notes, *_constant(config, columns), *_called_other(config, columns), *_implausible(config, columns)),
+    )
 
 
 def _roles(config: PartyConfig, source: Source) -> dict[str, str]:
@@ -197,3 +207,14 @@ def _called_other(config: PartyConfig, columns: Mapping[str, Column]) -> list[st
         for name, column in columns.items()
         if column.kind == "categorical" and (column.values == OTHER).any()
     ]
+
+
+def _implausible(config: PartyConfig, columns: Mapping[str, Column]) -> list[str]:
+    """Columns with values beyond what the dictionary calls plausible: a sign of another unit or formula, and no error."""
+    known, notes = features(), []
+    for name, column in columns.items():
+        beyond = outside(known[name], column.values) if name in known and column.kind == known[name].kind == "numeric" else 0
+        if beyond:
+            what = f"{beyond:,} of {len(column.values):,} values beyond the range that the dictionary calls plausible"
+            notes.append(f"{config.name}: column {name!r} has {what}")
+    return notes
