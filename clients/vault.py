@@ -35,6 +35,7 @@ from federation.kernel.manifest import ColumnDeclaration, Manifest
 from federation.kernel.secret import Secret
 from federation.models.table import Column, Table
 from federation.models.target.findings import Findings
+from privacy.dictionary.entries import features
 from privacy.levels import DEFAULT_CLASSIFICATION, DEFAULT_LEVEL
 
 Places = NDArray[np.intp]
@@ -262,14 +263,18 @@ def row_tree(table: Table, salt: Secret) -> RowTree:
 
 
 def _declared(config: PartyConfig, columns: Mapping[str, Column]) -> tuple[ColumnDeclaration, ...]:
-    sources = column_sources(config.name, columns, config.sources)
-    return tuple(
-        ColumnDeclaration(
-            name=name,
+    """Level, class and unit: the institution's own word, else the dictionary's for a feature of that name."""
+    sources, known = column_sources(config.name, columns, config.sources), features()
+
+    def declared(column: Column) -> ColumnDeclaration:
+        feature = known.get(column.name)
+        return ColumnDeclaration(
+            name=column.name,
             kind=column.kind,
-            level=config.levels.get(name, DEFAULT_LEVEL),
-            classification=config.classes.get(name, DEFAULT_CLASSIFICATION),
-            source=sources.get(name, ""),
+            level=config.levels.get(column.name, feature.level if feature else DEFAULT_LEVEL),
+            classification=config.classes.get(column.name, feature.classification if feature else DEFAULT_CLASSIFICATION),
+            unit=feature.unit if feature else "",
+            source=sources.get(column.name, ""),
         )
-        for name, column in columns.items()
-    )
+
+    return tuple(map(declared, columns.values()))

@@ -17,7 +17,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from clients.sources.cells import Bools, Cell, Parsed, parsed
+from clients.sources.cells import Cell, Parsed, parsed
 from privacy.dictionary.conventions import conventions
 
 CURRENCY: Final = "currency sign"
@@ -38,6 +38,7 @@ NEGATIVE: Final = "negative count"
 NOT_WHOLE: Final = "not a whole number"
 
 MOST: Final = conventions().currency.most_fen
+_PARTED: Final = r"^-?[0-9]{1,3}(?:,[0-9]{3})+(?:\.[0-9]+)?$"
 _DIGITS: Final = len(str(MOST)) - 1
 _NUMBER: Final = re.compile(r"-?(?:\d+\.?\d*|\.\d+)")
 _SCIENTIFIC: Final = re.compile(r"-?\d+(?:\.\d*)?e[+-]?\d{1,3}", re.IGNORECASE)
@@ -81,23 +82,24 @@ def _of_text(column: Any, kind: Kind, places: int) -> Parsed:
     dtype: Any = np.float64 if kind == "number" else np.int64
     if kind != "money" or pa.types.is_dictionary(column.type):
         return parsed(column, lambda text: number(text, use, percent=kind == "number"), empty, dtype)
+    parted = pc.fill_null(pc.match_substring_regex(column, _PARTED), False)  # noqa: FBT003  # a value
+    column = pc.if_else(parted, pc.replace_substring(column, ",", ""), column)
     plain = pc.fill_null(pc.match_substring_regex(column, _plain(places)), False).to_numpy(zero_copy_only=False)  # noqa: FBT003  # a value
     plain &= pc.fill_null(pc.invert(pc.match_substring_regex(column, r"^-0(?:\.0*)?$")), True).to_numpy(zero_copy_only=False)  # noqa: FBT003
     values, blank = np.zeros(len(column), np.int64), np.zeros(len(column), bool)
     values[plain] = _shifted(column.filter(pa.array(plain)), places)
-    odd = np.flatnonzero(~plain)
-    if not len(odd):
-        return Parsed(values, blank)
-    rest = parsed(column.take(pa.array(odd)), lambda text: number(text, use, percent=False), empty, dtype)
-    values[odd], blank[odd] = rest.values, rest.blank
-
-    def of(rules: dict[str, Bools]) -> dict[str, Bools]:
-        wide = {rule: np.zeros(len(column), bool) for rule in rules}
-        for rule, mask in rules.items():
-            wide[rule][odd] = mask
-        return wide
-
-    return Parsed(values, blank, of(rest.mended), of(rest.failed))
+    found, odd = Parsed(values, blank), np.flatnonzero(~plain)
+    if len(odd):
+        rest = parsed(column.take(pa.array(odd)), lambda text: number(text, use, percent=False), empty, dtype)
+        values[odd], blank[odd] = rest.values, rest.blank
+        for rules, wide in ((rest.mended, found.mended), (rest.failed, found.failed)):
+            for rule, mask in rules.items():
+                wide[rule] = np.zeros(len(column), bool)
+                wide[rule][odd] = mask
+    thousands = parted.to_numpy(zero_copy_only=False) & ~found.bad
+    if thousands.any():
+        found.mended[THOUSANDS] = found.mended.get(THOUSANDS, False) | thousands
+    return found
 
 
 def _plain(places: int) -> str:

@@ -22,6 +22,8 @@ from federation.align import uscc
 from federation.kernel.errors import DataError
 from federation.models.bins import OTHER
 from federation.models.table import Column
+from privacy.dictionary.entries import features
+from privacy.dictionary.plausible import outside
 
 RESERVED = ("id", "label", "weight", "as_of", "owner", "owner_id")
 """Names that are features only where `include` or `types` names them: forgotten in the run file, each would be a leak or noise."""
@@ -53,7 +55,7 @@ def load(config: PartyConfig) -> Records:
     if config.serves != "models":
         return together(Records(firms, id_kind, columns, None, None, None, tuple(notes)), config.name)
     owners = _owners(kinds.ids(frame.take(roles["owner"]))) if "owner" in roles else []
-    found = (*notes, *_constant(config, columns), *_called_other(config, columns))
+    found = (*notes, *_constant(config, columns), *_called_other(config, columns), *_implausible(config, columns))
     return Records(firms, id_kind, columns, as_of, label, weight, found, owners)
 
 
@@ -195,3 +197,14 @@ def _called_other(config: PartyConfig, columns: Mapping[str, Column]) -> list[st
         for name, column in columns.items()
         if column.kind == "categorical" and (column.values == OTHER).any()
     ]
+
+
+def _implausible(config: PartyConfig, columns: Mapping[str, Column]) -> list[str]:
+    """Columns with values beyond what the dictionary calls plausible: a sign of another unit or formula, and no error."""
+    known, notes = features(), []
+    for name, column in columns.items():
+        beyond = outside(known[name], column.values) if name in known and column.kind == known[name].kind == "numeric" else 0
+        if beyond:
+            what = f"{beyond:,} of {len(column.values):,} values beyond the range that the dictionary calls plausible"
+            notes.append(f"{config.name}: column {name!r} has {what}")
+    return notes

@@ -17,7 +17,7 @@ import msgspec
 import pytest
 import typer
 
-from clients import audit_commands, node_commands
+from clients import audit_commands, dictionary_commands, feature_commands, node_commands
 from federation.kernel import manifest
 from privacy.contracts import document, names
 from server import run_file, run_tables
@@ -137,6 +137,7 @@ def leaves(command: click.Command, name: str = "creditfed") -> Iterator[tuple[st
 
 def test_every_command_shows_an_example_of_itself_that_parses() -> None:
     apps = {"creditfed": app, "creditfed node": node_commands.app, "creditfed audit": audit_commands.app}
+    apps |= {"creditfed dictionary": dictionary_commands.app, "creditfed features": feature_commands.app}
     every = [leaf for name, one in apps.items() for leaf in leaves(typer.main.get_command(one), name)]
     assert len(every) >= 25
     for name, command in every:

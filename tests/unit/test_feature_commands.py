@@ -1,0 +1,156 @@
+"""`creditfed features` and `creditfed dictionary`: from a mapping to a feature table that a node can read, and back to what the dictionary says."""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pyarrow.parquet as pa_parquet
+import pytest
+from typer.testing import CliRunner
+
+from clients import feature_table
+from clients.dictionary_commands import app as dictionary_app
+from clients.feature_commands import app as features_app
+from clients.own_tables import load
+from federation.kernel.errors import ConfigurationError, DataError, LocalError
+from privacy.dictionary import VERSION
+from tests.unit.test_dirt import TODAY, Dirt, canaries, cells, clean, csv
+from tests.unit.test_raw_door import TABLE, written
+
+RUN = CliRunner()
+
+
+def count(records: Mapping[str, Iterable[pd.DataFrame]], months: Sequence[np.datetime64]) -> pd.DataFrame:
+    """A tiny adapter: sums of sales before each month."""
+    every = pd.concat(list(records["sales_invoices"]))
+    parts = []
+    for month in months:
+        before = every[every["date"] < month]
+        sums = before.groupby("firm")["amount"].sum().div(100).rename("sales_12m")
+        parts.append(sums.reset_index().rename(columns={"firm": "id"}).assign(as_of=np.datetime64(month, "s")))
+    return pd.concat(parts, ignore_index=True)[["id", "as_of", "sales_12m"]]
+
+
+def months(text: str) -> list[np.datetime64]:
+    return feature_table.months(text)
+
+
+def built(folder: Path, make: Any = count, text: str = TABLE, rows: Any = None) -> feature_table.Built:
+    return feature_table.build(load(written(folder, text, rows)), months("2023-02..2023-04"), TODAY, lambda kind, size: None, make)
+
+
+def test_a_mapping_becomes_a_feature_table(tmp_path: Path) -> None:
+    found = built(tmp_path)
+    rows = clean()
+    expected = sum(float(row["amount"]) for row in rows if row["date"] < "2023-03-01" and row["firm"] == rows[0]["firm"])
+    one = found.table[(found.table["id"] == rows[0]["firm"]) & (found.table["as_of"] == "2023-03-01")]
+    assert one["sales_12m"].tolist() == [pytest.approx(expected)]
+    assert [(each.feature.name, each.present) for each in found.coverage] == [("sales_12m", 21)]
+
+
+def test_the_file_says_which_dictionary_it_was_made_with(tmp_path: Path) -> None:
+    feature_table.write(built(tmp_path).table, "tax", tmp_path / "f.parquet")
+    assert pa_parquet.read_schema(tmp_path / "f.parquet").metadata[b"creditfed.dictionary"] == VERSION.encode()
+    assert not list(tmp_path.glob("*.partial"))
+
+
+def test_a_table_that_the_door_refuses_leaves_no_features(tmp_path: Path) -> None:
+    rows = clean()
+    cells("amount", *["many"] * 50)(rows)
+    with pytest.raises(DataError, match="50 of 200 rows fail"):
+        built(tmp_path, rows=rows)
+
+
+@pytest.mark.parametrize(
+    ("change", "finding"),
+    [
+        (lambda table: table.assign(sales_99m=1.0), "which the dictionary does not have"),
+        (lambda table: table.drop(columns="as_of"), "no id or as_of"),
+        (lambda table: pd.concat([table, table]), "several rows for one firm and month"),
+    ],
+    ids=["unknown feature", "no month", "rows twice"],
+)
+def test_an_adapter_that_differs_from_the_dictionary_is_refused(tmp_path: Path, change: Any, finding: str) -> None:
+    with pytest.raises(LocalError, match=finding):
+        built(tmp_path, lambda records, as_of: change(count(records, as_of)))
+
+
+def test_an_adapter_that_does_not_read_to_the_end_is_refused(tmp_path: Path) -> None:
+    def lazy(records: Mapping[str, Iterable[pd.DataFrame]], as_of: Sequence[np.datetime64]) -> pd.DataFrame:
+        first = next(iter(records["sales_invoices"]))
+        return pd.DataFrame({"id": first["firm"][:1], "as_of": np.datetime64(as_of[0], "s"), "sales_12m": [1.0]})
+
+    with pytest.raises(LocalError, match="did not read"):
+        built(tmp_path, lazy)
+
+
+@pytest.mark.parametrize("text", ["2023-13", "2023", "2024-01..2023-01", "2023-01..", "1900-01..2023-01"])
+def test_months_that_are_none_are_refused(text: str) -> None:
+    with pytest.raises(ConfigurationError, match="--as-of"):
+        months(text)
+
+
+def test_a_role_without_adapter_is_refused() -> None:
+    with pytest.raises(ConfigurationError, match="no adapter"):
+        feature_table.adapter("nobody")
+
+
+def test_build_ends_with_coverage_and_cleaning_and_a_node_can_read_it(tmp_path: Path) -> None:
+    rows = clean()
+    cells("amount", "(1,234.50)")(rows)
+    mapping, out = written(tmp_path, TABLE, rows), tmp_path / "features.parquet"
+    result = RUN.invoke(features_app, ["build", str(mapping), "--as-of", "2023-06..2023-07", "--out", str(out)], catch_exceptions=False)
+    assert result.exit_code == 0
+    assert "parentheses for negative" in result.output.replace("\n", " ") or "parentheses" in result.output
+    assert "200 of 200 rows kept" in result.output and "sales_12m" in result.output
+    table = pd.read_parquet(out)
+    assert len(table) == 14 and set(table["as_of"].dt.strftime("%Y-%m-%d")) == {"2023-06-01", "2023-07-01"}
+    assert not [canary for canary in canaries(Dirt()) if canary in result.output]
+    checked = RUN.invoke(dictionary_app, ["check", str(out)], catch_exceptions=False)
+    assert checked.exit_code == 0 and "sales_12m" in checked.output and "does not know" not in checked.output
+
+
+def test_check_of_a_feature_table_counts_and_names_the_nearest(tmp_path: Path) -> None:
+    table = pd.DataFrame({"id": ["a", "b", "c"], "sales_void_share_12m": [0.5, 7.25, np.nan], "sales_12n": [1.0, 2.0, 3.0]})
+    table.to_csv(tmp_path / "f.csv", index=False)
+    output = RUN.invoke(dictionary_app, ["check", str(tmp_path / "f.csv")], catch_exceptions=False).output
+    assert "sales_12m" in output and "7.25" not in output
+    line = next(line for line in output.splitlines() if "sales_void_share_12m" in line)
+    assert [cell.strip() for cell in line.strip("│ ").split("│")][-2:] == ["2", "1"]
+
+
+def test_check_of_a_mapping_tells_all_tables_and_fails_if_one_does(tmp_path: Path) -> None:
+    mapping = written(tmp_path, TABLE + '[purchase_invoices]\nsource = "other.csv"\n')
+    (tmp_path / "other.csv").write_text(csv(clean(), ["firm", "code", "number", "date", "counterparty", "ammount", "tax", "status"]))
+    result = RUN.invoke(dictionary_app, ["check", str(mapping)])
+    assert isinstance(result.exception, DataError)
+    assert "200 of 200 rows kept" in result.output and "'ammount'" in result.output
+
+
+@pytest.mark.parametrize("name", ["", "sales_12m", "sales_invoices", "court", "tax"])
+def test_show(name: str) -> None:
+    result = RUN.invoke(dictionary_app, ["show", *([name] if name else [])], catch_exceptions=False)
+    assert result.exit_code == 0 and (name or "sales_invoices") in result.output
+
+
+def test_show_of_what_is_not_there_names_the_nearest() -> None:
+    result = RUN.invoke(dictionary_app, ["show", "sales_12n"])
+    assert isinstance(result.exception, ConfigurationError) and "sales_12m" in str(result.exception)
+
+
+def test_a_template_is_read_by_its_own_mapping_and_is_never_overwritten(tmp_path: Path) -> None:
+    out = tmp_path / "visits.csv"
+    assert RUN.invoke(features_app, ["template", "visits", "--out", str(out)], catch_exceptions=False).exit_code == 0
+    head = out.read_text("utf-8-sig")
+    with out.open("a", encoding="utf-8") as file:
+        file.write("91110100MA0000001X,2024-03-05" + "," * (head.count(",") - 1) + "\n")
+    tables = load(tmp_path / "visits.toml")
+    raw = feature_table.open_records(tables, "visits", dt.date(2025, 1, 1))
+    assert set(raw.heading.columns) == set(head.strip().split(","))
+    refused = RUN.invoke(features_app, ["template", "visits", "--out", str(out)])
+    assert isinstance(refused.exception, ConfigurationError) and "2024-03-05" in out.read_text("utf-8-sig")
