@@ -113,8 +113,8 @@ def test_applicants_without_consent_are_not_asked_about(tmp_path: Path) -> None:
     tables = loans()
     run = written(tmp_path, "multi_lender", tables, {}, {"include": ["outstanding"]})
     consents = pd.DataFrame({
-        "id": [f"firm {number}" for number in range(30)], "purpose": ["decide"] * 20 + ["research"] * 10, "columns": "*", "levels": 5,
-        "recipients": "*", "from": "2020-01-01", "until": "2099-01-01", "evidence": "form",
+        "id": [f"firm {number}" for number in range(30)], "purpose": ["decide"] * 20 + ["research"] * 10, "levels": "1-5",
+        "recipients": ";".join(OTHERS), "from": "2020-01-01", "until": "2099-01-01", "evidence": "form",
     })  # fmt: skip
     consents.to_csv(tmp_path / "consents.csv", index=False)
     run.write_text(run.read_text().replace('source = "bank-a.csv"', 'source = "bank-a.csv"\nconsents = "consents.csv"'))
