@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import numpy as np
 import pandas as pd
 import pytest
 import tomli_w
 
+from federation.kernel.errors import AbortCode, PolicyRefusal
+from federation.kernel.manifest import Manifest
+from simulations.founding import simulated as simulations_node
 from tests.end_to_end.scene import creditfed, logged, result, simulated
 
 SEED = 20_261_130
@@ -113,14 +118,33 @@ def test_applicants_without_consent_are_not_asked_about(tmp_path: Path) -> None:
     tables = loans()
     run = written(tmp_path, "multi_lender", tables, {}, {"include": ["outstanding"]})
     consents = pd.DataFrame({
-        "id": [f"firm {number}" for number in range(30)], "purpose": ["decide"] * 20 + ["research"] * 10, "columns": "*", "levels": 5,
-        "recipients": "*", "from": "2020-01-01", "until": "2099-01-01", "evidence": "form",
+        "id": [f"firm {number}" for number in range(30)], "purpose": ["decide"] * 20 + ["research"] * 10, "levels": "1-5",
+        "recipients": ";".join(OTHERS), "from": "2020-01-01", "until": "2099-01-01", "evidence": "form",
     })  # fmt: skip
     consents.to_csv(tmp_path / "consents.csv", index=False)
     run.write_text(run.read_text().replace('source = "bank-a.csv"', 'source = "bank-a.csv"\nconsents = "consents.csv"'))
     simulated(run, tmp_path / "out")
     found = pd.read_parquet(tmp_path / "out" / "checks" / "bank-a.parquet")
     assert set(found["id"]) == {f"firm {number}" for number in range(20)}
+
+
+@pytest.mark.parametrize("most", [1, 2])
+def test_the_asking_node_does_not_sign_a_run_that_asks_too_often_and_control_with_a_higher_cap_it_does(tmp_path: Path, most: int) -> None:
+    """Its own file of releases counts, also where the second run is drafted to look like another."""
+    out = tmp_path / "out"
+    simulated(written(tmp_path, "multi_lender", loans(), {"max_repeats": most}, {"include": ["outstanding"]}), out)
+    manifest = msgspec.convert(json.loads((out / "coordinator" / "conduct.json").read_text())["manifest"], Manifest, strict=False)
+    again = msgspec.structs.replace(manifest, run="again", seed=5)
+    nodes = {name: simulations_node(out / "parties" / name) for name in ("bank-a", "bank-b")}
+    if most == 1:
+        with pytest.raises(PolicyRefusal, match="30 of 30 keys were asked about in 1 checks before") as refused:
+            nodes["bank-a"].approve(again)
+        assert refused.value.code is AbortCode.DISCLOSURE
+    else:
+        assert nodes["bank-a"].approve(again).party == "bank-a"
+    assert nodes["bank-b"].approve(again).party == "bank-b"  # it does not know about whom, and its budget has room
+    for node in nodes.values():
+        node.close()
 
 
 @pytest.mark.parametrize(

@@ -6,10 +6,11 @@ from typing import Any
 
 import pytest
 
-from federation.kernel.manifest import AlignSettings, BinningSettings
+from federation.kernel.manifest import CHECKS, AlignSettings, BinningSettings
 from privacy import contracts
-from privacy.approval.learning import ACROSS, OVER_BANKS
+from privacy.approval.learning import ACROSS, CHECKING, OVER_BANKS
 from tests.bank_case import BankCase, bank_table, five
+from tests.check_scene import CheckCase, books, played
 from tests.pooled_case import Firms, PooledCase
 
 
@@ -33,6 +34,7 @@ def test_every_message_is_in_a_contract_of_its_run(model: str) -> None:
     assert unlisted(kinds, names) == set()
 
 
+OWNERS = {name: {"firm 1": 2.0, name: 1.0} for name in ("bank-b", "bank-c", "bank-d")}
 BANK_TASKS = {
     "logistic": {"model": "logistic"}, "scorecard": {"model": "scorecard"}, "binning": {"task": "binning"}, "statistics": {"task": "statistics"},
 }  # fmt: skip
@@ -58,6 +60,15 @@ def test_every_message_among_more_than_64_banks_is_in_a_contract_of_its_run() ->
     kinds = {envelope.kind for envelope in post.passed}
     assert {"session/introduction", "session/lots"} < kinds
     assert unlisted(kinds, OVER_BANKS) == set()
+
+
+@pytest.mark.parametrize("task", CHECKS)
+def test_every_message_of_a_check_is_in_a_contract_of_it_and_none_besides(task: str) -> None:
+    post, _ = played(CheckCase(("firm 1", "firm 2"), books(1), task) if task == "multi_lender" else CheckCase(("firm 1",), OWNERS, task))
+    kinds = {envelope.kind for envelope in post.passed}
+    assert unlisted(kinds, (*CHECKING, task)) == set()
+    listed = {message.kind for name in ("hidden_union", "partial_scores", task) for message in contracts.load(name).messages}
+    assert listed <= kinds
 
 
 def test_no_contract_lists_a_message_among_banks_that_is_never_sent() -> None:
