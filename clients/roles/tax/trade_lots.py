@@ -14,9 +14,9 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from clients.roles.tax.canonical import check_canonical
+from clients.roles.canonical import check_canonical
 from clients.roles.tax.once import Once
-from clients.roles.tax.totals import Codes, Totals
+from clients.roles.totals import Codes, Totals
 from federation.kernel.errors import DataError
 from privacy.dictionary.entries import record_kinds
 
