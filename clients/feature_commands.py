@@ -82,6 +82,8 @@ def _show(console: Console, built: Built) -> None:
     for one in built.coverage:
         coverage.add_row(one.feature.name, one.feature.unit, f"{one.present / rows:.1%}", f"{one.outside:,}" if one.outside else "")
     console.print(coverage)
+    for kind in built.unread:
+        console.print(f"note  no feature of this role is made of {kind}: that table was not read", highlight=False, markup=False)
     for cleaned in built.cleaned.values():
         for note in cleaned.notes:
             console.print(f"note  {cleaned.where}: {note}", highlight=False, markup=False)

@@ -55,11 +55,12 @@ class Coverage:
 
 @dataclass(frozen=True)
 class Built:
-    """table: as written; coverage: of each feature; cleaned: by kind of record."""
+    """table: as written; coverage: of each feature; cleaned: by kind of record; unread: kinds that no feature of the role is made of."""
 
     table: pd.DataFrame
     coverage: tuple[Coverage, ...]
     cleaned: Mapping[str, Cleaned]
+    unread: tuple[str, ...] = ()
 
 
 def months(text: str) -> list[np.datetime64]:
@@ -98,16 +99,19 @@ def build(tables: OwnTables, as_of: Sequence[np.datetime64], today: dt.date, wat
     """
     chosen = make or adapter(tables.role)
     opened = {kind: open_records(tables, kind, today) for kind in tables.tables}
+    begun: list[str] = []
 
     def watched(kind: str) -> Iterator[pd.DataFrame]:
+        begun.append(kind)
         for batch in opened[kind].batches():
             watch(kind, opened[kind].bytes_read)
             yield batch
 
     table = chosen({kind: watched(kind) for kind in opened}, as_of)
-    for raw in opened.values():
-        raw.require_finished()
-    return Built(table, check(table, tables.role), {kind: raw.cleaned for kind, raw in opened.items()})
+    for kind in begun:
+        opened[kind].require_finished()
+    unread = tuple(kind for kind in opened if kind not in begun)
+    return Built(table, check(table, tables.role), {kind: raw.cleaned for kind, raw in opened.items() if kind in begun}, unread)
 
 
 def check(table: pd.DataFrame, role: str) -> tuple[Coverage, ...]:
