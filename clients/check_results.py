@@ -26,7 +26,11 @@ def check_results(participant: Participant[Standing], program: Checker) -> dict[
         return {"share.json": as_json(share, indent=1)}
     if participant.state.spoiled:
         notes = [*program.table.notes, f"There are no counts: {SPOILED}. Ask who it may be before you ask again."]
-        return {"share.json": as_json(share | {"notes": notes, "spoiled": True}, indent=1)}
+        return {
+            "share.json": as_json(
+                share | {"notes": notes, "spoiled": True, "asked": len(program.table.keys), "flagged": 0, "none": 0}, indent=1
+            )
+        }
     rows, sums = program.found(participant.state)
     columns = told(program.manifest, sums)
     said = findings(program.manifest, columns)

@@ -13,6 +13,7 @@ import msgspec
 import numpy as np
 import pytest
 
+from clients.check_results import check_results
 from federation.align import probes, sketch
 from federation.align import union as hidden_union
 from federation.align.chain import TravellingList
@@ -21,6 +22,7 @@ from federation.align.universe import Universe
 from federation.checks import program as programs
 from federation.checks import tally
 from federation.checks.fields import Counts, Fields
+from federation.checks.program import Checker
 from federation.kernel import suite
 from federation.kernel.codec import Array, Message
 from federation.kernel.errors import CreditfedError, LocalError, PeerError
@@ -294,6 +296,10 @@ def test_a_spoiled_position_shows_its_spoiler_nothing_and_control_where_the_run_
             + [(name, party.finished, party.failure is None) for name, party in parties.items() if name != ASKS]
         )
         told.append(parties[ASKS].failure is not None or parties[ASKS].state.spoiled)
+        if parties[ASKS].failure is None:
+            files = check_results(parties[ASKS], Checker(case.manifest, ASKS, case.tables[ASKS]))
+            assert set(files) == ({"share.json"} if told[-1] else {"share.json", "checks.parquet"})
+            assert (b"There are no counts" in files["share.json"]) is told[-1]
     assert told == [True, False]  # the asking bank itself knows
     assert (views[0] == views[1]) is built
 

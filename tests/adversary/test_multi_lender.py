@@ -13,6 +13,7 @@ import pytest
 from federation.align import probes
 from federation.align import union as hidden_union
 from federation.align.chain import Announcement, TravellingList, align_coordinator, align_member
+from federation.align.probes import Probed
 from federation.align.sketch import cells_for, fill
 from federation.align.union import Union
 from federation.align.universe import Universe
@@ -297,6 +298,7 @@ def malformed() -> Mapping[str, tuple[type[Message], Callable[[Any], Message]]]:
         "a table with noise": (
             MaskedResidues, lambda m: MaskedResidues(Array.of(mersenne.add(np.frombuffer(m.vector.data, "<u8"), np.ones(m.vector.shape, np.uint64))))
         ),
+        "a hash of probes that is none": (Probed, lambda _: Probed(b"")),
         "an empty union": (Union, lambda m: Union(Array.of(np.zeros(0, np.uint64)))),
         "a union of numbers above p": (Union, lambda m: Union(Array.of(np.full(m.pseudonyms.shape, mersenne.P, np.uint64)))),
         "a union whose bytes are cut": (Union, lambda m: Union(msgspec.structs.replace(m.pseudonyms, data=m.pseudonyms.data[:-3]))),
