@@ -52,9 +52,13 @@ def write_run(out: Path, run: Run, plan: Plan, economy: Economy) -> RunWritten:
         target = msgspec.convert(settings.get("target", {}), TargetSettings)
         columns = {name: plan.columns_of(run, name) for name in parties}
         banks = [name for name in parties if role_of(name) == "bank"]
-        made = pd.concat([_outcomes(out, name, run, target) for name in banks], ignore_index=True)
+        made = {name: _outcomes(out, name, run, target) for name in banks}
+        if run.outcomes == "label":
+            without = [name for name in banks if made[name]["label"].nunique() < 2]
+            parties = [name for name in parties if name not in without]
+            note = f"{len(without)} of {len(banks)} banks have outcomes of one kind alone and take no part." if without else ""
         if len(banks) == 1 and settings["run"].get("model") == "scorecard":
-            columns, note = _affordable(out, columns, banks[0], settings, training_bads(made, settings, target))
+            columns, note = _affordable(out, columns, banks[0], settings, training_bads(pd.concat(made.values()), settings, target))
         if run.outcomes == "repayments":
             settings.setdefault("target", {})
         else:

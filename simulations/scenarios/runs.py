@@ -64,8 +64,8 @@ class FeatureTables(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_
 
 class Run(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """[[run]]. parties: names or patterns; columns: of a role or of one party, in place of the scenario's; known: outcomes as they were known
-    before this month; outcomes: "repayments" by [target], or "label", a column that the scenario makes by the same rule (for banks so small
-    that some have no bads); settings: tables of the run file.
+    before this month; outcomes: "repayments" by [target], or "label", a column that the scenario makes by the same rule, and banks
+    with goods alone are left out (for banks that small); settings: tables of the run file.
     """
 
     file: str
