@@ -51,6 +51,7 @@ def circular(
 
     tables, months = load(mapping), feature_table.months(as_of)
     circular_check.require_bureau(tables)
+    feature_table.require_known_by(months, tables.extracted or today())
     with reading_bar() as bar:
         tasks = {kind: bar.add_task(kind, total=size) for kind, size in sizes(tables).items() if kind in circular_check.KINDS}
         looked = bar.add_task("months", total=len(months))
