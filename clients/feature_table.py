@@ -13,7 +13,7 @@ from functools import partial
 from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Final, Protocol
+from typing import Any, Final, Protocol
 
 import numpy as np
 import pandas as pd
@@ -147,6 +147,14 @@ def build(tables: OwnTables, as_of: Sequence[np.datetime64], today: dt.date, wat
     return Built(table, check(table, tables.role), {kind: raw.cleaned for kind, raw in opened.items() if kind in begun}, unread)
 
 
+def joined(one: Built, other: Built) -> Built:
+    """The rows of one, with the features of another beside its own where they are of the same firm and month."""
+    table = one.table.merge(other.table, on=list(KEYS), how="left", validate="one_to_one")
+    added = check(table[list(other.table.columns)], "of both")
+    unread = tuple(kind for kind in one.unread if kind in other.unread)
+    return Built(table, (*one.coverage, *added), {**one.cleaned, **other.cleaned}, unread)
+
+
 def check(table: pd.DataFrame, role: str) -> tuple[Coverage, ...]:
     """What an adapter made is what the dictionary says. Raises LocalError."""
     known, where = features(), f"adapter of role {role!r}"
@@ -169,10 +177,16 @@ def write(table: pd.DataFrame, role: str, path: Path) -> None:
     """As Parquet, whole or not at all; the file names the dictionary's version. Raises OSError."""
     arrow = pa.Table.from_pandas(table, preserve_index=False)
     said = {b"creditfed.dictionary": VERSION.encode(), b"creditfed.role": role.encode()}
-    arrow = arrow.replace_schema_metadata((arrow.schema.metadata or {}) | said)
+    write_whole(arrow.replace_schema_metadata((arrow.schema.metadata or {}) | said), path)
+
+
+def write_whole(arrow: Any, path: Path, mode: int | None = None) -> None:
+    """A table as Parquet, whole or not at all. mode: of the file, where it is not as usual. Raises OSError."""
     partial = path.with_name(path.name + ".partial")
     try:
         with partial.open("wb") as file:  # Arrow's own errors of opening name no file
+            if mode is not None:
+                partial.chmod(mode)
             pa_parquet.write_table(arrow, file)
         sync(partial)
         partial.replace(path)
