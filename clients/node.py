@@ -27,7 +27,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from clients.bank_results import bank_results
-from clients.check_results import check_results
+from clients.check_results import check_results, common_results
 from clients.course import Course
 from clients.gate import Gate
 from clients.home import Home
@@ -39,6 +39,7 @@ from clients.stated import read_told
 from clients.vault import Vault
 from federation.carriage.journal_file import JournalFile, Overtaken
 from federation.carriage.mailbox import DECIDED, UNDECIDED, Parcel
+from federation.checks.common import Comparer
 from federation.checks.program import Checker
 from federation.kernel import suite
 from federation.kernel.batch import Batch
@@ -46,7 +47,7 @@ from federation.kernel.codec import decode
 from federation.kernel.errors import ConfigurationError, CreditfedError, DataError, LocalError, PeerError, PolicyRefusal
 from federation.kernel.journal import Journal, MemoryJournal
 from federation.kernel.known import known
-from federation.kernel.manifest import Description, Manifest, PartyDeclaration
+from federation.kernel.manifest import COMPARES, Description, Manifest, PartyDeclaration
 from federation.kernel.manifest_rules import read_manifest
 from federation.kernel.participant import Participant
 from federation.kernel.role import COORDINATOR
@@ -263,6 +264,8 @@ class Node:
     @staticmethod
     def results(of: OpenRun) -> dict[str, bytes]:
         """What a finished run leaves here: files by name."""
+        if isinstance(of.program, Comparer):
+            return common_results(of.participant, of.program)
         if isinstance(of.program, Checker):
             return check_results(of.participant, of.program)
         if isinstance(of.program, Bank):
@@ -347,6 +350,8 @@ class Node:
 
     def _program(self, manifest: Manifest, local: Local) -> Any:
         """This institution's part in the run."""
+        if manifest.task == COMPARES:
+            return Comparer(manifest, self.name, local.table, local.workers)
         if manifest.is_check:
             return Checker(manifest, self.name, local.table, local.workers)
         return bank_of(manifest, self.name, local) if manifest.horizontal else program_of(manifest, self.name, local)
