@@ -23,7 +23,6 @@ import numpy as np
 
 from federation.align.chain import Announced, Announcement, KeyedList, keyed_list
 from federation.align.curve import POINT_BYTES, groups
-from federation.align.union import padded
 from federation.align.uscc import refuse_duplicates
 from federation.kernel.codec import Array, Message
 from federation.kernel.errors import AbortCode, LocalError, PeerError
@@ -42,7 +41,7 @@ class Overlap(Message, frozen=True, tag="align/overlap"):
 
 def length_of(rows: int, pad: int) -> int:
     """How long a list of so many keys is made. However many keys of nobody there are, it is the same: else it would tell of their number."""
-    return padded(rows, pad) + pad
+    return pad * (max(1, -(-rows // pad)) + 1)
 
 
 def overlap_member(run: Run, ids: Sequence[str], workers: int, most: int, pad: int, *, asks: bool) -> Role[int | None]:
