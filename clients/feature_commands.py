@@ -40,17 +40,17 @@ def build(
     from clients.own_tables import load
 
     tables, months = load(mapping), feature_table.months(as_of)
-    if not out.absolute().parent.is_dir():
-        from federation.kernel.errors import ConfigurationError
-
-        raise ConfigurationError("--out", f"there is no folder {out.parent}", "Name a folder that is there.")
+    feature_table.require_known_by(months, tables.extracted or today())
+    feature_table.require_writable(out)
     with _bar(Console(stderr=True)) as bar:
         sizes = _sizes(tables)
         tasks = {kind: bar.add_task(kind, total=size) for kind, size in sizes.items()}
         built = feature_table.build(tables, months, today(), lambda kind, size: bar.update(tasks[kind], completed=size))
     feature_table.write(built.table, tables.role, out)
     _show(Console(soft_wrap=True), built)
-    typer.echo(f"{len(built.table):,} rows ({built.table['id'].nunique():,} firms, {len(months)} months) in {out}.")
+    typer.echo(
+        f"{len(built.table):,} rows ({built.table['id'].nunique():,} firms, {len(months)} {'month' if len(months) == 1 else 'months'}) in {out}."
+    )
     typer.echo(f'In node.toml: source = "{out}" and as_of = "as_of".')
 
 
@@ -79,14 +79,27 @@ def _show(console: Console, built: Built) -> None:
         console.print(table)
     rows = max(1, len(built.table))
     coverage = Table(Column("feature", no_wrap=True), "unit", "rows that have it", "outside its range", title="Features")
-    for one in built.coverage:
+    for one in (one for one in built.coverage if one.present):
         coverage.add_row(one.feature.name, one.feature.unit, f"{one.present / rows:.1%}", f"{one.outside:,}" if one.outside else "")
     console.print(coverage)
+    _show_absent(console, built)
     for kind in built.unread:
         console.print(f"note  no feature of this role is made of {kind}: that table was not read", highlight=False, markup=False)
     for cleaned in built.cleaned.values():
         for note in cleaned.notes:
             console.print(f"note  {cleaned.where}: {note}", highlight=False, markup=False)
+
+
+def _show_absent(console: Console, built: Built) -> None:
+    """Features that no row has, by what they are made of: a table or column that is not mapped, or too short a history."""
+    absent: dict[str, list[str]] = {}
+    for one in built.coverage:
+        if not one.present:
+            absent.setdefault(one.feature.source, []).append(one.feature.name)
+    for source, names in absent.items():
+        why = "a column is not mapped, or there are too few months" if source in built.cleaned else "this mapping has no such table"
+        few = ", ".join(names[:3]) + (", ..." if len(names) > 3 else "")
+        console.print(f"note  {len(names)} features of {source} are in no row ({why}): {few}", highlight=False, markup=False)
 
 
 @app.command(epilog="Example: creditfed features template visits --out visits.csv")

@@ -178,8 +178,9 @@ def generate(
         bool, typer.Option("--economy", help="Raw records of every institution, in place of feature tables: docs/economy.md.")
     ] = False,
     scenario: Annotated[
-        str | None, typer.Option(metavar="NAME", help="The economy of a scenario: one-bank, market, or a TOML file of your own.")
+        str | None, typer.Option(metavar="NAME", help="A scenario by name (docs/scenarios), or a TOML file of your own.")
     ] = None,
+    raw_only: Annotated[bool, typer.Option("--raw-only", help="Of a scenario: records alone, no feature tables and no run files.")] = False,
     months: Annotated[int | None, typer.Option(min=1, help="Of an economy: months of records.", show_default=False)] = None,
     platforms: Annotated[int | None, typer.Option(min=0, help="Of an economy.", show_default=False)] = None,
     taxes: Annotated[int | None, typer.Option(min=0, help="Of an economy: tax bureaus.", show_default=False)] = None,
@@ -191,11 +192,11 @@ def generate(
     banks_logistic.toml and banks_scorecard.toml over all of them.
 
     With --economy or --scenario a folder of raw records for each institution (invoices, orders, flows, loans, repayments, ...) with its
-    mapping.toml, and truth/: docs/economy.md.
+    mapping.toml, and truth/: docs/economy.md. A scenario has feature tables and run files as well.
     """
     given = {"firms": firms, "seed": seed, "months": months, "banks": banks or None, "platforms": platforms, "taxes": taxes}
     if economy or scenario:
-        _economy(scenario, {name: value for name, value in given.items() if value is not None}, out)
+        _economy(scenario, {name: value for name, value in given.items() if value is not None}, out, raw_only=raw_only)
         return
     if only := [name for name in ("months", "platforms", "taxes") if given[name] is not None]:
         from federation.kernel.errors import ConfigurationError
@@ -204,21 +205,33 @@ def generate(
     _small_world(out, firms or 20_000, 7 if seed is None else seed, banks)
 
 
-def _economy(scenario: str | None, given: dict[str, int], out: Path) -> None:
-    """Raw records. given: keys of [economy] that options set."""
+def _economy(scenario: str | None, given: dict[str, int], out: Path, *, raw_only: bool) -> None:
+    """Raw records and, of a scenario, feature tables and run files. given: keys of [economy] that options set."""
     import msgspec
 
     from simulations.economy.progress import run
     from simulations.economy.settings import Economy, require_possible
     from simulations.scenarios import scenario as named
+    from simulations.scenarios.progress import prepared
 
-    asked = msgspec.structs.replace(named(scenario).economy if scenario else Economy(), **given)
+    found = named(scenario) if scenario else None
+    asked = msgspec.structs.replace(found.economy if found else Economy(), **given)
     require_possible("options", asked)
+    if found and not raw_only:
+        found.plan.require_parties(asked)
     written = run(asked, out)
     typer.echo(
         f"{asked.firms:,} firms over {asked.months} months at {len(written.rows)} institutions: {written.records:,} records in {out}, "
-        f"{written.seconds:.0f} s. Next: creditfed dictionary check {out / 'bank-1' / 'mapping.toml'}"
+        f"{written.seconds:.0f} s."
     )
+    made = prepared(out, asked, found.plan) if found and found.plan.runs and not raw_only else None
+    if made is None:
+        typer.echo(f"Next: creditfed dictionary check {out / 'bank-1' / 'mapping.toml'}")
+        return
+    typer.echo(f"Feature tables of {len(made.rows)} institutions, {sum(made.rows.values()):,} rows, {made.seconds:.0f} s. Run files:")
+    for one in made.runs:
+        typer.echo(f"  {one.path}  {one.says}. {one.note}".rstrip())
+    typer.echo(f"Next: creditfed simulate {made.runs[0].path} --out run")
 
 
 def _small_world(out: Path, firms: int, seed: int, banks: int) -> None:

@@ -119,7 +119,7 @@ class Screen:
         if self._settings.run.task in CHECKS:
             check = self._settings.check
             seconds, megabytes = estimate_check(
-                {name: padded(count, check.pad) + len(check.pairs) * check.pad for name, count in rows.items()}
+                {name: padded(count, check.pad, len(rows)) + len(check.pairs) * check.pad for name, count in rows.items()}
             )
         elif all(party.label for party in self._settings.parties):
             kinds = [column.kind for column in next(iter(facts.values())).columns]

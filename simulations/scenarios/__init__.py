@@ -5,6 +5,13 @@ title = "one line"
 [economy.rings]
 [economy.coverage]
 [[economy.shock]]
+[features]                       # and what it leaves beside the records: simulations/scenarios/runs.py
+[columns]
+[settings]
+[[run]]
+
+Read `runs` (what may be asked), `tables` (feature tables by the real adapters), `outcomes`, `lending` (inputs of the multi-lender check),
+`run_files` and `prepare`.
 """
 
 from __future__ import annotations
@@ -17,17 +24,19 @@ from typing import Any, Final
 from federation.kernel.errors import ConfigurationError
 from privacy.store.strict_toml import nearest, read, require_known
 from simulations.economy.settings import Economy, economy
+from simulations.scenarios.runs import Plan, read_plan
 
-KEYS: Final = ("title", "economy")
+KEYS: Final = ("title", "economy", "features", "columns", "settings", "run")
 
 
 @dataclass(frozen=True)
 class Scenario:
-    """name: of its file; title: a line for people; economy: what is drawn."""
+    """name: of its file; title: a line for people; economy: what is drawn; plan: features and runs beside it."""
 
     name: str
     title: str
     economy: Economy
+    plan: Plan
 
 
 def names() -> list[str]:
@@ -52,4 +61,5 @@ def parsed(name: str, where: str, raw: dict[str, Any]) -> Scenario:
     require_known(where, raw, KEYS)
     if not isinstance(raw.get("title"), str):
         raise ConfigurationError(where, "title is missing", "Say in one line what it is for.")
-    return Scenario(name, raw["title"], economy(f"{where} [economy]", raw.get("economy", {})))
+    drawn = economy(f"{where} [economy]", raw.get("economy", {}))
+    return Scenario(name, raw["title"], drawn, read_plan(where, raw, drawn))
