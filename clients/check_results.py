@@ -8,6 +8,7 @@ import msgspec
 import pandas as pd
 
 from clients.results import as_json
+from federation.checks.common import Compared, Comparer, compared, rows_of
 from federation.checks.program import SPOILED, Checker, Standing
 from federation.checks.settings import findings, names_of, told
 from federation.kernel.participant import Participant
@@ -42,4 +43,32 @@ def check_results(participant: Participant[Standing], program: Checker) -> dict[
     stream = io.BytesIO()
     frame.to_parquet(stream, index=False)
     share |= {"asked": len(frame), "flagged": int(frame["flag"].sum()), "none": int((columns[:, 0] == 0).sum())}
+    return {"share.json": as_json(share, indent=1), "checks.parquet": stream.getvalue()}
+
+
+def common_results(participant: Participant[Compared], program: Comparer) -> dict[str, bytes]:
+    """Files by name: share.json, and checks.parquet with a row for each pair at the institution that asked."""
+    share = {
+        "task": program.manifest.task, "rows": program.table.rows, "notes": list(program.table.notes),
+        "withdrawals": [msgspec.to_builtins(entry) for entry in participant.withdrawals],
+    }  # fmt: skip
+    if not program.asks:
+        return {"share.json": as_json(share, indent=1)}
+    check, found = program.manifest.check, program.found(participant.state)
+    rows = rows_of(program.manifest, program.table)
+    frame = pd.DataFrame({
+        "pair": list(found), "id": [program.table.firms[rows[pair][0]] if rows[pair] else None for pair in found],
+        "outcome": [one.outcome for one in found.values()],
+        "counterparties": pd.array([one.own or None for one in found.values()], "Int64"),
+        "common": pd.array([one.common if one.outcome == "compared" else None for one in found.values()], "Int64"),
+        "share": [one.common / one.own if one.outcome == "compared" else float("nan") for one in found.values()],
+        "flag": [one.outcome == "compared" and one.common >= check.flag_common for one in found.values()],
+        "reason": [compared(one, check) for one in found.values()],
+    })  # fmt: skip
+    stream = io.BytesIO()
+    frame.to_parquet(stream, index=False)
+    done = frame["outcome"] == "compared"
+    share |= {
+        "asked": len(frame), "flagged": int(frame["flag"].sum()), "none": int((frame["common"] == 0).sum()), "not_compared": int((~done).sum()),
+    }  # fmt: skip
     return {"share.json": as_json(share, indent=1), "checks.parquet": stream.getvalue()}

@@ -23,9 +23,10 @@ from clients.linked import asks_of
 from clients.party_config import PartyConfig
 from clients.retention import Retention
 from clients.told import Told
+from federation.checks.common import require_apart, rows_of
 from federation.kernel.errors import AbortCode, CreditfedError, PolicyRefusal
 from federation.kernel.loss import Loss
-from federation.kernel.manifest import AGENCY, Manifest
+from federation.kernel.manifest import AGENCY, COMPARES, Manifest
 from federation.kernel.secret import Secret
 from federation.kernel.signatures import Opening, Signature
 from federation.models.horizontal.private_losses import reserved
@@ -182,6 +183,9 @@ class Gate:
 
     def _require_cohort(self, manifest: Manifest, table: Table) -> None:
         least = manifest.privacy.minimum_cohort
+        if manifest.task == COMPARES:  # of two firms' lists, whose lengths have a rule of their own
+            require_apart(manifest, self._config.name, table)
+            return
         if self._config.name == manifest.check.asks:  # of one applicant as of a whole book
             return
         if not manifest.horizontal and self._fewest(manifest, table) < least:  # of a bank's few rows the sum over banks tells nothing
@@ -207,13 +211,15 @@ class Gate:
 
     def _check_release(self, manifest: Manifest, table: Table) -> Release:
         """Of a check: how often one key may be asked about is counted where it is asked; who is asked releases as often as its budget allows,
-        for it does not know about whom.
+        for it does not know about whom. Two that compare counterparties know their own firms of each pair, and both count them.
         """
-        most = manifest.check.max_repeats if self._config.name == manifest.check.asks else _ANY_NUMBER
+        keys, counts = list(table.keys), self._config.name == manifest.check.asks
+        if manifest.task == COMPARES:
+            keys, counts = sorted({table.firms[row] for rows in rows_of(manifest, table).values() for row in rows}), True
         study = self.assent.study(manifest)
         return Release(
-            self.releases.hashes(table.keys), (f"check {manifest.task}",), manifest.task, manifest.purpose,
-            None if study is None else Study(study.name, study.runs), most_repeats=most,
+            self.releases.hashes(keys), (f"check {manifest.task}",), manifest.task, manifest.purpose,
+            None if study is None else Study(study.name, study.runs), most_repeats=manifest.check.max_repeats if counts else _ANY_NUMBER,
         )  # fmt: skip
 
     def _cost(self, manifest: Manifest, table: Table) -> Cost:
@@ -223,7 +229,9 @@ class Gate:
         noise = reserved(manifest) if mine else ()
         if privacy.epsilon is not None:
             return Cost(noise)
-        answers = 0 if manifest.horizontal else manifest.check.max_asked if manifest.is_check else privacy.max_answers
+        answers = 0 if manifest.horizontal else privacy.max_answers
+        if manifest.is_check:
+            answers = len(manifest.check.pairs) or manifest.check.max_asked
         return Cost(noise, Counts(1, len(table.columns), table.rows, answers))
 
     @property

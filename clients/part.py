@@ -5,11 +5,12 @@ from __future__ import annotations
 from typing import Any
 
 from clients.bank_results import bank_results
-from clients.check_results import check_results
+from clients.check_results import check_results, common_results
 from clients.open_run import OpenRun
 from clients.results import partner_results
+from federation.checks.common import Comparer
 from federation.checks.program import Checker
-from federation.kernel.manifest import Manifest
+from federation.kernel.manifest import COMPARES, Manifest
 from federation.models.horizontal.bank import bank_of
 from federation.models.horizontal.program import Bank
 from federation.models.training import Local, program_of
@@ -17,6 +18,8 @@ from federation.models.training import Local, program_of
 
 def part_in(manifest: Manifest, me: str, local: Local) -> Any:
     """The program of a check, of a run over many banks, or of one across parties."""
+    if manifest.task == COMPARES:
+        return Comparer(manifest, me, local.table, local.workers)
     if manifest.is_check:
         return Checker(manifest, me, local.table, local.workers)
     return bank_of(manifest, me, local) if manifest.horizontal else program_of(manifest, me, local)
@@ -24,6 +27,8 @@ def part_in(manifest: Manifest, me: str, local: Local) -> Any:
 
 def files_of(run: OpenRun) -> dict[str, bytes]:
     """What a finished run leaves at this institution: files by name."""
+    if isinstance(run.program, Comparer):
+        return common_results(run.participant, run.program)
     if isinstance(run.program, Checker):
         return check_results(run.participant, run.program)
     if isinstance(run.program, Bank):

@@ -38,7 +38,8 @@ class PartyConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_on
     name where not given; retention: days that things are kept; disclosure: what may leave in clear; through: the agency that relays all that
     this institution sends and receives; sources: columns (or patterns such as court_*) by where the institution has them from, for those that
     the dictionary does not know; taken: the day of a snapshot without dates; serves: "counting" or "asking" for a source of
-    checks across institutions, in which rows of one id are put together (numbers added, texts counted); who asks brings ids alone.
+    checks across institutions, in which rows of one id are put together (numbers added, texts counted); who asks brings ids alone;
+    "pairs": columns pair and firm beside the id, which is a counterparty's.
 
     An agency's own node has neither source nor any key that speaks of records.
     """
@@ -74,7 +75,7 @@ class PartyConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_on
     through: str = ""
     sources: dict[SourceName, tuple[str, ...]] = {}
     taken: Day | None = None
-    serves: Literal["models", "counting", "asking"] = "models"
+    serves: Literal["models", "counting", "asking", "pairs"] = "models"
 
     @property
     def budget_dataset(self) -> str:

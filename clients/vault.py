@@ -63,7 +63,7 @@ def describe_table(config: PartyConfig) -> Facts:
     records = load(config)
     dated = records.as_of is not None
     firms = len(set(records.firms))
-    several = firms < len(records.firms)
+    several = records.keys is None and firms < len(records.firms)
     if several and not dated:
         uscc.refuse_duplicates(records.firms, f"{config.name}: column {config.id!r} (firms with several rows need [sample] as_of)")
     periods = tuple(sorted(set(records.months.tolist()))) if dated else ()
@@ -185,7 +185,7 @@ def open_table(config: PartyConfig, manifest: Manifest, salt: Secret, consented:
     allowed = np.arange(len(records.firms)) if consented is None else np.flatnonzero(consented(records.firms, records.owners))
     records, allowed, found = _with_outcomes(config, manifest, records, allowed)
     if manifest.sample.key == "firm":
-        rows, keys, notes = allowed, _at(records.firms, allowed), records.notes
+        rows, keys, notes = allowed, _at(records.keys or records.firms, allowed), records.notes
         uscc.refuse_duplicates(keys, f"{config.name}: column {config.id!r}", allowed.tolist())
     else:
         rows, keys, notes = _by_period(config, records, allowed, manifest)

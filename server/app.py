@@ -23,6 +23,7 @@ from flwr.serverapp import Grid, ServerApp
 from federation.carriage.journal_file import JournalFile
 from federation.carriage.mailbox import UNDECIDED, Parcel
 from federation.carriage.sealed_file import SealedFile
+from federation.checks.common import Compared, Matcher
 from federation.checks.program import Router
 from federation.checks.program import Standing as Checked
 from federation.kernel import suite
@@ -31,7 +32,7 @@ from federation.kernel.codec import decode, encode
 from federation.kernel.errors import AbortCode, CreditfedError, PeerError
 from federation.kernel.journal import Journal, MemoryJournal
 from federation.kernel.known import known
-from federation.kernel.manifest import Description, Manifest
+from federation.kernel.manifest import COMPARES, Description, Manifest
 from federation.kernel.manifest_rules import read_manifest
 from federation.kernel.participant import Participant
 from federation.kernel.passage import Passage
@@ -89,7 +90,7 @@ class Conduct:
     session: bytes
     cost: Cost
     failure: CreditfedError | None
-    state: Progress | Standing | Checked
+    state: Progress | Standing | Checked | Compared
 
     def document(self) -> dict[str, Any]:
         """As JSON values."""
@@ -177,6 +178,8 @@ def carry_out(courier: Courier, said: tuple[Description, ...], desk: Desk, start
 
 def _program(manifest: Manifest) -> Any:
     """The coordinator's own part in the run."""
+    if manifest.task == COMPARES:
+        return Matcher(manifest)
     if manifest.is_check:
         return Router(manifest)
     return Adder(manifest) if manifest.horizontal else Coordinator(manifest)

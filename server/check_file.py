@@ -6,7 +6,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from federation.kernel.errors import ConfigurationError
-from federation.kernel.manifest import CHECKS, FEWEST_IN_A_CHECK, MOST_IN_A_CHECK, CheckSettings
+from federation.kernel.manifest import CHECKS, COMPARES, FEWEST_IN_A_CHECK, MOST_IN_A_CHECK, CheckSettings
+from federation.kernel.manifest_rules import are_pairs
 from privacy.store import strict_toml
 from privacy.store.strict_toml import require_known
 from server.run_tables import Party, RunSettings
@@ -21,9 +22,7 @@ def read(file: str, raw: Mapping[str, Any], run: RunSettings, parties: tuple[Par
     if run.task not in CHECKS:
         return check
     names = [party.name for party in parties]
-    if not FEWEST_IN_A_CHECK <= len(names) <= MOST_IN_A_CHECK:
-        action = f"A check takes {FEWEST_IN_A_CHECK} to {MOST_IN_A_CHECK}: beside the one that asks three at least, or a count tells which."
-        raise ConfigurationError(file, f"it has {len(names)} [[party]] sections", action)
+    _check_circle(file, check, compares=run.task == COMPARES, task=run.task, count=len(names))
     for name in names:
         if names.count(name) > 1:
             raise ConfigurationError(f"{file}: [[party]] {name}", "two parties have this name", "Give every party its own name.")
@@ -41,6 +40,20 @@ def read(file: str, raw: Mapping[str, Any], run: RunSettings, parties: tuple[Par
     for party in parties:
         _check_party(f"{file}: [[party]] {party.name}", party)
     return check
+
+
+def _check_circle(file: str, check: CheckSettings, *, compares: bool, task: str, count: int) -> None:
+    what = f"it has {count} [[party]] sections"
+    if compares and count != 2:
+        raise ConfigurationError(file, what, "Two institutions compare counterparties: name just those.")
+    if not are_pairs(check.pairs, wanted=compares):
+        wrong = "are not there, not distinct, or hold '|'" if compares else f"says nothing in a run with task {task!r}"
+        raise ConfigurationError(
+            f"{file}: [check] pairs", wrong, "common_counterparties needs the names of its pairs; no other task has any."
+        )
+    if not compares and not FEWEST_IN_A_CHECK <= count <= MOST_IN_A_CHECK:
+        action = f"A check takes {FEWEST_IN_A_CHECK} to {MOST_IN_A_CHECK}: beside the one that asks three at least, or a count tells which."
+        raise ConfigurationError(file, what, action)
 
 
 def _check_party(where: str, party: Party) -> None:

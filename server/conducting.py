@@ -103,7 +103,8 @@ class Conducting:
             self._failed(conduct.failure, conduct)
             return
         record = self._record(conduct.document())
-        self.store.finish(self.run.name, self.worker, self.now(), conduct=record, model_hash=conduct.state.model_hash.hex())
+        model_hash = conduct.state.model_hash.hex() or None  # a check fits no model
+        self.store.finish(self.run.name, self.worker, self.now(), conduct=record, model_hash=model_hash)
         self._over()
 
     def _failed(self, error: CreditfedError, conduct: Conduct | None) -> None:

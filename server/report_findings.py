@@ -61,6 +61,12 @@ def verdict(result: Result) -> Finding:
 def _checked(check: Check) -> Finding:
     """A check across institutions."""
     asked, flagged = check.asked or 0, check.flagged or 0
+    if check.pairs:
+        gone = f" {check.not_compared} could not be compared." if check.not_compared else ""
+        text = (
+            f"{check.asks} compared the counterparties of {asked:,} pairs of firms: {flagged:,} have {check.limit} or more in common.{gone}"
+        )
+        return Finding("notice" if flagged or gone else "good", "Check done", f"{text} Which counterparties these are, nobody was told.")
     text = f"{check.asks} asked {check.others} other institutions about {asked:,} keys: {flagged:,} are at its limit of {check.limit} or above."
     return Finding("notice" if flagged else "good", "Check done", f"{text} Which institutions the counts are of, nobody was told.")
 

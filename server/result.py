@@ -317,7 +317,8 @@ class Sources(Part, frozen=True, kw_only=True, omit_defaults=True):
 
 class Check(Part, frozen=True, kw_only=True, omit_defaults=True):
     """A check across institutions. asks: who asked; others: how many were asked; asked: about how many keys; flagged: of them, at the limit or
-    above; none: that no other institution has; file: where in a simulation's folder the asker's own list lies.
+    above; none: that no other institution has; file: where in a simulation's folder the asker's own list lies; pairs: whether it compared pairs
+    of firms, of which not_compared could not be.
     """
 
     asks: str = ""
@@ -327,6 +328,8 @@ class Check(Part, frozen=True, kw_only=True, omit_defaults=True):
     none: int | None = None
     limit: int | None = None
     file: str = ""
+    pairs: bool = False
+    not_compared: int | None = None
 
 
 class Result(Part, frozen=True, kw_only=True, omit_defaults=True):

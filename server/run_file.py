@@ -9,7 +9,7 @@
     [select]      iv_min corr_max vif_max p_max drop_sources source_auc_min
     [scorecard]   base_points base_odds pdo
     [align]       visibility from
-    [check]       asks bands pad max_asked max_repeats flag_lenders flag_firms
+    [check]       asks bands pad max_asked max_repeats flag_lenders flag_firms pairs fewest flag_common
     [privacy]     single_partner_disclosure two_member_disclosure label_disclosure max_score_reveals minimum_cohort max_released_counts
                   partner_disclosure threshold drop_outs withdrawal epsilon delta label_noise
     [[party]]     name role source id owner owner_columns label repayments loans include exclude levels classes types bins id_kind approval
@@ -35,6 +35,7 @@ import msgspec
 from federation.kernel.errors import ConfigurationError
 from federation.kernel.manifest import (
     CHECKS,
+    COMPARES,
     BinningSettings,
     CheckSettings,
     ScorecardSettings,
@@ -118,7 +119,7 @@ class RunFile(msgspec.Struct, frozen=True, kw_only=True):
             if not section[key]:
                 del section[key]
         if self.run.task in CHECKS:
-            section["serves"] = "asking" if name == self.check.asks else "counting"
+            section["serves"] = "pairs" if self.run.task == COMPARES else "asking" if name == self.check.asks else "counting"
         if self.sample.weight is not None and party.has_outcomes:
             section["weight"] = self.sample.weight
         if self.align.folder is not None:

@@ -28,7 +28,7 @@ class RunSettings(_Table, frozen=True):
     that the run is part of; valid_days: until the manifest expires.
     """
 
-    task: Literal["train", "binning", "statistics", "multi_lender", "shared_identity"] = "train"
+    task: Literal["train", "binning", "statistics", "multi_lender", "shared_identity", "common_counterparties"] = "train"
     model: Literal["logistic", "scorecard"] = "logistic"
     purpose: Literal["acquire", "decide", "monitor", "collect", "research"] = "decide"
     seed: Natural = 0

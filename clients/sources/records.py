@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from clients.party_config import PartyConfig
 from clients.sources import kinds, rules
 from clients.sources.frame import Frame
+from clients.sources.in_pairs import FIRM, PAIR, in_pairs
 from clients.sources.opening import open_source, stamp
 from clients.sources.table import Source
 from clients.sources.together import together
@@ -37,11 +38,16 @@ def load(config: PartyConfig) -> Records:
     """
     before, source = stamp(config), open_source(config)
     roles = _roles(config, source)
-    offered = _offered(config, source, roles)
+    if config.serves == "pairs":
+        _require(source, (PAIR, FIRM), "column of a source of pairs")
+    offered = [PAIR, FIRM] if config.serves == "pairs" else _offered(config, source, roles)
     exact = {config.id, config.owner or config.id, *(name for name, kind in config.types.items() if kind == "categorical")}
     frame = source.read([*dict.fromkeys((*roles.values(), *offered))], exact)
     if stamp(config) != before:
         raise DataError(source.where, "it was changed while it was read", "Nothing was sent. Try again when its writer is done.")
+    if config.serves == "pairs":
+        named, own, others = (kinds.ids(frame.take(name)) for name in (PAIR, FIRM, config.id))
+        return in_pairs(config.name, named, own, others, config.id_kind)
     columns, notes = _columns(config, source, frame, offered)
     firms, id_kind = _identify(config, kinds.ids(frame.take(config.id)))
     labelled = {role: roles[role] for role in (rules.LABEL, rules.WEIGHT) if role in roles}

@@ -13,7 +13,7 @@ from federation.models.table import Column
 
 @dataclass(frozen=True)
 class Records:
-    """A party's typed records in the file's order. as_of: days; label, weight, owners as in Table."""
+    """A party's typed records in the file's order. as_of: days; label, weight, owners as in Table; keys: where a row is not its firm."""
 
     firms: list[str]
     id_kind: uscc.Kind
@@ -23,6 +23,7 @@ class Records:
     weight: NDArray[np.float64] | None
     notes: tuple[str, ...]
     owners: list[str] = field(default_factory=list, repr=False)
+    keys: tuple[str, ...] | None = field(default=None, repr=False)
 
     @property
     def months(self) -> NDArray[np.str_]:

@@ -156,8 +156,11 @@ def align_member(
     return Universe(size, positions)
 
 
-def keyed_list(run: Run, keys: Sequence[bytes], workers: int, max_rows: int) -> Role[tuple[Points, Announced]]:
-    """The chain: this institution's keys under everyone's secrets, (n, 32) in the order of `keys`, while it serves the others' lists."""
+def keyed_list(run: Run, keys: Sequence[bytes], workers: int, max_rows: int, *, shuffled: bool = False) -> Role[tuple[Points, Announced]]:
+    """The chain: this institution's keys under everyone's secrets, (n, 32) in the order of `keys`, while it serves the others' lists.
+
+    shuffled: whether each institution sends a list on in an order of its own, so that its origin does not know which point is of which key.
+    """
     secret = fresh_exponent(run.random("key"))
     mask, unmask = blinding(run.random("blinding"), secret)
     progress = Progress(lambda done, total: run.report(phase="align", done=done, total=total), len(keys) * (len(run.members) + 2))
@@ -165,7 +168,7 @@ def keyed_list(run: Run, keys: Sequence[bytes], workers: int, max_rows: int) -> 
     points = exponentiate(mask, points, run.me, workers=workers, progress=progress)
     announced = yield from announce(run, points, max_rows)
     progress.total = sum(announced.sizes.values()) + 2 * len(keys)
-    points = yield from around(run, points, announced, secret, workers, progress)
+    points = yield from around(run, points, announced, secret, workers, progress, shuffled=shuffled)
     return exponentiate(unmask, points, neighbours(run)[0], workers=workers, progress=progress), announced
 
 
@@ -195,10 +198,12 @@ def neighbours(run: Run) -> tuple[str, str]:
     return members[mine - 1], members[(mine + 1) % len(members)]
 
 
-def around(run: Run, points: Points, announced: Announced, secret: Secret, workers: int, progress: Progress) -> Role[Points]:
+def around(
+    run: Run, points: Points, announced: Announced, secret: Secret, workers: int, progress: Progress, *, shuffled: bool = False
+) -> Role[Points]:
     """Sends this institution's list round the ring, applying the secret to every other list that comes by; returns its own when home.
 
-    points: (n, 32), the blinded list that was announced; returns (n, 32). Raises PeerError.
+    points: (n, 32), the blinded list that was announced; shuffled: as `keyed_list`; returns (n, 32). Raises PeerError.
     """
     before, after = neighbours(run)
     members, mine, origin = run.members, run.members.index(run.me), run.me
@@ -215,6 +220,7 @@ def around(run: Run, points: Points, announced: Announced, secret: Secret, worke
             raise PeerError(before, "a list that it had not announced", "the list of its commitment")
         if origin != run.me:
             points = exponentiate(secret, points, before, workers=workers, progress=progress)
+            points = points[place.random("shuffle").permutation(len(points))] if shuffled else points
     return points
 
 

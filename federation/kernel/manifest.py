@@ -19,7 +19,9 @@ AGENCY = "agency"
 """The role of an agency, and the name of its leakage contract."""
 FEWEST_REVEALS = 3
 FEWEST_BANKS, MOST_BANKS = 3, 2048
-CHECKS = ("multi_lender", "shared_identity")
+COMPARES = "common_counterparties"
+"""The check that two institutions make together."""
+CHECKS = ("multi_lender", "shared_identity", COMPARES)
 """Tasks that are checks across institutions: nothing is fitted, and one institution asks."""
 FEWEST_IN_A_CHECK, MOST_IN_A_CHECK = 4, 33
 """Institutions of a check, the one that asks among them."""
@@ -211,7 +213,9 @@ class CheckSettings(_Part, frozen=True, kw_only=True):
     """Of a check across institutions. asks: the institution that asks, and alone is answered; bands: edges between bands of what a firm owes
     one bank, CNY, ascending; pad: lists are filled up to multiples of it; max_asked: the most keys that are asked about; max_repeats: how
     often, as its own node counts, the asking institution may ask about one key; flag_lenders, flag_firms: from so many on a finding is
-    flagged.
+    flagged; pairs: names of the pairs of firms whose counterparties two institutions compare; fewest: counterparties that a firm must have
+    to be compared; flag_common: from so many in common on a pair is flagged. There max_asked bounds one firm's counterparties, and
+    max_repeats how often a firm may be compared, as the node of either institution counts.
     """
 
     asks: str = ""
@@ -221,6 +225,9 @@ class CheckSettings(_Part, frozen=True, kw_only=True):
     max_repeats: Annotated[int, Meta(ge=1, le=1_000)] = 4
     flag_lenders: Annotated[int, Meta(ge=1, le=64)] = 3
     flag_firms: Annotated[int, Meta(ge=1, le=1_000_000)] = 5
+    pairs: Annotated[tuple[Annotated[str, Meta(min_length=1, max_length=64)], ...], Meta(max_length=100)] = ()
+    fewest: Annotated[int, Meta(ge=5, le=1_000_000)] = 10
+    flag_common: Annotated[int, Meta(ge=1, le=1_000_000)] = 5
 
 
 class PrivacySettings(_Part, frozen=True, kw_only=True):
@@ -252,7 +259,7 @@ class Manifest(_Part, frozen=True, kw_only=True):
     """
 
     run: str
-    task: Literal["binning", "train", "statistics", "multi_lender", "shared_identity"]
+    task: Literal["binning", "train", "statistics", "multi_lender", "shared_identity", "common_counterparties"]
     model: Literal["logistic", "scorecard"]
     purpose: str
     seed: Natural

@@ -14,6 +14,7 @@ from federation.kernel.errors import ConfigurationError, PeerError
 from federation.kernel.known import known
 from federation.kernel.manifest import (
     AGENCY,
+    COMPARES,
     FEWEST_BANKS,
     FEWEST_IN_A_CHECK,
     FEWEST_REVEALS,
@@ -178,9 +179,7 @@ def _check_agencies(manifest: Manifest) -> None:
 def _check_check(manifest: Manifest) -> None:
     """What a check across institutions must be besides."""
     names, check = manifest.members, manifest.check
-    if not FEWEST_IN_A_CHECK <= len(names) <= MOST_IN_A_CHECK:
-        what = f"it has {len(names)} institutions, and a check takes {FEWEST_IN_A_CHECK} to {MOST_IN_A_CHECK}"
-        raise ConfigurationError("manifest", what, "Beside the one that asks there must be three at least: of two, a count tells which.")
+    _check_circle(manifest)
     if check.asks not in names:
         raise ConfigurationError("manifest", "it does not name an institution of its own that asks", "Set `[check] asks`.")
     if any(party.label for party in manifest.parties) or manifest.agencies or manifest.sample.key != "firm":
@@ -192,12 +191,32 @@ def _check_check(manifest: Manifest) -> None:
     if manifest.purpose not in ("decide", "monitor"):
         what = f"a check for the purpose {manifest.purpose!r} (rule: decide or monitor)"
         raise ConfigurationError("manifest", what, "A check serves the lending itself: correct `[run] purpose`.")
-    if manifest.party(check.asks).columns:
-        raise ConfigurationError("manifest", "the institution that asks brings columns", "It brings its keys alone: set `include` to none.")
     for party in manifest.parties:
-        if party.name != check.asks and [column.kind for column in party.columns] != ["numeric"]:
-            what = f"{party.name} brings {len(party.columns)} columns, and one number is counted"
-            raise ConfigurationError("manifest", what, "Name that column alone in `include`.")
+        wanted = [] if manifest.task == COMPARES or party.name == check.asks else ["numeric"]
+        if [column.kind for column in party.columns] != wanted:
+            what = (
+                f"{party.name} brings {len(party.columns)} columns (rule: {'one number, which is counted' if wanted else 'its keys alone'})"
+            )
+            action = "Name that column alone in `include`." if wanted else "Set `include` to none."
+            raise ConfigurationError("manifest", what, action)
+
+
+def _check_circle(manifest: Manifest) -> None:
+    """How many institutions a check has, and what they compare where they are two."""
+    count, compares = len(manifest.members), manifest.task == COMPARES
+    if not are_pairs(manifest.check.pairs, wanted=compares):
+        what = "its pairs are not distinct names without '|', or its task has none"
+        raise ConfigurationError("manifest", what, "Correct `[check] pairs`; common_counterparties alone has pairs, and needs them.")
+    if compares and count != 2:
+        raise ConfigurationError("manifest", f"it has {count} institutions, and two compare counterparties", "Name just those two.")
+    if not compares and not FEWEST_IN_A_CHECK <= count <= MOST_IN_A_CHECK:
+        what = f"it has {count} institutions, and a check takes {FEWEST_IN_A_CHECK} to {MOST_IN_A_CHECK}"
+        raise ConfigurationError("manifest", what, "Beside the one that asks there must be three at least: of two, a count tells which.")
+
+
+def are_pairs(pairs: tuple[str, ...], *, wanted: bool) -> bool:
+    """Whether these can be the names of a check's pairs: distinct and plain, and some where they are wanted and none where not."""
+    return bool(pairs) == wanted and len(set(pairs)) == len(pairs) and all("|" not in pair and pair == pair.strip() for pair in pairs)
 
 
 def _check_partners(manifest: Manifest) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from federation.kernel.manifest import Manifest
+from federation.kernel.manifest import COMPARES, Manifest
 from federation.models.horizontal.private_losses import sums
 from federation.models.label_noise import chance
 from federation.noise.accounting import epsilon_of
@@ -35,6 +35,10 @@ def cost_lines(manifest: Manifest) -> Iterator[str]:
 def _check(manifest: Manifest) -> Iterator[str]:
     """What a check opens, and to whom."""
     check = manifest.check
+    if manifest.task == COMPARES:
+        yield f"for each of {len(check.pairs):,} pairs one exact number, without noise, to {check.asks} alone: how many are in common"
+        yield f"a firm with fewer than {check.fewest} counterparties is not compared, and no firm in more than {check.max_repeats} runs"
+        return
     yield f"exact counts of single keys, without noise, to {check.asks} alone: of {check.max_asked:,} of its own keys at most"
     yield f"it may ask about one key {check.max_repeats} times at most, as its own node counts; every run is one release of everybody's budget"
     yield f"a count of {len(manifest.members) - 1} says that all others have the key, and a count of 0 that none has: nothing hides that"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from federation.kernel.manifest import AGENCY, Manifest
+from federation.kernel.manifest import AGENCY, COMPARES, Manifest
 
 ACROSS: Final = ("session", "align", "masked_sum", "partial_scores", "encrypted_linear")
 CHECKING: Final = ("session", "hidden_union", "partial_scores")
@@ -13,6 +13,8 @@ OVER_BANKS: Final = ("session", "bonawitz", "banks")
 
 def contracts_of(manifest: Manifest) -> tuple[str, ...]:
     """The names of the contracts that hold for a run of this task and model; a manifest may name more, and none of these may be left out."""
+    if manifest.task == COMPARES:
+        return ("session", COMPARES)
     if manifest.is_check:
         return (*CHECKING, manifest.task)
     if manifest.horizontal:

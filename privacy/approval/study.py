@@ -92,7 +92,7 @@ def cost(manifest: Manifest) -> Used:
     return Used(1, privacy.max_score_reveals * trains_across, answers, privacy.epsilon or 0.0, privacy.delta or 0.0)
 
 
-_TASKS = ("binning", "train", "statistics", "multi_lender", "shared_identity")
+_TASKS = ("binning", "train", "statistics", "multi_lender", "shared_identity", "common_counterparties")
 _MODELS, _VISIBILITIES = ("logistic", "scorecard"), ("hidden", "book", "intersection")
 _DISCLOSURES = ("partner_disclosure", "max_released_counts", "single_partner_disclosure", "two_member_disclosure", "label_disclosure")
 _SWITCHES = ("single_partner_disclosure", "two_member_disclosure", "label_disclosure")

@@ -32,6 +32,7 @@ _TASKS: Final = {
     "shared_identity": (
         "tell {asks}, of each of its owners or addresses, how many of the others know it and behind how many firms; never which of them"
     ),
+    "common_counterparties": "tell {asks}, of each pair of firms, how many counterparties its own has in common with the other's; never which",
 }
 
 

@@ -18,7 +18,7 @@ from privacy.levels import Classification, Level, PersonRole
 
 Purpose = Literal["acquire", "decide", "monitor", "collect", "research"]
 """The leaves of privacy/purposes.py."""
-Task = Literal["statistics", "binning", "train", "multi_lender", "shared_identity"]
+Task = Literal["statistics", "binning", "train", "multi_lender", "shared_identity", "common_counterparties"]
 ReleaseKind = Literal["statistics", "bin counts", "scores", "model", "check"]
 Recipient = Literal["institutions", "label party", "coordinator"]
 Act = Literal[

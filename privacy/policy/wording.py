@@ -23,7 +23,7 @@ _ARTICLES: Final = {role: ("an " if role[0] in "aeiou" else "a ") + role for rol
 _REPLACED: Final = "another column in its place"
 _TASKS: Final = {
     "statistics": "statistics", "binning": "binning", "train": "training", "multi_lender": "a multi-lender check",
-    "shared_identity": "a shared-identity check",
+    "shared_identity": "a shared-identity check", "common_counterparties": "a comparison of counterparties",
 }  # fmt: skip
 _ROLE_ORDER: Final = {role: at for at, role in enumerate(PERSON_ROLES)}
 

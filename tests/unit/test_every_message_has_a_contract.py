@@ -6,11 +6,12 @@ from typing import Any
 
 import pytest
 
-from federation.kernel.manifest import CHECKS, AlignSettings, BinningSettings
+from federation.kernel.manifest import AlignSettings, BinningSettings
 from privacy import contracts
-from privacy.approval.learning import ACROSS, CHECKING, OVER_BANKS
+from privacy.approval.learning import ACROSS, CHECKING, OVER_BANKS, contracts_of
 from tests.bank_case import BankCase, bank_table, five
 from tests.check_scene import CheckCase, books, played
+from tests.common_scene import CommonCase
 from tests.pooled_case import Firms, PooledCase
 
 
@@ -62,13 +63,22 @@ def test_every_message_among_more_than_64_banks_is_in_a_contract_of_its_run() ->
     assert unlisted(kinds, OVER_BANKS) == set()
 
 
-@pytest.mark.parametrize("task", CHECKS)
+@pytest.mark.parametrize("task", ["multi_lender", "shared_identity"])
 def test_every_message_of_a_check_is_in_a_contract_of_it_and_none_besides(task: str) -> None:
     post, _ = played(CheckCase(("firm 1", "firm 2"), books(1), task) if task == "multi_lender" else CheckCase(("firm 1",), OWNERS, task))
     kinds = {envelope.kind for envelope in post.passed}
     assert unlisted(kinds, (*CHECKING, task)) == set()
     listed = {message.kind for name in ("hidden_union", "partial_scores", task) for message in contracts.load(name).messages}
     assert listed <= kinds
+
+
+def test_every_message_of_a_comparison_of_counterparties_is_in_a_contract_of_it_and_none_besides() -> None:
+    case = CommonCase()
+    post = case.make()
+    assert all(party.finished for party in post.play().values())
+    kinds = {envelope.kind for envelope in post.passed}
+    assert unlisted(kinds, contracts_of(case.manifest)) == set()
+    assert {message.kind for message in contracts.load(case.manifest.task).messages} <= kinds
 
 
 def test_no_contract_lists_a_message_among_banks_that_is_never_sent() -> None:
