@@ -9,6 +9,7 @@ A table of which more than a tolerated share is blanked in one column, or droppe
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Final, Literal, NamedTuple, TypeAlias
 
@@ -61,8 +62,10 @@ class Cleaned:
         """How often a rule was applied, whatever came of it."""
         return sum(count for (_, name, said), count in self._counts.items() if said == rule and column in (None, name))
 
-    def require(self, tolerated: float) -> None:
-        """Raises DataError where more than a tolerated share of the rows was dropped, or blanked in one column."""
+    def require(self, tolerated: float, hints: Mapping[str, str] | None = None) -> None:
+        """Raises DataError where more than a tolerated share of the rows was dropped, or blanked in one column. hints: what to do first by rule,
+        with {column} for the column's name.
+        """
         failed = [one for one in self.findings() if one.outcome in ("dropped", "blanked")]
         lost: dict[str, int] = {}
         for one in failed:
@@ -70,10 +73,11 @@ class Cleaned:
                 lost[one.column] = lost.get(one.column, 0) + one.times
         worst = max([self.failing, *lost.values()])
         if self.rows and worst > tolerated * self.rows:
+            first = dict.fromkeys(hints[one.rule].format(column=one.column) for one in failed if one.rule in hints) if hints else {}
             raise DataError(
                 self.where,
                 f"{worst:,} of {self.rows:,} rows fail, more than the tolerated share of {tolerated:g}: " + "; ".join(map(told, failed)),
-                "Nothing was kept. Correct the mapping or the source, or raise `tolerated` in the mapping.",
+                " ".join(["Nothing was kept.", *first, "Correct the mapping or the source, or raise `tolerated` in the mapping."]),
             )
         if not self.kept:
             raise DataError(self.where, "no row is left", "Nothing was kept. Name a table with data.")

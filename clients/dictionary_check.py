@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from rich.markup import escape
-from rich.table import Table
+from rich.table import Column, Table
 
 from clients.cleaning_shown import accounts
 from clients.own_tables import load
@@ -32,12 +32,12 @@ class Checked:
 
 def check_mapping(path: Path, today: dt.date) -> Checked:
     """Every table of a mapping, read whole. Raises ConfigurationError where the mapping itself is wrong."""
-    tables, parts, failed = load(path), list[Part](), None
+    tables, parts, failed = load(path), list[Part](), dict[str, DataError]()
     for kind in tables.tables:
         try:
             raw = open_records(tables, kind, today)
         except DataError as error:
-            failed = failed or error
+            failed[kind] = error
             parts.append(escape(str(error)))
             continue
         parts.append(_maps(kind, raw.heading.columns, raw.heading.unused, raw.table.kind.columns))
@@ -45,11 +45,18 @@ def check_mapping(path: Path, today: dt.date) -> Checked:
             for _ in raw.batches():
                 pass
         except DataError as error:
-            failed = failed or error
+            failed[kind] = error
             parts += [*accounts({kind: raw.cleaned}), escape(str(error))]
         else:
             parts += [*accounts({kind: raw.cleaned}), *(f"note  {escape(note)}" for note in raw.cleaned.notes)]
-    return Checked(tuple(parts), failed)
+    return Checked(tuple(parts), _in_short(tables.name, len(tables.tables), failed))
+
+
+def _in_short(name: str, tables: int, failed: Mapping[str, DataError]) -> CreditfedError | None:
+    """What the command ends with: the one error, or which tables have one."""
+    if len(failed) < 2:
+        return next(iter(failed.values()), None)
+    return DataError(name, f"{len(failed)} of {tables} tables fail: {', '.join(failed)}", "What to do for each is said above.")
 
 
 def _maps(kind: str, found: Mapping[str, str], unused: Sequence[str], columns: Sequence[RecordColumn]) -> Table:
@@ -70,13 +77,24 @@ def check_features(source: Path) -> Checked:
     """A finished feature table: which columns the dictionary knows, and how many values are beyond what is plausible. Raises DataError."""
     known, found = features(), plausibility(source, str(source))
     table = Table(
-        "column", "unit", "level", "values", "outside its range", title=f"{source.name}: {found.rows:,} rows, dictionary {VERSION}"
+        Column("column", no_wrap=True),
+        "unit",
+        "level",
+        "values",
+        "outside its range",
+        title=f"{source.name}: {found.rows:,} rows, dictionary {VERSION}",
     )
     for name in found.names:
         if name in known:
             seen = found.seen[name]
             what = "not numbers" if seen is None else f"{seen.outside:,}" if seen.outside else ""
             table.add_row(name, known[name].unit, str(known[name].level), "" if seen is None else f"{seen.present:,}", what)
+    if not set(known) & set(found.names):
+        what = f"none of its {len(found.names)} columns is a feature of the dictionary"
+        action = (
+            "For raw tables write a mapping.toml and check that: docs/guides/institution.md. creditfed dictionary show lists the features."
+        )
+        return Checked((), DataError(str(source), what, action))
     strange = [name for name in found.names if name not in known and name not in _KEYS]
     return Checked((table, *_unknown(strange, list(known))))
 

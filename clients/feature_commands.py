@@ -9,7 +9,6 @@ import typer
 
 if TYPE_CHECKING:
     from rich.console import Console
-    from rich.progress import Progress
 
     from clients.feature_table import Built
     from clients.own_tables import OwnTables
@@ -28,6 +27,10 @@ def build(
     mapping: Annotated[Path, typer.Argument(metavar="MAPPING.toml", help="Which of your tables holds which kind of record.")],
     as_of: Annotated[str, typer.Option("--as-of", metavar="MONTHS", help='Months to build for: "2024-06", or "2023-01..2024-12".')],
     out: Annotated[Path, typer.Option("--out", metavar="FILE", help="Where the feature table goes (Parquet): the node's source.")],
+    extra: Annotated[
+        list[str] | None,
+        typer.Option("--with", metavar="CHECK", help="`circular`: also the features of a bureau's check for circular trade."),
+    ] = None,
 ) -> None:
     """Read your raw tables, clean them, and write one row of features for each firm and month.
 
@@ -35,39 +38,42 @@ def build(
     """
     from rich.console import Console
 
-    from clients import feature_table
+    from clients import circular_check, feature_table
     from clients.clock import today
     from clients.own_tables import load
+    from clients.reading_bar import reading_bar, sizes
 
     tables, months = load(mapping), feature_table.months(as_of)
-    if not out.absolute().parent.is_dir():
-        from federation.kernel.errors import ConfigurationError
-
-        raise ConfigurationError("--out", f"there is no folder {out.parent}", "Name a folder that is there.")
-    with _bar(Console(stderr=True)) as bar:
-        sizes = _sizes(tables)
-        tasks = {kind: bar.add_task(kind, total=size) for kind, size in sizes.items()}
+    _required(extra or [], tables)
+    feature_table.require_known_by(months, tables.extracted or today())
+    feature_table.require_writable(out)
+    with reading_bar() as bar:
+        tasks = {kind: bar.add_task(kind, total=size) for kind, size in sizes(tables).items()}
         built = feature_table.build(tables, months, today(), lambda kind, size: bar.update(tasks[kind], completed=size))
+        if extra:
+            again = {
+                kind: bar.add_task(f"{kind}, circles", total=sizes(tables)[kind]) for kind in circular_check.KINDS if kind in tables.tables
+            }
+            found = feature_table.build(
+                tables, months, today(), lambda kind, size: bar.update(again[kind], completed=size), circular_check.features
+            )
+            built = feature_table.joined(built, found)
     feature_table.write(built.table, tables.role, out)
     _show(Console(soft_wrap=True), built)
-    typer.echo(f"{len(built.table):,} rows ({built.table['id'].nunique():,} firms, {len(months)} months) in {out}.")
+    typer.echo(
+        f"{len(built.table):,} rows ({built.table['id'].nunique():,} firms, {len(months)} {'month' if len(months) == 1 else 'months'}) in {out}."
+    )
     typer.echo(f'In node.toml: source = "{out}" and as_of = "as_of".')
 
 
-def _bar(console: Console) -> Progress:
-    from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+def _required(extra: list[str], tables: OwnTables) -> None:
+    """Raises ConfigurationError for a name that is none of --with, or whose records the mapping does not have."""
+    from clients.circular_check import require_bureau
+    from privacy.store.strict_toml import require_known
 
-    return Progress(
-        TextColumn("{task.description:<20}"), BarColumn(), TimeElapsedColumn(), TextColumn("left"), TimeRemainingColumn(),
-        console=console, transient=True, disable=not console.is_terminal,
-    )  # fmt: skip
-
-
-def _sizes(tables: OwnTables) -> dict[str, int | None]:
-    """Bytes of each table, None where nobody knows: of a CSV file nearly what Arrow holds of it, of Parquet its pages before compression."""
-    from clients.vault import size_of
-
-    return {kind: size_of(table.source) for kind, table in tables.tables.items()}
+    require_known("--with", extra, ["circular"], "check")
+    if extra:
+        require_bureau(tables)
 
 
 def _show(console: Console, built: Built) -> None:
@@ -79,14 +85,27 @@ def _show(console: Console, built: Built) -> None:
         console.print(table)
     rows = max(1, len(built.table))
     coverage = Table(Column("feature", no_wrap=True), "unit", "rows that have it", "outside its range", title="Features")
-    for one in built.coverage:
+    for one in (one for one in built.coverage if one.present):
         coverage.add_row(one.feature.name, one.feature.unit, f"{one.present / rows:.1%}", f"{one.outside:,}" if one.outside else "")
     console.print(coverage)
+    _show_absent(console, built)
     for kind in built.unread:
         console.print(f"note  no feature of this role is made of {kind}: that table was not read", highlight=False, markup=False)
     for cleaned in built.cleaned.values():
         for note in cleaned.notes:
             console.print(f"note  {cleaned.where}: {note}", highlight=False, markup=False)
+
+
+def _show_absent(console: Console, built: Built) -> None:
+    """Features that no row has, by what they are made of: a table or column that is not mapped, or too short a history."""
+    absent: dict[str, list[str]] = {}
+    for one in built.coverage:
+        if not one.present:
+            absent.setdefault(one.feature.source, []).append(one.feature.name)
+    for source, names in absent.items():
+        why = "a column is not mapped, or there are too few months" if source in built.cleaned else "this mapping has no such table"
+        few = ", ".join(names[:3]) + (", ..." if len(names) > 3 else "")
+        console.print(f"note  {len(names)} features of {source} are in no row ({why}): {few}", highlight=False, markup=False)
 
 
 @app.command(epilog="Example: creditfed features template visits --out visits.csv")

@@ -6,13 +6,14 @@ One row for each firm and as-of month: `id`, `as_of` (the month's first day), th
 from __future__ import annotations
 
 import datetime as dt
+import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Final, Protocol
+from typing import Any, Final, Protocol
 
 import numpy as np
 import pandas as pd
@@ -22,7 +23,7 @@ import pyarrow.parquet as pa_parquet
 from clients.cleaned import Cleaned
 from clients.own_tables import OwnTables
 from clients.vault import open_records
-from federation.kernel.errors import ConfigurationError, LocalError
+from federation.kernel.errors import ConfigurationError, DataError, LocalError
 from privacy.dictionary import VERSION
 from privacy.dictionary.entries import GENERIC, Feature, features, record_sources
 from privacy.dictionary.plausible import outside
@@ -67,8 +68,10 @@ def months(text: str) -> list[np.datetime64]:
     """The months of "2023-01..2024-12", or of one month. Raises ConfigurationError."""
     first, dots, last = text.partition("..")
     start, end = _month(first), _month(last if dots else first)
-    if start is None or end is None or end < start:
-        raise ConfigurationError("--as-of", "is no month and no range of months", 'Write "2024-06", or "2023-01..2024-12".')
+    if start is None or end is None:
+        raise ConfigurationError("--as-of", f"{text!r} is no month and no range of months", 'Write "2024-06", or "2023-01..2024-12".')
+    if end < start:
+        raise ConfigurationError("--as-of", f"{text!r} ends before it begins", f'Write "{last}..{first}".')
     found = np.arange(start, end + 1)
     if len(found) > LONGEST:
         raise ConfigurationError("--as-of", f"{len(found)} months are more than {LONGEST}", "Build a shorter range.")
@@ -80,6 +83,33 @@ def _month(text: str) -> np.datetime64 | None:
         return np.datetime64(dt.datetime.strptime(text.strip(), "%Y-%m"), "M")  # noqa: DTZ007  # a month
     except ValueError:
         return None
+
+
+def require_known_by(as_of: Sequence[np.datetime64], extracted: dt.date) -> None:
+    """A month's features need all records before its first day: of a month after the extract they would say that every firm has stopped.
+
+    Raises ConfigurationError.
+    """
+    late = [month for month in as_of if month.astype("datetime64[D]") > np.datetime64(extracted, "D")]
+    if late:
+        what = f"{len(late)} of {len(as_of)} months begin after the day of the extract, {extracted}"
+        action = (
+            f"Build to {np.datetime64(extracted, 'M')} at the latest, or correct `extracted` in the mapping (today where it is not given)."
+        )
+        raise ConfigurationError("--as-of", what, action)
+
+
+def require_writable(path: Path) -> None:
+    """The table can go there, as far as one can tell before hours of reading. Raises ConfigurationError."""
+    folder = path.absolute().parent
+    if path.suffix.lower() in (".csv", ".toml", ".xlsx"):
+        raise ConfigurationError("--out", f"features are Parquet, and {path.name} says otherwise", f"Name it {path.stem}.parquet.")
+    if not folder.is_dir():
+        raise ConfigurationError("--out", f"there is no folder {path.parent}", "Name a folder that is there.")
+    if path.is_dir():
+        raise ConfigurationError("--out", f"{path} is a folder", "Name a file in it.")
+    if not os.access(folder, os.W_OK | os.X_OK):
+        raise ConfigurationError("--out", f"nothing can be written into {folder}", "Name a folder that you may write to.")
 
 
 def adapter(role: str) -> Build:
@@ -95,7 +125,7 @@ def adapter(role: str) -> Build:
 def build(tables: OwnTables, as_of: Sequence[np.datetime64], today: dt.date, watch: Watch, make: Build | None = None) -> Built:
     """Open every table of a mapping, and have its role's adapter make features of the records. make: another adapter, in its place.
 
-    Raises DataError for a table that the raw door refuses, LocalError where the adapter and the dictionary do not agree.
+    Raises DataError for a table that the raw door refuses, and where no row comes of all; LocalError where adapter and dictionary differ.
     """
     chosen = make or adapter(tables.role)
     opened = {kind: open_records(tables, kind, today) for kind in tables.tables}
@@ -110,8 +140,19 @@ def build(tables: OwnTables, as_of: Sequence[np.datetime64], today: dt.date, wat
     table = chosen({kind: watched(kind) for kind in opened}, as_of)
     for kind in begun:
         opened[kind].require_finished()
+    if table.empty:
+        what = f"no firm has a record before {as_of[-1]} (rule: one record dated before the month)"
+        raise DataError(tables.name, what, "Nothing was written. Choose later months in --as-of, or bring earlier records.")
     unread = tuple(kind for kind in opened if kind not in begun)
     return Built(table, check(table, tables.role), {kind: raw.cleaned for kind, raw in opened.items() if kind in begun}, unread)
+
+
+def joined(one: Built, other: Built) -> Built:
+    """The rows of one, with the features of another beside its own where they are of the same firm and month."""
+    table = one.table.merge(other.table, on=list(KEYS), how="left", validate="one_to_one")
+    added = check(table[list(other.table.columns)], "of both")
+    unread = tuple(kind for kind in one.unread if kind in other.unread)
+    return Built(table, (*one.coverage, *added), {**one.cleaned, **other.cleaned}, unread)
 
 
 def check(table: pd.DataFrame, role: str) -> tuple[Coverage, ...]:
@@ -136,10 +177,17 @@ def write(table: pd.DataFrame, role: str, path: Path) -> None:
     """As Parquet, whole or not at all; the file names the dictionary's version. Raises OSError."""
     arrow = pa.Table.from_pandas(table, preserve_index=False)
     said = {b"creditfed.dictionary": VERSION.encode(), b"creditfed.role": role.encode()}
-    arrow = arrow.replace_schema_metadata((arrow.schema.metadata or {}) | said)
+    write_whole(arrow.replace_schema_metadata((arrow.schema.metadata or {}) | said), path)
+
+
+def write_whole(arrow: Any, path: Path, mode: int | None = None) -> None:
+    """A table as Parquet, whole or not at all. mode: of the file, where it is not as usual. Raises OSError."""
     partial = path.with_name(path.name + ".partial")
     try:
-        pa_parquet.write_table(arrow, partial)
+        with partial.open("wb") as file:  # Arrow's own errors of opening name no file
+            if mode is not None:
+                partial.chmod(mode)
+            pa_parquet.write_table(arrow, file)
         sync(partial)
         partial.replace(path)
     finally:

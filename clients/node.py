@@ -26,20 +26,18 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from clients.bank_results import bank_results
-from clients.check_results import check_results
 from clients.course import Course
 from clients.gate import Gate
 from clients.home import Home
 from clients.open_run import OpenRun
+from clients.part import files_of, part_in
 from clients.party_config import PartyConfig
 from clients.recorded import INDEX, Results, put_away
-from clients.results import partner_results, read_alignment, read_bins
+from clients.results import read_alignment, read_bins
 from clients.stated import read_told
 from clients.vault import Vault
 from federation.carriage.journal_file import JournalFile, Overtaken
 from federation.carriage.mailbox import DECIDED, UNDECIDED, Parcel
-from federation.checks.program import Checker
 from federation.kernel import suite
 from federation.kernel.batch import Batch
 from federation.kernel.codec import decode
@@ -52,10 +50,9 @@ from federation.kernel.participant import Participant
 from federation.kernel.role import COORDINATOR
 from federation.kernel.signatures import Opening, Signature, check_signatures, sign_manifest
 from federation.models.bins import Bins
-from federation.models.horizontal.bank import bank_of
 from federation.models.horizontal.program import Bank
 from federation.models.table import Table
-from federation.models.training import Local, program_of
+from federation.models.training import Local
 
 LARGEST_BATCH = 1 << 30
 
@@ -250,7 +247,7 @@ class Node:
             self.gate.ended(open_run.manifest, failure)
             self.course.ended(open_run.manifest.run, failure, "")
             return
-        made = self.results(open_run)
+        made = files_of(open_run)
         put_away(self.home, open_run.manifest.hash.hex())
         for name, content in made.items():
             self.home.write(name, content)
@@ -259,15 +256,6 @@ class Node:
         self.gate.ended(open_run.manifest, None, session=results.session, model=results.model, rows=open_run.rows, results=results.digest)
         (self.home.results / "failure.json").unlink(missing_ok=True)  # of this run's waiting for people, or of a run before
         self.course.ended(open_run.manifest.run, None, f"its results are in {self.home.results}")
-
-    @staticmethod
-    def results(of: OpenRun) -> dict[str, bytes]:
-        """What a finished run leaves here: files by name."""
-        if isinstance(of.program, Checker):
-            return check_results(of.participant, of.program)
-        if isinstance(of.program, Bank):
-            return bank_results(of.participant, of.program)
-        return partner_results(of.participant, of.program)
 
     def replayed(self, run: str) -> OpenRun:
         """A finished run, made again from its journal and from the rows that the vault opens anew; the journal is only read.
@@ -341,15 +329,9 @@ class Node:
             former = read_alignment(self.config.former, table, manifest.align.former)
         bins = {name: one for name, one in self._bins(manifest.run).items() if name in table.columns or not manifest.select.drop_sources}
         local = Local(table, self.config.workers, former, bins)
-        program = self._program(manifest, local)
+        program = part_in(manifest, self.name, local)
         participant = self._in_session(opening, program, journal, table.commitment, lambda: self.gate.consents.gone(manifest, table))
         return OpenRun(opening, participant, program, journal, table.rows)
-
-    def _program(self, manifest: Manifest, local: Local) -> Any:
-        """This institution's part in the run."""
-        if manifest.is_check:
-            return Checker(manifest, self.name, local.table, local.workers)
-        return bank_of(manifest, self.name, local) if manifest.horizontal else program_of(manifest, self.name, local)
 
     def _in_session(
         self,

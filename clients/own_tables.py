@@ -92,7 +92,7 @@ def load(path: Path) -> OwnTables:
     raw, file = strict_toml.read(path), path.name
     keys, kinds = _Head.__struct_fields__, record_kinds()
     head = {key: value for key, value in raw.items() if key in keys}
-    strict_toml.require_known(file, (key for key in raw if key not in keys), [*kinds, *keys], "kind of record")
+    strict_toml.require_known(file, (key for key in raw if key not in keys), [*kinds, *keys], "key or kind of record")
     said = strict_toml.table(file, head, _Head)
     if said.dictionary.split(".")[0] != VERSION.split(".")[0]:
         what = f"it is written for version {said.dictionary} of the dictionary, and this is {VERSION}"

@@ -14,6 +14,7 @@ from typing import Any, Final
 
 from clients.node import Node
 from clients.pack_model import own_part
+from clients.part import files_of
 from clients.recorded import Results
 from federation.kernel.errors import DataError
 
@@ -31,7 +32,7 @@ def replay(
         return {}, {"verdict": f"not possible: {error.what}"}
     manifest = again.manifest
     node.gate.log.append("vault", run, manifest=manifest.hash.hex(), rows=node.table(manifest).rows, purpose="replay")
-    made = node.results(again)
+    made = files_of(again)
     results = Results.of(again.participant, made)
     expected = stored.files if stored is not None else {}
     differ = (

@@ -48,5 +48,5 @@ def explained(record: RecordKind, file: str) -> str:
 
 
 def _line(column: RecordColumn) -> str:
-    form = f"one of: {', '.join(column.values)}" if column.values else _FORMS[column.type]
+    form = f"one of: {', '.join(column.values)}" if column.values else _FORMS[column.type] + (f", {column.bounds}" if column.bounds else "")
     return f"{column.name}: {column.definition} ({form}{'' if column.may_be_blank else '; needed'})"

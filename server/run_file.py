@@ -35,8 +35,6 @@ import msgspec
 from federation.kernel.errors import ConfigurationError
 from federation.kernel.manifest import (
     CHECKS,
-    FEWEST_BANKS,
-    MOST_BANKS,
     BinningSettings,
     CheckSettings,
     ScorecardSettings,
@@ -49,6 +47,7 @@ from privacy.store import strict_toml
 from privacy.store.strict_toml import refuse_later, require_known
 from server import check_file
 from server.linked_subjects import require_owners
+from server.run_rules import binned_run, check_models, refuse_unused
 from server.run_tables import (
     Agency,
     AlignSettings,
@@ -68,7 +67,6 @@ LATER_SAMPLE = ("segment",)
 LATER_BINNING = ("method",)
 TABLES = ("run", "model", "sample", "target", "binning", "select", "scorecard", "align", "privacy", "party", "agency", "check")
 _PARTY_NAME = re.compile(r"[a-z][a-z0-9-]{0,31}")
-_FEWEST_PARTIES, _MOST_PARTIES = 2, 8
 _OF_THE_SIMULATION = ("owners", "consents", "consents_at", "approval", "costs")
 """What a simulation does with of a [[party]] before there is a node, or beside it."""
 OF_THE_NODE = (
@@ -76,12 +74,6 @@ OF_THE_NODE = (
     "approvals_needed", "owners", "consents", "consents_at", "disclosure", "sources", "taken",
 )  # fmt: skip
 """Keys of a [[party]] that speak of its records and of its people: in a deployment only its own node.toml does."""
-_PARTNERS = (
-    "single_partner_disclosure", "two_member_disclosure", "label_disclosure", "max_score_reveals", "max_released_counts", "partner_disclosure",
-    "label_noise",
-)  # fmt: skip
-_BANKS = "Leave it out: it is for runs across parties, where one [[party]] alone has a label."
-_ACROSS = "Leave it out: it is for runs over many banks, where every [[party]] has a label."
 
 
 class RunFile(msgspec.Struct, frozen=True, kw_only=True):
@@ -192,54 +184,19 @@ def _checked(path: Path, raw: Mapping[str, Any], *, deployed: bool = False) -> R
     align = _align(path, raw.get("align", {}))
     asked = strict_toml.table(f"{file}: [select]", raw.get("select", {}), SelectTable)
     select = SelectSettings(**{key: getattr(asked, key) for key in SelectSettings.__struct_fields__})
-    parties = _parties(path, raw.get("party", []), binned=_binned(run), deployed=deployed)
+    parties = _parties(path, raw.get("party", []), binned=binned_run(run), deployed=deployed)
     agencies = _agencies(file, raw.get("agency", []), parties)
     require_owners(file, parties)
-    _refuse_unused(file, raw, run, over_banks=all(party.has_outcomes for party in parties))
+    refuse_unused(file, raw, run, over_banks=all(party.has_outcomes for party in parties))
     check = check_file.read(file, raw, run, parties)
     target = read_target(file, raw.get("target"), sample, parties)
     if run.task not in CHECKS:
-        _check_models(file, run, model, sample, select, align, privacy, parties)
+        check_models(file, run, model, sample, select, align, privacy, parties)
     return RunFile(
         path=path.resolve(), digest=hashlib.sha256(path.read_bytes()).hexdigest(), run=run, model=model, sample=sample, select=select,
         binning=binning, scorecard=scorecard, align=align, privacy=privacy, parties=parties,
         agencies=agencies, target=target, source_auc_min=asked.source_auc_min, check=check,
     )  # fmt: skip
-
-
-def _check_models(
-    file: str, run: RunSettings, model: ModelTable, sample: SampleTable, select: SelectSettings, align: AlignSettings, privacy: PrivacyTable,
-    parties: tuple[Party, ...],
-) -> None:  # fmt: skip
-    """What a run that is no check must be besides."""
-    _check_consortium(file, parties, run, privacy)
-    if len(parties) == sum(party.has_outcomes for party in parties):
-        _check_banks(file, select, align, privacy, binned=_binned(run))
-    else:
-        _check_across(file, run, model, select, privacy)
-        _check_label_noise(file, run, sample, privacy)
-
-
-def _binned(run: RunSettings) -> bool:
-    return run.model == "scorecard" or run.task == "binning"
-
-
-def _refuse_unused(file: str, raw: Mapping[str, Any], run: RunSettings, *, over_banks: bool) -> None:
-    """Tables that this run would read nothing of: what stands there may be meant for another run.
-
-    [binning] min_share pools rare levels of plain columns too, across parties, and its special values are missing ones to statistics.
-    """
-    training = run.task == "train"
-    unused = {
-        "binning": (over_banks and training and run.model == "logistic") or run.task in CHECKS,
-        "scorecard": not (training and run.model == "scorecard"),
-        "model": run.task == "statistics" or run.task in CHECKS, "select": not training, "check": run.task not in CHECKS,
-        "align": run.task in CHECKS, "sample": run.task in CHECKS,
-    }  # fmt: skip
-    for table, idle in unused.items():
-        if idle and raw.get(table) and set(raw[table]) - {"drop_sources"}:
-            asked = f"task {run.task!r}" + (f" and model {run.model!r}" if training else "")
-            raise ConfigurationError(f"{file}: [{table}]", f"a run with {asked} uses nothing of it", "Leave the table out.")
 
 
 def _refuse_later(file: str, raw: Mapping[str, Any]) -> None:
@@ -252,7 +209,7 @@ def _refuse_later(file: str, raw: Mapping[str, Any]) -> None:
 
 def _model(file: str, raw: Any, run: RunSettings) -> ModelTable:
     """[model] with the defaults that depend on the model."""
-    where, binned = f"{file}: [model]", _binned(run)
+    where, binned = f"{file}: [model]", binned_run(run)
     defaults = {"C": math.inf, "missing": "bin"} if binned else {"C": 1.0, "missing": "mean"}
     model = strict_toml.table(where, raw, ModelTable, unbounded=("C",), defaults=defaults)
     if binned != (model.missing == "bin"):
@@ -371,76 +328,3 @@ def _existing(where: str, key: str, root: Path, name: str, *, folder: bool = Fal
         what = "is a folder" + (" without a *.parquet file" if folder else "") if path.is_dir() else "does not exist"
         raise ConfigurationError(f"{where} {key}", f"{path} {what}", "Give a file; paths are relative to the run file.")
     return str(path)
-
-
-def _check_consortium(file: str, parties: tuple[Party, ...], run: RunSettings, privacy: PrivacyTable) -> None:
-    """Names, who has a label, and how many there are."""
-    names = [party.name for party in parties]
-    for name in names:
-        if names.count(name) > 1:
-            raise ConfigurationError(f"{file}: [[party]] {name}", "two parties have this name", "Give every party its own name.")
-    labelled = [party.name for party in parties if party.has_outcomes]
-    if len(labelled) == len(parties) > 1:
-        _check_bank_count(file, len(parties))
-        return
-    if not _FEWEST_PARTIES <= len(parties) <= _MOST_PARTIES:
-        action = f"A run across parties takes {_FEWEST_PARTIES} to {_MOST_PARTIES}."
-        raise ConfigurationError(file, f"it has {len(parties)} [[party]] sections", action)
-    if not labelled:
-        action = 'Give the bank its label column: label = "label", or its repayment table, with [target].'
-        raise ConfigurationError(file, "no party has a label", action)
-    if len(labelled) > 1:
-        what = f"{len(labelled)} parties have a label ({', '.join(labelled)}); several label parties beside others are not available yet"
-        raise ConfigurationError(file, what, "Leave the label to one bank, or give every party one: a run over many banks.")
-    if run.task == "train" and len(parties) == _FEWEST_PARTIES and not privacy.single_partner_disclosure:
-        raise ConfigurationError(
-            f"{file}: [privacy] single_partner_disclosure",
-            "with one feature party the label party sees that party's score of each of its own rows",
-            "Add a second feature party, or accept it with single_partner_disclosure = true.",
-        )
-
-
-def _check_bank_count(file: str, count: int) -> None:
-    if not FEWEST_BANKS <= count <= MOST_BANKS:
-        action = f"A run over many banks takes {FEWEST_BANKS} to {MOST_BANKS}; of two, each would learn the other's numbers."
-        raise ConfigurationError(file, f"it has {count} [[party]] sections, each with a label", action)
-
-
-def _check_banks(file: str, select: SelectSettings, align: AlignSettings, privacy: PrivacyTable, *, binned: bool) -> None:
-    """Keys of runs across parties in a run over many banks, and what it cannot do with this model."""
-    given = ["[align] from"] * (align.folder is not None) + ["[align] visibility"] * (align.visibility != "hidden")
-    given += [f"[privacy] {key}" for key in _PARTNERS if getattr(privacy, key) != getattr(PrivacyTable(), key)]
-    if given:
-        raise ConfigurationError(
-            f"{file}: {given[0]}", "says nothing in a run over many banks: no firm is aligned and no partner served", _BANKS
-        )
-    if select.iv_min is not None and not binned:
-        raise ConfigurationError(f"{file}: [select] iv_min", "needs bins, and this model has none", 'Use [run] model = "scorecard".')
-
-
-def _check_label_noise(file: str, run: RunSettings, sample: SampleTable, privacy: PrivacyTable) -> None:
-    """Label noise is on the labels that counts per bin are taken of."""
-    if privacy.label_noise is None:
-        return
-    where = f"{file}: [privacy] label_noise"
-    if not _binned(run):
-        raise ConfigurationError(where, "a model on plain columns takes no counts per bin", 'Leave it out, or use model = "scorecard".')
-    if sample.weight is not None:
-        raise ConfigurationError(
-            where, "weights are told without noise, and may tell the label", "Leave out [sample] weight, or label_noise."
-        )
-
-
-def _check_across(file: str, run: RunSettings, model: ModelTable, select: SelectSettings, privacy: PrivacyTable) -> None:
-    """Keys of runs over many banks in a run across parties."""
-    if run.task == "statistics":
-        raise ConfigurationError(
-            f"{file}: [run] task", "statistics across parties are not available yet in this version", "Give every [[party]] a label."
-        )
-    steps = ("iv_min", "corr_max", "vif_max", "p_max")
-    given = [f"[select] {key}" for key in steps if getattr(select, key) is not None]
-    given += ["[model] intercept"] * (model.intercept != "common") + ["[model] personal_C"] * (model.personal_C is not None)
-    given += ["[privacy] threshold"] * (privacy.threshold is not None) + ["[privacy] drop_outs"] * (privacy.drop_outs != "continue")
-    given += [f"[privacy] {key}" for key in ("epsilon", "delta") if getattr(privacy, key) is not None]
-    if given:
-        raise ConfigurationError(f"{file}: {given[0]}", "is not available yet in a run across parties", _ACROSS)

@@ -20,6 +20,7 @@ from typer.main import get_command
 _LATER = {
     "coordinator": ("server.commands", "The coordinator's server: found it, let institutions in, submit and stop runs."),
     "audit": ("clients.audit_commands", "Audit logs: verify with public keys, show a run, compare the parties' accounts, export."),
+    "check": ("clients.check_commands", "Look for fraud in your own records: circular trade."),
     "dictionary": ("clients.dictionary_commands", "The common standard: what features mean, and what of your own tables maps to it."),
     "features": (
         "clients.feature_commands",

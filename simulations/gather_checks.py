@@ -17,7 +17,7 @@ def checks(run: Finished) -> dict[str, Any]:
         "privacy": {},
         "check": {
             "asks": asks, "others": len(manifest.members) - 1, "asked": mine["asked"], "flagged": mine["flagged"], "none": mine["none"],
-            "limit": limits[manifest.task], "file": f"checks/{asks}.parquet",
+            "limit": limits[manifest.task], "file": "" if mine.get("spoiled") else f"checks/{asks}.parquet",
         },
         "notes": [note for name in run.homes for note in run.shares[name]["notes"]],
     }  # fmt: skip

@@ -117,7 +117,8 @@ class Screen:
             return
         rows = {name: fact.rows for name, fact in facts.items()}
         if self._settings.run.task in CHECKS:
-            seconds, megabytes = estimate_check({name: padded(count, self._settings.check.pad) for name, count in rows.items()})
+            pad = self._settings.check.pad
+            seconds, megabytes = estimate_check({name: padded(count, pad, len(rows)) for name, count in rows.items()})
         elif all(party.label for party in self._settings.parties):
             kinds = [column.kind for column in next(iter(facts.values())).columns]
             seconds, megabytes = estimate_banks(rows, kinds.count("numeric"), kinds.count("categorical"), self._settings)

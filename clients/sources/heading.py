@@ -44,8 +44,12 @@ def heading(table: OwnTable, names: Sequence[str], where: str) -> Heading:
             absent.append((column, own or column.name))
     unused = tuple(name for name in names if name not in found.values())
     if not found:
-        what = f"none of its {len(names)} columns has a name of {table.kind.name!r} (rule: header missing)"
-        action = f"The first row must hold the column names. Map your own in [{table.kind.name}.columns]: {', '.join(_required(table))}."
+        columns = f"none of its {len(names)} columns has" if len(names) > 1 else "it has one column alone, without"
+        what = f"{columns} a name of {table.kind.name!r} (rule: header missing)"
+        alone = "" if len(names) > 1 else "Is a title above them, or are cells parted by semicolons or tabs? Save it with commas. "
+        action = (
+            f"{alone}The first row must hold the column names. Map your own in [{table.kind.name}.columns]: {', '.join(_required(table))}."
+        )
         raise DataError(where, what, f"Nothing was kept. {action}")
     if absent:
         column, wanted = absent[0]

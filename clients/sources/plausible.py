@@ -20,6 +20,7 @@ LARGER: Final = "{} above {}"
 _HALF: Final = 0.5
 _PAIRS: Final = (
     ("sales_invoices", "tax", "amount"), ("purchase_invoices", "tax", "amount"), ("declarations", "tax_due", "sales"),
+    ("declarations", "period", "due"),
     ("shipments", "shipped", "delivered"), ("balances", "used", "limit"),
 )  # fmt: skip
 """Kind of record, a column, and another that it can hardly exceed in size."""

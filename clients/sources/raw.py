@@ -39,9 +39,18 @@ CELLS: Final = "wrong number of cells"
 HEADER: Final = "header in the middle"
 TOTAL: Final = "total row"
 EMPTY: Final = "empty row"
+BEYOND: Final = "outside {}"
 OTHERWISE: Final = "header spelled otherwise"
 _TOTALS: Final = frozenset({"合计", "总计", "小计", "共计", "累计", "total", "sum", "subtotal", "grand total", "totals"})
 _FIT: Final = 0.05
+_HINTS: Final = {
+    names.UNKNOWN_WORD: 'Say which of your spellings is which word: [{kind}.values.{column}] WORD = ["YOURS"].',
+    names.CHECK: 'Where firms have other numbers, say id_kind = "any".',
+    names.SCIENTIFIC_ID: "Excel has cut numbers of {column!r}: export that column as text.",
+    days.AFTER: "Look whether `extracted` is the day on which the tables were made.",
+    days.ORDER: 'Say [{kind}] day_order = "day first" or "month first".',
+}
+"""What to do first about a rule that cost a table too many rows."""
 
 
 @dataclass
@@ -63,7 +72,8 @@ class Raw:
         the batches must not be used unless this ended.
         """
         own = self.heading.columns
-        seen, pairs, row = Seen(), Pairs(self.table.kind.name), 0
+        kind = self.table.kind.name
+        seen, pairs, row = Seen(), Pairs(kind), 0
         for batch in self.source.batches([*own.values()], self._skipped):
             columns = dict(zip(own, batch.columns, strict=True))
             numbers = self._numbers(row, batch.num_rows)
@@ -78,10 +88,11 @@ class Raw:
         self.cleaned.rows = row + len(self._skipped.rows)
         self._tell_skipped()
         self.cleaned.notes += pairs.notes()
-        self.cleaned.require(self.tables.tolerated)
+        self.cleaned.require(self.tables.tolerated, {rule: hint.format(kind=kind, column="{column}") for rule, hint in _HINTS.items()})
         if swapped := pairs.swapped():
+            units = f"or one is in another unit ([{kind}.units])"
             raise DataError(
-                self.cleaned.where, swapped[0], "Nothing was kept. Look whether two columns of the mapping stand for each other."
+                self.cleaned.where, swapped[0], f"Nothing was kept. Look whether two columns of the mapping stand for each other, {units}."
             )
         self._finished = True
 
@@ -109,6 +120,7 @@ class Raw:
         kind = self.table.kind
         found = {name: self._parse(kind.column(name), column) for name, column in columns.items()}
         self._check_day(found)
+        self._check_ranges(found)
         if first:
             self._refuse_swapped(columns, found)
         kept = np.ones(len(numbers), bool)
@@ -179,6 +191,16 @@ class Raw:
             if late.any():
                 dated.failed[days.AFTER] = late
 
+    def _check_ranges(self, found: dict[str, Parsed]) -> None:
+        """A grade of 1 to 5 is no 9."""
+        for name, one in found.items():
+            column = self.table.kind.column(name)
+            if column.bounds:
+                low, high = column.range
+                beyond = ~one.blank & ~one.bad & ((one.values < low) | (one.values > high))
+                if beyond.any():
+                    one.failed[BEYOND.format(column.bounds)] = beyond
+
     def _refuse_swapped(self, columns: dict[str, Any], found: dict[str, Parsed]) -> None:
         """Raises DataError where most of a column fails and would fit another column's values."""
         for name in failing(found):
@@ -248,7 +270,8 @@ def open_raw(tables: OwnTables, kind: str, today: dt.date) -> Raw:
     found = heading(table, source.names, where)
     cleaned = Cleaned(where)
     if found.otherwise:
-        cleaned.notes.append(f"{found.otherwise} columns were found by case and blanks alone (rule: {OTHERWISE})")
+        columns = "1 column was" if found.otherwise == 1 else f"{found.otherwise} columns were"
+        cleaned.notes.append(f"{columns} found by case and blanks alone (rule: {OTHERWISE})")
     return Raw(table, tables, source, found, tables.extracted or today, cleaned)
 
 

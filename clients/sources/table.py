@@ -138,7 +138,7 @@ def open_file(path: Path, where: str) -> FileSource:
     raise DataError(
         where,
         f"{path} cannot be read ({reason})",
-        "Check source (in node.toml, or in [[party]] of a run file), and the file's permissions.",
+        "Check source (in node.toml, in [[party]] of a run file, or in mapping.toml), and the file's permissions.",
     )
 
 

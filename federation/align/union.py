@@ -8,8 +8,12 @@ list goes round the ring all the same, and comes home fully keyed; but then its 
                 masks (`masked_sum.residues`), and the coordinator takes the sum apart: the union, with neither owners nor multiplicities
     union       is sent to all alike, in ascending order; everyone finds its own positions in it by itself, and tells nobody
 
-Lists are filled up with keys of nobody to a multiple of `pad`, so that sizes tell little. Two keys have one pseudonym with probability below
-n^2 / 2^62: 2 in ten million for a million keys.
+An institution that only looks others' keys up (`looks`) puts in as many keys of nobody in their place: the union is the same whatever it looks
+for, so that nobody reads from it what that was. Where one of its keys is not there, the key of nobody stands for it.
+
+Before a table is filled, every two institutions compare keys that they share in secret (`probes`): nobody was able to make one list match and
+the others not. Lists are filled up with keys of nobody to a multiple of `pad`, so that sizes tell little. Two keys have one pseudonym with
+probability below n^2 / 2^62: 2 in ten million for a million keys.
 
 Who learns what: privacy/contracts/hidden_union.toml.
 """
@@ -21,6 +25,7 @@ from typing import ClassVar
 
 import numpy as np
 
+from federation.align import probes
 from federation.align.chain import Announced, Announcement, keyed_list
 from federation.align.curve import Points, as_words
 from federation.align.sketch import cells_for, fill, peel
@@ -47,44 +52,58 @@ class Union(Message, frozen=True, tag="align/union"):
     pseudonyms: Array
 
 
-def padded(rows: int, pad: int) -> int:
-    """How long a list of so many rows is made: the next multiple of pad, at least one."""
-    return pad * max(1, -(-rows // pad))
+def padded(rows: int, pad: int, members: int) -> int:
+    """How long a list of so many rows is made among so many institutions: with its probes, the next multiple of pad."""
+    return pad * max(1, -(-(rows + probes.EACH * (members - 1)) // pad))
 
 
 def union_member(
-    run: Run, ids: Sequence[str], workers: int, max_rows: int, pad: int, longest: Mapping[str, int] | None = None
+    run: Run, ids: Sequence[str], workers: int, max_rows: int, pad: int, longest: Mapping[str, int] | None = None, *, looks: bool = False
 ) -> Role[Universe]:
     """An institution's part: the size of the union, and the positions in it of its own keys, in the order of `ids`, then of its padding.
 
-    longest: the most keys, with padding, that a party's list may have, for parties whose lists are bounded. Raises DataError for duplicates,
-    LocalError (code cap) for too many rows, PolicyRefusal (code cap) for another's list that is longer than it may be, PeerError where the
-    union lacks a key of this institution or another part breaks the protocol.
+    longest: the most keys, with padding, that a party's list may have, for parties whose lists are bounded; looks: its ids are not put into
+    the union, and one that nobody else puts in has the position of a key of nobody. Raises DataError for duplicates, LocalError (code cap) for
+    too many rows, PolicyRefusal (code cap) for another's list that is longer than it may be, PeerError where lists were not treated alike,
+    where the union lacks a key that this institution has put in, or another part breaks the protocol.
     """
     refuse_duplicates(ids, run.me)
-    length = padded(len(ids), pad)
+    length = padded(len(ids), pad, len(run.members))
     if length > max_rows:
         what = f"has {len(ids):,} rows to align, {length:,} with padding (rule: at most {max_rows:,})"
         raise LocalError(run.me, what, "Narrow the source's query, or raise the manifest's cap.", AbortCode.CAP)
     stream = run.random("padding")
-    keys = [key.encode() for key in ids] + [_PADDING + stream.bytes(32) for _ in range(length - len(ids))]
+    keys, shared = [key.encode() for key in ids], {}
+    for peer, own_probes in probes.probes(run).items():
+        shared[peer] = slice(len(keys), len(keys) + len(own_probes))
+        keys += own_probes
+    keys += [_PADDING + stream.bytes(32) for _ in range(length - len(keys))]
     order = run.random("order").permutation(length)
     points, announced = yield from keyed_list(run, [keys[row] for row in order], workers, max_rows)
     require_lengths(run.me, announced.sizes, longest or {})
-    own = np.empty(length, np.uint64)
-    own[order] = pseudonyms(points)
-    if len(np.unique(own)) != length:
+    home = np.empty_like(points)
+    home[order] = points
+    yield from probes.compare_probes(run, {peer: home[where] for peer, where in shared.items()})
+    own = pseudonyms(home)
+    entered = own.copy()
+    if looks:
+        entered[: len(ids)] = mersenne.uniform(run.random("stand-ins").words(len(ids)))
+    if len(np.unique(np.concatenate([own, entered[: len(ids) * looks]]))) != length + len(ids) * looks:
         raise LocalError(run.me, "two of its keys came to one pseudonym, which happens by chance once in millions of runs", "Start anew.")
     cells = cells_for(sum(announced.sizes.values()))
     weights = mersenne.uniform(run.random("weights").words(length))
-    yield from send_residues(run.within("table"), fill(own, weights, cells, _seed(run)))
+    yield from send_residues(run.within("table"), fill(entered, weights, cells, _seed(run)))
     received = yield from run.step("union", expect={COORDINATOR: Union}, limit=8 * cells + _HEADER)
     union = _read(received.of(COORDINATOR, Union).pseudonyms, announced)
-    return Universe(len(union), own_positions(union, own))
+    positions = own_positions(union, entered)
+    if looks:
+        at = np.minimum(np.searchsorted(union, own), len(union) - 1).astype(np.int64)
+        positions = np.where(union[at] == own, at, positions)
+    return Universe(len(union), positions)
 
 
 def own_positions(union: Words, own: Words) -> Positions:
-    """Where this institution's pseudonyms lie in the union, (n,). Raises PeerError where one of them is not there."""
+    """Where the pseudonyms that this institution has put in lie in the union, (n,). Raises PeerError where one of them is not there."""
     positions = np.searchsorted(union, own).astype(np.int64)
     if bool((union[np.minimum(positions, len(union) - 1)] != own).any()):
         raise PeerError(COORDINATOR, "a union without some of this party's keys", "the keys of every institution")

@@ -24,16 +24,19 @@ from federation.kernel.role import Role, Run
 from federation.kernel.state import State
 from federation.models.table import Table
 
+SPOILED = "the counts are none that honest institutions and coordinator make (somebody breaks the protocol)"
+
 
 def longest_of(manifest: Manifest) -> dict[str, int]:
     """How long the asking institution's list may be, with its padding: so many positions are opened to it."""
-    return {manifest.check.asks: padded(manifest.check.max_asked, manifest.check.pad)}
+    return {manifest.check.asks: padded(manifest.check.max_asked, manifest.check.pad, len(manifest.members))}
 
 
 class Standing(State, frozen=True):
     """One party between two stages. phase: the next one; universe: the size of the union; positions: (m,) in it, of the rows that are there
     and then of padding; length: the asking party's list as announced, at the coordinator; sums: (m, k) at the asking party, of its rows that
-    were there; rows: which of its table these are, (m,); gone: (n,) rows that were withdrawn on the way.
+    were there; rows: which of its table these are, (m,); gone: (n,) rows that were withdrawn on the way; spoiled: whether the sums were such
+    as no honest parties make, of which the asking party alone may know.
     """
 
     phase: str = "align"
@@ -43,6 +46,7 @@ class Standing(State, frozen=True):
     length: int = 0
     sums: NDArray[np.int64] | None = None
     gone: NDArray[np.bool_] | None = None
+    spoiled: bool = False
     model_hash: bytes = b""
 
 
@@ -76,7 +80,12 @@ class Checker:
         return msgspec.structs.replace(state, gone=gone)
 
     def found(self, state: Standing) -> tuple[NDArray[np.int64], Counts]:
-        """At the asking institution, at the end: which rows of its table the counts are of, (m,), and the counts, (m, k)."""
+        """At the asking institution, at the end: which rows of its table the counts are of, (m,), and the counts, (m, k).
+
+        Raises LocalError where what it was sent is no counts.
+        """
+        if state.spoiled:
+            raise LocalError(self.me, SPOILED, "The others do not know of it, and better so. Ask who it may be before you ask again.")
         assert state.rows is not None and state.sums is not None, "the run has finished"
         there = np.ones(len(state.rows), bool) if state.gone is None else ~state.gone[state.rows]
         return state.rows[there], state.sums[there]
@@ -87,11 +96,15 @@ class Checker:
         if self.asks and len(rows) > check.max_asked:
             what = f"it asks about {len(rows):,} keys (rule: at most {check.max_asked:,} in one run)"
             raise LocalError(self.me, what, "Nothing was sent. Ask about fewer, or in several runs.", AbortCode.CAP)
-        keys = [self.table.keys[row] for row in rows]
         if not self.asks:
-            fields_of(self.manifest).pack(counted(self.manifest, self.me, self.table), self.me)  # refuses before anything is sent
+            counts = counted(self.manifest, self.me, self.table)
+            fields_of(self.manifest).pack(counts, self.me)  # refuses before anything is sent
+            rows = rows[
+                counts[rows].any(axis=1)
+            ]  # that a firm is in a list tells the asking institution something: it tells no more than a count
+        keys = [self.table.keys[row] for row in rows]
         longest = longest_of(self.manifest)
-        universe = yield from union_member(run.within("align"), keys, self.workers, privacy.max_rows, check.pad, longest)
+        universe = yield from union_member(run.within("align"), keys, self.workers, privacy.max_rows, check.pad, longest, looks=self.asks)
         return msgspec.structs.replace(state, phase="ask", universe=universe.size, positions=universe.positions, rows=rows)
 
     def _ask(self, run: Run, state: Standing) -> Role[Standing]:
@@ -99,7 +112,7 @@ class Checker:
         universe, fields = Universe(state.universe, state.positions), fields_of(self.manifest)
         if self.asks:
             sums = yield from ask(run, universe, len(state.rows), fields)
-            return msgspec.structs.replace(state, phase="done", sums=sums)
+            return msgspec.structs.replace(state, phase="done", sums=sums, spoiled=sums is None)
         counts = counted(self.manifest, self.me, self.table)
         if state.gone is not None:
             counts = np.where(state.gone[:, None], 0, counts)

@@ -14,7 +14,7 @@ import numpy as np
 from federation.align.universe import Universe
 from federation.checks.fields import Counts, Fields
 from federation.kernel.codec import Array, Message
-from federation.kernel.errors import LocalError, PeerError, PolicyRefusal
+from federation.kernel.errors import PeerError, PolicyRefusal
 from federation.kernel.role import COORDINATOR, Role, Run
 from federation.masked_sum.partial_scores import receive_scores, route_scores, send_scores
 
@@ -37,22 +37,24 @@ def contribute(run: Run, asks: str, universe: Universe, counts: Counts, fields: 
     yield from send_scores(run, asks, vector, fields.encoding, others)
 
 
-def ask(run: Run, universe: Universe, rows: int, fields: Fields) -> Role[Counts]:
-    """The asking institution: the sums at its first `rows` positions, (rows, k). Raises PeerError for a sum that its tag contradicts, or that
-    no contributions make.
+def ask(run: Run, universe: Universe, rows: int, fields: Fields) -> Role[Counts | None]:
+    """The asking institution: the sums at its first `rows` positions, (rows, k); None where a tag contradicts one, or no contributions make it.
+
+    That is told to nobody: were the run to end of it, who spoils one position would see from the end whether that position was asked about.
     """
     others = _others(run, run.me)
     order = np.argsort(universe.positions)
     positions = universe.positions[order]
     yield from run.step("asked", send={COORDINATOR: Asked(Array.of(positions))})
-    sums, _ = yield from receive_scores(run, others, positions, universe.size, fields.encoding)
+    try:
+        sums, _ = yield from receive_scores(run, others, positions, universe.size, fields.encoding)
+    except PeerError:
+        return None
     in_order = np.empty(len(order), np.int64)
     in_order[order] = sums.astype(np.int64)
     found = fields.unpack(in_order)
     beyond = (in_order < 0) | (found > len(others) * np.array(fields.caps)).any(axis=1)
-    if beyond.any() or in_order[rows:].any():
-        raise LocalError(run.me, "counts that no honest contributions add up to (an institution breaks the protocol)", "Ask who it may be.")
-    return found[:rows]
+    return None if beyond.any() or in_order[rows:].any() else found[:rows]
 
 
 def route(run: Run, asks: str, universe: int, length: int) -> Role[None]:

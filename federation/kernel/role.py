@@ -191,11 +191,15 @@ class Run:
         key = suite.derive(Secret(suite.digest("model", self._context.seed)), self.path, label)
         return np.random.Generator(np.random.Philox(int.from_bytes(key.reveal()[:16], "little")))
 
-    def pair_key(self, peer: str, label: str) -> Secret:
-        """A key that this party and the peer share, for one use."""
+    def pair_key(self, peer: str, label: str, *, shown: bool = False) -> Secret:
+        """A key that this party and the peer share, for one use.
+
+        shown: bound to all broadcasts received so far, too: masks of two who were shown different ones then do not cancel, whoever adds them.
+        """
         context = self._context
         self._claim(f"pair {peer}", label)
-        return suite.derive(context.pair[peer], context.session, *sorted((self.me, peer)), f"{self.address} pair {label}")
+        view = (context.view(),) if shown else ()
+        return suite.derive(context.pair[peer], context.session, *view, *sorted((self.me, peer)), f"{self.address} pair {label}")
 
     def group_key(self, label: str, members: tuple[str, ...] | None = None) -> Secret:
         """A key that all institutions share, and the coordinator does not, for one use; bound to all broadcasts received so far.

@@ -8,7 +8,9 @@ with m_ij shared by two feature parties, m_iL with the label party L, and alpha 
 the positions of L (which it alone knows beside L) and the extras. L removes the m_iL, which only it and F_i know, and checks
 alpha_q V_q = T_q at each position q. alpha depends on q, so neither an altered nor a displaced score passes: 2^-60 each.
 
-Masks are of full width and no group mask is needed: the m_iL hide the sum from the coordinator and from everyone but L.
+Masks are of full width and no group mask is needed: the m_iL hide the sum from the coordinator and from everyone but L. All masks are bound to
+what the coordinator has broadcast before: where it shows two feature parties different things (a universe in which one's rows lie elsewhere,
+so that L would see that one's scores alone), their masks do not cancel, and L has nothing, though it be in league with the coordinator.
 Who learns what: privacy/contracts/partial_scores.toml.
 """
 
@@ -174,7 +176,7 @@ def _weights(run: Run, label_party: str, feature_parties: tuple[str, ...], width
 
 def _masks(run: Run, peer: str, label_party: str, width: int) -> tuple[Words, Words]:
     """What this party and the peer share: masks and tag masks, (width,) each."""
-    stream = suite.keystream(run.pair_key(peer, f"scores for {label_party}"), 2 * width)
+    stream = suite.keystream(run.pair_key(peer, f"scores for {label_party}", shown=True), 2 * width)
     return stream[:width], mersenne.uniform(stream[width:])
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass
+from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -72,14 +73,21 @@ def draw_sample(table: Table, settings: SampleSettings) -> Sample:
     return Sample(train, test, late & stays, int((late & ~stays).sum()), late & ~stays, purged)
 
 
+_WINDOWS: Final = (
+    " Rows before out_of_time_from train only where their performance window ends before it: a later day, or a shorter [target]"
+    " performance_months, leaves more of them."
+)
+
+
 def check_sample(sample: Sample, label: NDArray[np.int8], minimum_cohort: int) -> None:
     """Both classes train, and enough rows do. Raises DataError or PolicyRefusal (no value, only counts)."""
     training = label[sample.train]
+    windows = _WINDOWS if sample.purged is not None and sample.purged.any() else ""
     if training.size < minimum_cohort:
         raise PolicyRefusal(
             "label party",
             f"only {training.size} training rows (rule: minimum_cohort = {minimum_cohort})",
-            "Lower [run] holdout, move [sample] out_of_time_from, or bring more rows.",
+            f"Lower [run] holdout, move [sample] out_of_time_from, or bring more rows.{windows}",
             AbortCode.COHORT,
         )
     if training.min() == training.max():

@@ -234,7 +234,7 @@ def _learning(manifest: Manifest) -> Iterator[str]:
 
 _SAID: Final = frozenset({
     "run", "task", "model", "purpose", "parties", "agencies", "contracts", "coordinator", "expires", "requested_by", "study",
-    "select.drop_sources", "privacy.epsilon", "privacy.delta", "privacy.label_noise", "privacy.minimum_cohort", "privacy.withdrawal",
+    "privacy.epsilon", "privacy.delta", "privacy.label_noise", "privacy.minimum_cohort", "privacy.withdrawal",
 })  # fmt: skip
 """What the sections above say in words; all else is a setting."""
 

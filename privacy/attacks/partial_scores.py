@@ -51,5 +51,5 @@ def unchecked_receiver(
     received = yield from run.step(f"totals for {run.me}", expect=expect, limit=16 * len(positions) + 4096)
     words = received.of(COORDINATOR, ScoreTotals).scores.read(COORDINATOR, "<u8", (len(positions),))
     for peer in feature_parties:
-        words = words - suite.keystream(run.pair_key(peer, f"scores for {run.me}"), universe)[positions]
+        words = words - suite.keystream(run.pair_key(peer, f"scores for {run.me}", shown=True), universe)[positions]
     return encoding.decode(words.view(np.int64))

@@ -3,9 +3,11 @@
     cells      a count of 1 to least - 1 firms is hidden, and with it the smallest other of the same sum, since sums are known; where there is
                none to hide with it, the sum itself goes
     vintages   a quarter with fewer firms is left out; a curve stands still until at least so many more firms have become bad, so that no step
-               tells of a few
+               tells of a few; and its counts are rounded down to multiples of so many, so that the difference of two definitions of bad, which
+               may turn one loan of a quarter where it turns enough firms in all, is not that loan
 
-Source: Hundepool et al. 2012, Statistical Disclosure Control (Wiley), chapter 5 (secondary suppression).
+Source: Hundepool et al. 2012, Statistical Disclosure Control (Wiley), chapter 5 (secondary suppression, rounding). Rounding tells, where the
+counts of two definitions lie on two sides of a multiple, that some loan turned, and not how many.
 """
 
 from __future__ import annotations
@@ -69,11 +71,11 @@ def _rolls(rolls: Mapping[str, Any], least: int) -> dict[str, Any]:
 
 
 def _vintage(curve: Mapping[str, Any], least: int) -> dict[str, Any]:
-    """The share ever bad by months on book, in steps of at least so many firms, and leaving no few who never were."""
+    """The share ever bad by months on book, in steps of at least so many firms, leaving no few who never were, and rounded down."""
     told, bad, shares = 0, 0, []
     for firms, loans in zip(curve["bad_firms"], curve["bad"], strict=True):
         left = curve["firms"] - firms
         if firms - told >= least and not 0 < left < least:
-            told, bad = firms, loans
+            told, bad = firms, loans // least * least
         shares.append(bad / curve["loans"])
     return {"quarter": curve["quarter"], "loans": curve["loans"], "shares": shares}

@@ -75,7 +75,7 @@ def table(
     except msgspec.ValidationError as error:
         text, _, place = str(error).replace("`", "").partition(" - at ")
         key = _FIRST_KEY.match(place)
-        raise ConfigurationError(f"{where} {key.group(1)}" if key else where, _in_words(text), "Correct the value.") from None
+        raise ConfigurationError(f"{where} {key.group(1)}" if key else where, *_in_words(text)) from None
     for key, value in raw.items():
         numbers = value if isinstance(value, list) else [value]
         if key not in unbounded and not all(math.isfinite(number) for number in numbers if isinstance(number, float)):
@@ -83,10 +83,13 @@ def table(
     return found
 
 
-def _in_words(text: str) -> str:
-    """A finding of msgspec, with the names of types as the reader of a file has them."""
+def _in_words(text: str) -> tuple[str, str]:
+    """A finding of msgspec, with the names of types as the reader of a file has them, and what to do."""
+    if "RFC3339" in text:
+        return "is no day", "Write it as 2024-12-31."
     text = text[0].lower() + text[1:].replace(" | null", "")
-    return _TYPE.sub(lambda found: _TYPES[found.group()], text)
+    action = "Correct the value: text stands in quotation marks." if text.startswith("expected str") else "Correct the value."
+    return _TYPE.sub(lambda found: _TYPES[found.group()], text), action
 
 
 def _check_words(where: str, raw: Mapping[str, Any], kind: type[msgspec.Struct]) -> None:

@@ -23,7 +23,7 @@ from simulations.economy.hazard import paths, probability
 from simulations.economy.randomness import Streams
 from simulations.economy.rings import CIRCULAR, IDENTITY, MULTI_LENDING, Fraud
 from simulations.economy.settings import Economy
-from simulations.economy.traits import PULL, WEIGHTS, Traits, closing
+from simulations.economy.traits import OWN, PULL, WEIGHTS, Traits, closing
 
 FREE, INDEBTED, MAIN_BANK = 0.15, 0.02, 0.7
 
@@ -52,7 +52,7 @@ def calibrate(streams: Streams, firms: Firms, asked: Economy) -> Underwriting:
     rng = streams.of("pilot")
     which = rng.choice(np.flatnonzero(firms.need & ~firms.shy), 5_000)
     health, liquidity, honesty, one, two = rng.standard_normal((5, len(which)))
-    liquidity = PULL * health + np.sqrt(1 - PULL**2) * liquidity
+    liquidity = PULL * health + OWN * liquidity
     years = np.maximum(-firms.founded[which].astype(np.float64), 6.0) / 12
     score = _score(health, liquidity, firms.size[which], years, one, two)
     asks = rng.random(len(which)) < np.exp(-0.2 * liquidity) / 2

@@ -24,7 +24,7 @@ from simulations.economy.firms import Firms
 from simulations.economy.hazard import CATCHES_UP, DEFAULT_AT, LENDERS, MISSES, PAYS_OFF, effect, probability
 from simulations.economy.hazard import RESTRUCTURED as EASED
 from simulations.economy.randomness import Streams
-from simulations.economy.traits import CLOSED, Traits, closing
+from simulations.economy.traits import CLOSED, MACRO, WEIGHTS, Traits, closing
 
 DUE_DAY: Final = 20
 CURRENT, RESTRUCTURED, WRITTEN_OFF, FINISHED = 0, 1, 2, 3
@@ -178,7 +178,7 @@ def days_past_due(loans: Loans, month: Month, start: str) -> NDArray[np.int64]:
 
 def main_cause(firms: Firms, traits: Traits, index: NDArray[np.float64], firm: NDArray[np.int64]) -> NDArray[np.int64]:
     """The largest term of the index at a firm, (k,), index into CAUSES."""
-    own = [-0.85 * traits.health[firm], -0.6 * traits.liquidity[firm], -0.7 * traits.honesty[firm]]
+    own = [weight * getattr(traits, name)[firm] for name, weight in WEIGHTS.items()]
     rest = index[firm] - sum(own) - firms.risk[firm]
-    outer = traits.shock[firm] - 0.6 * traits.macro
+    outer = traits.shock[firm] + MACRO * firms.of_industry("cyclical")[firm] * traits.macro
     return np.asarray(np.argmax(np.vstack([*own, outer, firms.risk[firm] + rest - outer]), axis=0))

@@ -37,6 +37,9 @@ Told = Callable[[int, int], None]
 DISHONEST = np.array([0.0, -1.2, -2.5, -2.0])
 """Shift of honesty of the members of a ring, by its kind."""
 
+VAT_BEGAN = int(np.datetime64("1994-01-01", "D").astype(np.int64))
+"""The day of China's value-added tax as it is now (Provisional Regulations, State Council decree 134 of 1993)."""
+
 
 @dataclass(frozen=True)
 class Written:
@@ -129,6 +132,7 @@ class _Whole:
         self.truth.close(
             self.life.now, self.coverage, self.fraud, self.life.macro, ended.take(np.lexsort((ended.bank, ended.firm, ended.opened)))
         )
+        self._taxpayers()
         for name in self.folders:
             write_mapping(self.out / name, name, self.end)
         rows = {name: folder.close() for name, folder in self.folders.items()}
@@ -184,6 +188,19 @@ class _Whole:
     def _declarations(self, declared: Rows, when: Month) -> None:
         seen = np.where(declared["filed"] < self.end, self.coverage.bureau[declared["firm"]], -1)
         self._give("tax", "declarations", seen, declared, when)
+
+    def _taxpayers(self) -> None:
+        """Each bureau's register: who is a taxpayer here, and since when. Invoices name a buyer by its Unified Social Credit Code, as real ones
+        do, so that is the code; a firm of another bureau, or of none, is an outsider here. No register of VAT is older than the tax.
+        """
+        founded = self.firms.founded.astype(np.int64)
+        first_days = {int(number): month(self.asked.start, int(number)).first for number in np.unique(founded)}
+        since = np.maximum(np.array([first_days[number] for number in founded.tolist()], np.int32), VAT_BEGAN)
+        for bureau in range(self.asked.taxes):
+            name = f"tax-{bureau + 1}"
+            until = self.asked.withdrawal.get(name, self.asked.months)
+            members = np.flatnonzero((self.coverage.bureau == bureau) & (founded < until))
+            self.folders[name]["taxpayers"].add({"code": members, "firm": members, "since": since[members]})
 
     # -- platforms --------------------------------------------------------------------------------------------------------------------
 

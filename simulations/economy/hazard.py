@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from scipy.special import expit
 
 from simulations.economy.randomness import Streams
-from simulations.economy.traits import PERSISTENCE, PULL, WEIGHTS
+from simulations.economy.traits import OWN, PERSISTENCE, PULL, WEIGHTS
 
 Reals = NDArray[np.float64]
 MISSES: Final = 0.85
@@ -41,13 +41,13 @@ def paths(streams: Streams) -> Reals:
     """The traits' part of the index by noise alone, (PATHS, HORIZON)."""
     noise = streams.of("pilot", 1).standard_normal((HORIZON, 3, PATHS // 2))
     noise = np.concatenate([noise, -noise], axis=2)
-    health, liquidity, honesty = np.zeros((3, PATHS))
+    health, own, honesty = np.zeros((3, PATHS))
     found = np.empty((PATHS, HORIZON))
     for ahead in range(HORIZON):
         health = _moved("health", health, noise[ahead, 0])
-        liquidity = _moved("liquidity", liquidity, PULL * health + np.sqrt(1 - PULL**2) * noise[ahead, 1])
+        own = _moved("liquidity", own, noise[ahead, 1])
         honesty = _moved("honesty", honesty, noise[ahead, 2])
-        found[:, ahead] = WEIGHTS["health"] * health + WEIGHTS["liquidity"] * liquidity + WEIGHTS["honesty"] * honesty
+        found[:, ahead] = _index(health, own, honesty)
     return found
 
 
@@ -56,14 +56,13 @@ def probability(fixed: Reals, traits: tuple[Reals, Reals, Reals], closing: Reals
     closing: of the firm, a month; noise: of `paths`.
     """
     health, liquidity, honesty = traits
+    own = (liquidity - PULL * health) / OWN
     states = np.zeros((DEFAULT_AT + 1, len(fixed), noise.shape[0]))
     states[0] = 1.0
     gone = closing[:, None]
     for ahead in range(HORIZON):
-        health, honesty = _moved("health", health), _moved("honesty", honesty)
-        liquidity = _moved("liquidity", liquidity, PULL * health)
-        known = fixed + WEIGHTS["health"] * health + WEIGHTS["liquidity"] * liquidity + WEIGHTS["honesty"] * honesty
-        odds = known[:, None] + noise[None, :, ahead]
+        health, own, honesty = _moved("health", health), _moved("liquidity", own), _moved("honesty", honesty)
+        odds = (fixed + _index(health, own, honesty))[:, None] + noise[None, :, ahead]
         after = np.zeros_like(states)
         after[DEFAULT_AT] = states[DEFAULT_AT] + gone * ((1 - PAYS_OFF) * states[0] + states[1:DEFAULT_AT].sum(axis=0))
         for unpaid in range(DEFAULT_AT):
@@ -76,6 +75,11 @@ def probability(fixed: Reals, traits: tuple[Reals, Reals, Reals], closing: Reals
             after[unpaid] += here * (1 - missed) - caught
         states = after
     return np.asarray(states[DEFAULT_AT].mean(axis=1))
+
+
+def _index(health: Reals, own: Reals, honesty: Reals) -> Reals:
+    liquidity = PULL * health + OWN * own
+    return WEIGHTS["health"] * health + WEIGHTS["liquidity"] * liquidity + WEIGHTS["honesty"] * honesty
 
 
 def _moved(name: str, value: Reals, noise: Reals | float = 0.0) -> Reals:

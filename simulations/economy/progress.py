@@ -21,7 +21,7 @@ def estimate(asked: Economy) -> tuple[float, float, float]:
     if asked.other_sources:
         rows += 1.4 * firm_months
     files = 5 * asked.banks + 5 * asked.platforms + 3 * asked.taxes
-    memory = 0.3 + asked.firms * (0.8e-6 + 12e-9 * asked.months) + min(rows, files * 40_000) * 60e-9
+    memory = 0.35 + asked.firms * (0.8e-6 + 12e-9 * asked.months) + min(rows, files * 40_000) * 60e-9
     others = 8e-6 * firm_months if asked.other_sources else 0.0
     return 2.0 + rows * 0.9e-6 + others, rows * 21e-9, memory
 

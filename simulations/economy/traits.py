@@ -1,6 +1,7 @@
 """What changes by month: hidden traits, the macro cycle, shocks, life and death; and the cash formula, the cause of every default.
 
-Traits are first-order autoregressions with unit variance, x' = r x + sqrt(1 - r^2) e; liquidity is drawn to health (0.4 of its noise).
+Traits have mean 0 and variance 1. Health and honesty are first-order autoregressions, x' = r x + sqrt(1 - r^2) e; liquidity is 0.4 health +
+sqrt(1 - 0.4^2) of an autoregression of its own.
 
     short of cash in a month:  log odds = a + index + (2 + arrears / 2, in arrears of so many instalments, at most 3) + 0.3 (lenders - 1)
     index = -0.85 health - 0.6 liquidity - 0.7 honesty - 0.6 cyclical macro + shock + industry + region - ln(1 + years) / 4
@@ -34,9 +35,8 @@ MACRO: Final = -0.6
 WAITING, ACTIVE, DORMANT, CLOSED = 0, 1, 2, 3
 STATES: Final = ("not founded", "active", "dormant", "closed")
 PULL: Final = 0.4
-"""Of health in liquidity's noise."""
-WARM_UP = 18
-"""Months in which liquidity comes to follow health before anything is recorded."""
+"""Correlation of liquidity with health."""
+OWN: Final = float(np.sqrt(1 - PULL**2))
 
 
 @dataclass
@@ -73,35 +73,32 @@ class Life:
     def _first(self) -> Traits:
         count = len(self._firms)
         drawn = [self._streams.of("traits", 0, number).standard_normal((3, part.stop - part.start)) for number, part in blocks(count)]
-        health, liquidity, honesty = np.concatenate(drawn, axis=1)
+        health, own, honesty = np.concatenate(drawn, axis=1)
+        liquidity = PULL * health + OWN * own
         zeros = np.zeros(count)
         state = np.full(count, WAITING, np.int8)
-        found = Traits(
-            health, liquidity, honesty + self._forced, zeros.copy(), state, np.full(count, -1, np.int16), zeros > 1, zeros, 0.0, zeros
-        )
-        for month in range(WARM_UP):
-            self._move(found, self._streams, month + 1, grow=False)
-        return found
+        closed = np.full(count, -1, np.int16)
+        return Traits(health, liquidity, honesty + self._forced, zeros.copy(), state, closed, zeros > 1, zeros, 0.0, zeros)
 
     def step(self, month: int) -> Traits:
         """The state of a month. month: from -history on, each once and in order."""
-        self._move(self.now, self._streams, month + self._asked.history + WARM_UP + 1, grow=True)
+        self._move(self.now, month + self._asked.history + 1)
         self.now.macro = float(self.macro[max(month, 0)])
         self.now.shock = self._shock(month)
         self._live(month)
         self.now.sales = self._sales(month)
         return self.now
 
-    def _move(self, traits: Traits, streams: Streams, place: int, *, grow: bool) -> None:
+    def _move(self, traits: Traits, place: int) -> None:
         for number, part in blocks(len(self._firms)):
-            noise = streams.of("traits", place, number).standard_normal((4, part.stop - part.start))
+            noise = self._streams.of("traits", place, number).standard_normal((4, part.stop - part.start))
+            own = (traits.liquidity[part] - PULL * traits.health[part]) / OWN
             health = _next(traits.health[part], noise[0], "health")
             traits.health[part] = health
-            traits.liquidity[part] = _next(traits.liquidity[part], PULL * health + np.sqrt(1 - PULL**2) * noise[1], "liquidity")
+            traits.liquidity[part] = PULL * health + OWN * _next(own, noise[1], "liquidity")
             shift = self._forced[part]
             traits.honesty[part] = shift + _next(traits.honesty[part] - shift, noise[2], "honesty")
-            if grow:
-                traits.drift[part] += 0.004 * health + 0.02 * noise[3]
+            traits.drift[part] += 0.004 * health + 0.02 * noise[3]
 
     def _shock(self, month: int) -> Reals:
         by_industry = np.zeros(len(CODES))

@@ -220,7 +220,7 @@ def test_the_coordinator_cannot_read_the_sums_and_control_without_the_label_part
     spies = {p: Room((LABEL, *PARTNERS)).run(p).within("0") for p in PARTNERS}
 
     def bare(name: str, role: Role[None]) -> Role[None]:
-        return attack.without_label_mask(role, spies[name].pair_key(LABEL, f"scores for {LABEL}"))
+        return attack.without_label_mask(role, spies[name].pair_key(LABEL, f"scores for {LABEL}", shown=True))
 
     _, room = play({p: scores()[p] for p in PARTNERS}, wrap=bare)
     assert np.array_equal(attack.read_sums(transcript(room, 0)), exact)
@@ -241,7 +241,7 @@ def test_coordinator_and_label_party_cannot_part_two_feature_parties_and_control
     def guess(partners: tuple[str, ...]) -> int:
         some = {p: given[p] for p in partners}
         _, room = play(some, positions=np.arange(20))
-        key = Room((LABEL, *partners)).run(LABEL).within("0").pair_key(partners[0], f"scores for {LABEL}")
+        key = Room((LABEL, *partners)).run(LABEL).within("0").pair_key(partners[0], f"scores for {LABEL}", shown=True)
         return int((attack.read_scores(transcript(room, 0)[partners[0]], key) == GRID.encode(given[partners[0]][0])).sum())
 
     assert guess(PARTNERS[:2]) == 0

@@ -96,6 +96,31 @@ def test_curves_move_in_steps_of_enough_firms_and_small_quarters_are_left_out() 
     assert min(min(steps_of(one["shares"], one["loans"]), default=99) for one in everything["vintages"]) < LEAST
 
 
+def test_two_definitions_do_not_differ_in_a_few_loans_of_a_quarter_and_control_unrounded_they_do() -> None:
+    """From 90 days and from 95: enough firms turn in all for the gate, and in most quarters one or two loans."""
+    book = make_book(400, 24, 3)
+    loans = as_histories(book.repayments, book.loans)
+    exact, codes = [], []
+    for days in (90, 95):
+        definition = TargetSettings(performance_months=6, days_past_due=days, indeterminate_from=days)
+        months = np.full(len(book.firms), np.datetime64("2021-02"))
+        judged = judge_rows(loans, definition, list(book.firms), months)
+        codes.append(judged.code)
+        exact.append(find(loans, definition, judged, list(book.firms), months, LEAST).document({}))
+    assert int((codes[0] != codes[1]).sum()) >= LEAST
+
+    def differences(least: int) -> set[int]:
+        one, other = ({v["quarter"]: v for v in shown(document, least)["vintages"]} for document in exact)
+        return {
+            abs(round((a - b) * curve["loans"]))
+            for quarter, curve in one.items()
+            for a, b in zip(curve["shares"], other[quarter]["shares"], strict=True)
+        }
+
+    assert all(difference % LEAST == 0 for difference in differences(LEAST))
+    assert differences(1) & set(range(1, LEAST))
+
+
 def test_a_quarter_of_a_few_firms_is_left_out() -> None:
     exact = document(40, 1)
     assert any(one["firms"] < LEAST for one in exact["vintages"])

@@ -287,7 +287,7 @@ PLACES: dict[str, tuple[Any, str, int]] = {
     "the encoding": (Encoding, "design", 1),
     "the fit": (FixedPoint, "encode", 60),
     "the end": (Institution, "share_hash", 1),
-    "the results": ("clients.node.partner_results", "", 1),
+    "the results": ("clients.part.partner_results", "", 1),
     "the signature": (Node, "approve", 4),
 }
 

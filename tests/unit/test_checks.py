@@ -83,7 +83,7 @@ class Lenient(Router):
 def test_a_longer_list_than_the_manifest_allows_is_refused_by_the_banks_themselves(monkeypatch: pytest.MonkeyPatch) -> None:
     """An asking bank that pads beyond its cap, and a coordinator that lets it: no bank's table leaves."""
     case = CheckCase(APPLICANTS[:3], books(SEED), check={"pad": 4, "max_asked": 4}, router=Lenient)
-    monkeypatch.setattr(union, "padded", lambda rows, pad: padded(rows, pad) * (5 if rows == 3 else 1))
+    monkeypatch.setattr(union, "padded", lambda rows, pad, members: padded(rows, pad, members) * (5 if rows == 3 else 1))
     post = case.make()
     parties = post.play()
     refused = {name for name, party in parties.items() if isinstance(party.failure, PolicyRefusal)}
@@ -167,9 +167,9 @@ def test_an_inverse_is_one() -> None:
     assert inverse(values).tolist() == [pow(int(value), -1, mersenne.P) for value in values]
 
 
-@pytest.mark.parametrize(("rows", "pad", "length"), [(0, 8, 8), (1, 8, 8), (8, 8, 8), (9, 8, 16), (5, 1, 5)])
-def test_lists_are_filled_up(rows: int, pad: int, length: int) -> None:
-    assert padded(rows, pad) == length
+@pytest.mark.parametrize(("rows", "pad", "length"), [(0, 8, 96), (1, 8, 104), (8, 8, 104), (9, 8, 112), (5, 1, 101), (928, 1_024, 1_024)])
+def test_lists_are_filled_up_and_hold_probes_shared_with_each_other(rows: int, pad: int, length: int) -> None:
+    assert padded(rows, pad, 4) == length
 
 
 # ---------------------------------------------------------------------------------------------------------------- the counts

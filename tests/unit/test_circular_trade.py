@@ -14,11 +14,14 @@ import networkx as nx
 import numpy as np
 import pandas as pd
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from clients.roles.tax.circular_trade import FEATURES, Checked, check
 from clients.roles.tax.round_trips import _matched, round_trips
 from clients.roles.tax.trade_circles import circles_of
 from clients.roles.tax.trade_graph import Settings
+from clients.roles.tax.trade_passes import straightened
 from federation.kernel.errors import ConfigurationError, DataError
 from privacy.dictionary.entries import features
 from simulations.benchmarks.circular_trade import AS_OF, batches, bureau, code, invoices_of, quality, taxpayers_of
@@ -53,7 +56,7 @@ def ring(members: list[int], amounts: list[float], day: int = 10) -> list[tuple[
 # -- by hand ----------------------------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("length", [3, 4, 5, 6])
+@pytest.mark.parametrize("length", [3, 4, 7])
 def test_a_ring_is_found_and_its_figures_are_those_of_the_hand(length: int) -> None:
     members = list(range(length))
     amounts = [100_000.0 - 10_000 * place for place in members]
@@ -73,12 +76,12 @@ def test_a_ring_is_found_and_its_figures_are_those_of_the_hand(length: int) -> N
     assert flag["circle"] == " > ".join(IDS[firm] for firm in members)
 
 
-def test_a_ring_of_seven_and_one_without_balance_are_none() -> None:
-    seven = ring(list(range(7)), [100_000.0] * 7)
-    slope = ring([8, 9, 10], [100_000.0, 90_000.0, 25_000.0])
-    found = checked(sold([*seven, *slope]))
+def test_a_ring_of_eight_and_one_without_balance_are_none() -> None:
+    eight = ring(list(range(8)), [100_000.0] * 8)
+    slope = ring([9, 10, 11], [100_000.0, 90_000.0, 25_000.0])
+    found = checked(sold([*eight, *slope]))
     assert found.flags.empty
-    assert not checked(sold([*seven, *slope]), balance=0.2).flags.empty, "control: with less balance asked, the second is one"
+    assert not checked(sold([*eight, *slope]), balance=0.2).flags.empty, "control: with less balance asked, the second is one"
 
 
 def test_a_sum_that_lies_in_two_circles_counts_once() -> None:
@@ -142,6 +145,68 @@ def test_busy_trade_both_ways_is_no_round_trip_by_chance() -> None:
     assert bare > 0.5, "control: chance matches most of them"
 
 
+# -- sums that are passed on ------------------------------------------------------------------------------------------------------------
+
+
+def by_way_of(others: list[int], amount: float = 50_000.0) -> list[tuple[int, int, int, float]]:
+    """Rounds of a ring 0, 1, 2 in which 0 pays 1 by way of another firm each time."""
+    rows: list[tuple[int, int, int, float]] = []
+    for place, other in enumerate(others):
+        day, sum_ = 5 + 20 * place, amount * 1.4**place
+        rows += [(0, other, day, sum_), (other, 1, day + 4, sum_ * 0.98), (1, 2, day + 6, sum_), (2, 0, day + 8, sum_)]
+    return rows
+
+
+def test_a_ring_is_found_whose_sums_go_by_way_of_others_and_these_are_not_flagged() -> None:
+    own = [(firm, -1, 3, 90_000.0) for firm in (5, 6, 7)] + [(8, firm, 3, 80_000.0) for firm in (5, 6, 7)]
+    rows = [*by_way_of([5, 6, 7]), *own]
+    found = checked(sold(rows))
+    assert set(found.flags["id"]) == {IDS[firm] for firm in (0, 1, 2)}
+    passed = sum(amount * 0.98 for amount in (50_000.0, 70_000.0, 98_000.0))
+    assert of(found, 0)["circular_largest_3m"] == pytest.approx(passed)
+    assert of(found, 5)["circular_circles_3m"] == 0
+    flag = found.flags.iloc[0]
+    assert "3 sums around it went by way of a firm that passed it on within 10 days" in flag["reason"]
+    assert (flag["circle"], flag["passed_by"]) == (" > ".join(IDS[:3]), ", ".join(IDS[firm] for firm in (5, 6, 7)))
+    assert not any(name in flag["reason"] for name in IDS)
+    bent = checked(sold(rows), pass_days=-1)
+    assert IDS[6] in set(bent.flags["id"]), "control: where nothing is straightened, the honest firms between are flagged"
+
+
+def test_a_sum_is_passed_on_forwards_in_days_and_once() -> None:
+    def passes(rows: list[tuple[int, int, int, int]]) -> int:
+        lots = pd.DataFrame(rows, columns=["seller", "buyer", "day", "amount"])
+        straight = straightened(lots, 10, 0.05, 3)
+        before, after = (table.groupby("day")["amount"].sum().sum() for table in (lots, straight.lots))
+        assert before - after >= 0 and len(straight.lots) == len(lots) - len(straight.passes)
+        return len(straight.passes)
+
+    direct, way = (0, 1, 1, 77), [(0, 5, 10, 10_000), (5, 1, 14, 9_900)]
+    assert passes([direct, *way]) == 1
+    assert passes(way) == 0, "one way alone: whoever buys and sells"
+    assert passes([direct, (0, 5, 10, 10_000), (5, 1, 9, 10_000)]) == 0, "before it came"
+    assert passes([direct, (0, 5, 10, 10_000), (5, 1, 21, 10_000)]) == 0, "too late"
+    assert passes([direct, (0, 5, 10, 10_000), (5, 1, 14, 9_000)]) == 0, "another sum"
+    assert passes([direct, *way, (5, 1, 15, 10_000)]) == 1, "what came once goes on once"
+    both = [(0, 5, 10, 10_000), (5, 6, 12, 10_000), (6, 1, 14, 10_000), (0, 6, 2, 77), (5, 1, 2, 77)]
+    assert passes(both) == 1, "a lot is in one pass at most"
+
+
+@settings(deadline=None, max_examples=10)
+@given(st.lists(st.tuples(st.integers(0, 5), st.integers(0, 5), st.integers(0, 20), st.integers(1, 4)), max_size=40))
+def test_straightening_keeps_what_each_firm_has_over(rows: list[tuple[int, int, int, int]]) -> None:
+    """Sales less purchases of a firm are the same before and after, where passed sums are equal: nothing is made, nothing is lost."""
+    table = pd.DataFrame([row for row in rows if row[0] != row[1]], columns=["seller", "buyer", "day", "amount"]).astype(np.int64)
+    lots = table.assign(amount=table["amount"] * 1_000)  # a thousand apart: equal, or beyond the tolerance
+    straight = straightened(lots, 10, 0.05, 3)
+    for firm in range(6):
+        over = [
+            part.loc[part["seller"] == firm, "amount"].sum() - part.loc[part["buyer"] == firm, "amount"].sum()
+            for part in (lots, straight.lots)
+        ]
+        assert over[0] == over[1]
+
+
 # -- as of a month ----------------------------------------------------------------------------------------------------------------------
 
 
@@ -173,7 +238,7 @@ def test_the_window_is_three_whole_months_and_each_month_has_its_own() -> None:
 # -- against another way ----------------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("seed", range(8))
+@pytest.mark.parametrize("seed", range(3))
 def test_every_balanced_circle_of_a_small_graph_is_found(seed: int) -> None:
     """All simple cycles of the whole graph, by networkx, and the balance of each: no bands, no knots."""
     rng = np.random.default_rng(seed)
@@ -182,14 +247,14 @@ def test_every_balanced_circle_of_a_small_graph_is_found(seed: int) -> None:
         amount=rng.lognormal(15, 1.0, len(pairs)).astype(np.int64), share=0.5
     )
     amount = {(seller, buyer): value for seller, buyer, value, _ in edges.itertuples(index=False)}
-    settings = Settings(balance=float(rng.choice([0.2, 0.4, 0.7])), longest=int(rng.choice([4, 6])))
+    asked = Settings(balance=float(rng.choice([0.2, 0.4, 0.7])), longest=int(rng.choice([4, 6])))
     wanted = set()
-    for cycle in nx.simple_cycles(nx.DiGraph(list(pairs)), length_bound=settings.longest):
+    for cycle in nx.simple_cycles(nx.DiGraph(list(pairs)), length_bound=asked.longest):
         around = [amount[pair] for pair in pairwise([*cycle, cycle[0]])]
-        if len(cycle) > 2 and min(around) >= settings.balance * max(around):
+        if len(cycle) > 2 and min(around) >= asked.balance * max(around):
             start = cycle.index(min(cycle))
             wanted.add((tuple(cycle[start:] + cycle[:start]), min(around), max(around)))
-    found, looked = circles_of(edges, settings)
+    found, looked = circles_of(edges, asked)
     assert looked.whole
     assert [(one.firms, one.least, one.greatest) for one in sorted(found, key=lambda one: one.firms)] == sorted(wanted)
     print(f"seed {seed}: {len(wanted)} circles")
@@ -201,8 +266,8 @@ def test_what_is_cut_is_told() -> None:
     edges = pd.DataFrame(sorted(pairs), columns=["seller", "buyer"]).assign(amount=1_000_000, share=rng.random(len(pairs)))
     whole, all_of_it = circles_of(edges, Settings(longest=4))
     assert all_of_it.whole and all_of_it.largest == 40
-    for settings in (Settings(longest=4, most_cycles=50), Settings(longest=4, largest_knot=12), Settings(longest=4, widest_knot=12)):
-        found, looked = circles_of(edges, settings)
+    for asked in (Settings(longest=4, most_cycles=50), Settings(longest=4, largest_knot=12), Settings(longest=4, widest_knot=12)):
+        found, looked = circles_of(edges, asked)
         assert not looked.whole and len(found) < len(whole)
         assert {one.firms for one in found} <= {one.firms for one in whole}
         assert looked.cut_firms or looked.laid_aside
@@ -224,6 +289,7 @@ def test_batches_and_their_order_change_nothing() -> None:
 # -- honest supply, and camouflage ------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seed", [1, 2])
 def test_honest_supply_with_trade_both_ways_gets_few_flags(seed: int) -> None:
     truth = bureau(seed, lengths=(), firms=2_000, relations=15)
@@ -233,10 +299,11 @@ def test_honest_supply_with_trade_both_ways_gets_few_flags(seed: int) -> None:
     assert len(found.flags) <= 0.01 * found.accounts[0].firms
 
 
-LEAST = {0.0: (0.8, 0.85), 0.5: (0.75, 0.7), 1.0: (0.4, 0.2)}
+LEAST = {0.0: (0.8, 0.85), 0.5: (0.8, 0.8), 1.0: (0.75, 0.65)}
 """Precision and recall at least, by camouflage; what is measured is printed, and in docs/guides/circular-trade.md."""
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("camouflage", list(LEAST))
 def test_rings_are_found_at_three_strengths_of_camouflage(camouflage: float) -> None:
     truth = bureau(7, camouflage, firms=2_000, relations=15)

@@ -17,8 +17,8 @@ from simulations.economy.applications import calibrate
 from simulations.economy.firms import Firms, survival
 from simulations.economy.generate import generate
 from simulations.economy.randomness import Streams
-from simulations.economy.settings import Economy
-from simulations.economy.traits import PERSISTENCE, PULL, WEIGHTS
+from simulations.economy.settings import Economy, Shock
+from simulations.economy.traits import PERSISTENCE, PULL, WEIGHTS, Life
 
 SEED, MANY = 7, 100_000
 QUIET = Economy(firms=6_000, macro=(0.0,), platforms=0, seed=SEED)
@@ -130,12 +130,13 @@ def test_the_probability_of_default_is_that_of_a_simulation_by_hand() -> None:
     start, fixed, closing = (-0.8, -0.5, -0.4), rule.intercept, 0.01
     runs, bad = 40_000, np.zeros(40_000, bool)
     health, liquidity, honesty = (np.full(runs, value) for value in start)
+    own = (liquidity - PULL * health) / np.sqrt(1 - PULL**2)
     unpaid, paid_off = np.zeros(runs, int), np.zeros(runs, bool)
     for _ in range(12):
         noise = rng.standard_normal((3, runs))
         health = PERSISTENCE["health"] * health + np.sqrt(1 - PERSISTENCE["health"] ** 2) * noise[0]
-        drawn = PULL * health + np.sqrt(1 - PULL**2) * noise[1]
-        liquidity = PERSISTENCE["liquidity"] * liquidity + np.sqrt(1 - PERSISTENCE["liquidity"] ** 2) * drawn
+        own = PERSISTENCE["liquidity"] * own + np.sqrt(1 - PERSISTENCE["liquidity"] ** 2) * noise[1]
+        liquidity = PULL * health + np.sqrt(1 - PULL**2) * own
         honesty = PERSISTENCE["honesty"] * honesty + np.sqrt(1 - PERSISTENCE["honesty"] ** 2) * noise[2]
         index = WEIGHTS["health"] * health + WEIGHTS["liquidity"] * liquidity + WEIGHTS["honesty"] * honesty
         draws = rng.random((5, runs))
@@ -209,3 +210,39 @@ def test_dishonest_firms_void_more_and_file_later(quiet: Path) -> None:
     late = [(filed["filed"] > filed["due"])[filed["firm"].isin(ids)].mean() for ids in (low, high)]
     assert void[0] > 1.5 * void[1]
     assert late[0] > 2 * late[1]
+
+
+# -- causes -------------------------------------------------------------------------------------------------------------------------------
+
+
+def test_a_recession_and_a_shock_raise_the_index_by_what_the_formula_says_and_lower_sales() -> None:
+    firms = population.draw(Streams(SEED), 3_000, 24)
+    worlds = {
+        "calm": Economy(firms=3_000, macro=(0.0,), history=0),
+        "recession": Economy(firms=3_000, macro=(-1.5,), history=0),
+        "shock": Economy(firms=3_000, macro=(0.0,), history=0, shock=(Shock(industry="H", month=1, months=2, size=0.9),)),
+    }
+    index, sales = {}, {}
+    for name, asked in worlds.items():
+        life = Life(Streams(SEED), firms, asked, np.zeros(3_000))
+        months = [(life.step(month).sales.copy(), life.index(month)) for month in range(4)]
+        sales[name], index[name] = ([one[place] for one in months] for place in (0, 1))
+    cyclical, hit = firms.of_industry("cyclical"), np.array(population.CODES)[firms.industry] == "H"
+    assert np.allclose(index["recession"][1] - index["calm"][1], 0.6 * 1.5 * cyclical)
+    both = (sales["calm"][1] > 0) & (sales["recession"][1] > 0)
+    assert np.allclose((sales["recession"][1] / np.maximum(sales["calm"][1], 1e-9))[both], np.exp(-0.12 * 1.5 * cyclical)[both])
+    for month, there in ((0, 0.0), (1, 0.9), (2, 0.9), (3, 0.0)):
+        assert np.allclose((index["shock"][month] - index["calm"][month])[hit], there)
+        assert np.allclose((index["shock"][month] - index["calm"][month])[~hit], 0.0)
+
+
+def test_traits_keep_their_variance_and_persistence() -> None:
+    firms = population.draw(Streams(SEED), 20_000, 24)
+    life = Life(Streams(SEED), firms, Economy(firms=20_000, macro=(0.0,), history=0), np.zeros(20_000))
+    before, after = ({name: getattr(now, name).copy() for name in PERSISTENCE} for now in (life.step(month) for month in (0, 1)))
+    for name, keep in PERSISTENCE.items():
+        assert abs(before[name].std() - 1) < 0.03
+        expected = keep if name != "liquidity" else PULL**2 * PERSISTENCE["health"] + (1 - PULL**2) * keep
+        assert abs(np.corrcoef(before[name], after[name])[0, 1] - expected) < 0.005
+    assert abs(np.corrcoef(before["health"], before["liquidity"])[0, 1] - PULL) < 0.03
+    assert abs(np.corrcoef(before["health"], before["honesty"])[0, 1]) < 0.03

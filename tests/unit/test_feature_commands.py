@@ -17,8 +17,10 @@ from clients import feature_table
 from clients.dictionary_commands import app as dictionary_app
 from clients.feature_commands import app as features_app
 from clients.own_tables import load
-from federation.kernel.errors import ConfigurationError, DataError, LocalError
+from clients.roles.bank.visits import FEATURES
+from federation.kernel.errors import ConfigurationError, CreditfedError, DataError, LocalError
 from privacy.dictionary import VERSION
+from privacy.dictionary.entries import features, record_kinds
 from tests.unit.test_dirt import TODAY, Dirt, canaries, cells, clean, csv
 from tests.unit.test_raw_door import TABLE, written
 
@@ -95,6 +97,47 @@ def test_months_that_are_none_are_refused(text: str) -> None:
         months(text)
 
 
+def refused(mapping: Path, as_of: str, out: Path) -> CreditfedError:
+    result = RUN.invoke(features_app, ["build", str(mapping), "--as-of", as_of, "--out", str(out)])
+    assert isinstance(result.exception, CreditfedError) and not out.is_file()
+    return result.exception
+
+
+def test_a_month_after_the_extract_is_refused_and_control_the_month_that_begins_on_its_day_is_built(tmp_path: Path) -> None:
+    mapping = written(tmp_path, TABLE.replace("2025-01-31", "2025-02-01"))
+    late = refused(mapping, "2025-02..2025-04", tmp_path / "f.parquet")
+    assert "2 of 3 months" in str(late) and "2025-02" in str(late)
+    args = ["build", str(mapping), "--as-of", "2025-02", "--out", str(tmp_path / "f.parquet")]
+    assert RUN.invoke(features_app, args, catch_exceptions=False).exit_code == 0
+
+
+def test_months_before_every_record_leave_no_empty_table(tmp_path: Path) -> None:
+    assert "no firm has a record before 2001-02" in str(refused(written(tmp_path, TABLE), "2001-01..2001-02", tmp_path / "f.parquet"))
+
+
+def test_where_a_table_cannot_go_is_said_before_anything_is_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    mapping = written(tmp_path, TABLE)
+    monkeypatch.setattr(feature_table, "open_records", None)  # whoever opened a table would fail otherwise
+    assert "f.parquet" in str(refused(mapping, "2023-06", tmp_path / "f.csv"))
+    assert "is a folder" in str(refused(mapping, "2023-06", tmp_path))
+    assert "no folder" in str(refused(mapping, "2023-06", tmp_path / "none" / "f.parquet"))
+    monkeypatch.setattr("os.access", lambda path, mode: False)
+    with pytest.raises(ConfigurationError, match="nothing can be written"):
+        feature_table.require_writable(tmp_path / "f.parquet")
+
+
+def test_features_of_tables_that_are_not_mapped_are_one_line_and_not_a_list_of_noughts(tmp_path: Path) -> None:
+    args = ["build", str(written(tmp_path, TABLE)), "--as-of", "2023-06", "--out", str(tmp_path / "f.parquet")]
+    output = RUN.invoke(features_app, args, catch_exceptions=False).output
+    assert "features of declarations are in no row (this mapping has no such table)" in output and "│ declared_sales_12m" not in output
+
+
+def test_a_raw_table_in_place_of_features_is_pointed_to_the_mapping(tmp_path: Path) -> None:
+    written(tmp_path, TABLE)
+    result = RUN.invoke(dictionary_app, ["check", str(tmp_path / "table.csv")])
+    assert isinstance(result.exception, DataError) and "mapping.toml" in str(result.exception)
+
+
 def test_a_role_without_adapter_is_refused() -> None:
     with pytest.raises(ConfigurationError, match="no adapter"):
         feature_table.adapter("nobody")
@@ -130,6 +173,9 @@ def test_check_of_a_mapping_tells_all_tables_and_fails_if_one_does(tmp_path: Pat
     result = RUN.invoke(dictionary_app, ["check", str(mapping)])
     assert isinstance(result.exception, DataError)
     assert "200 of 200 rows kept" in result.output and "'ammount'" in result.output
+    (tmp_path / "table.csv").write_text("")
+    both = RUN.invoke(dictionary_app, ["check", str(mapping)])
+    assert "2 of 2 tables fail: sales_invoices, purchase_invoices" in str(both.exception)
 
 
 @pytest.mark.parametrize("name", ["", "sales_12m", "sales_invoices", "court", "tax"])
@@ -152,5 +198,24 @@ def test_a_template_is_read_by_its_own_mapping_and_is_never_overwritten(tmp_path
     tables = load(tmp_path / "visits.toml")
     raw = feature_table.open_records(tables, "visits", dt.date(2025, 1, 1))
     assert set(raw.heading.columns) == set(head.strip().split(","))
-    refused = RUN.invoke(features_app, ["template", "visits", "--out", str(out)])
-    assert isinstance(refused.exception, ConfigurationError) and "2024-03-05" in out.read_text("utf-8-sig")
+    again = RUN.invoke(features_app, ["template", "visits", "--out", str(out)])
+    assert isinstance(again.exception, ConfigurationError) and "2024-03-05" in out.read_text("utf-8-sig")
+
+
+def test_an_answer_of_the_visit_form_out_of_its_range_is_refused_and_the_form_says_the_range(tmp_path: Path) -> None:
+    out = tmp_path / "visits.csv"
+    RUN.invoke(features_app, ["template", "visits", "--out", str(out)], catch_exceptions=False)
+    assert "1 (poor) to 5 (excellent). (a whole number, 1 to 5)" in (tmp_path / "visits.toml").read_text()
+    heading = out.read_text("utf-8-sig").strip().split(",")
+    for answers in ({"premises_order": "9"}, {"owner_age": "7"}, {"neighbours": "0"}, {"owner_experience": "81"}):
+        form = {"firm": "91110100MA0000001X", "date": "2024-03-05"} | answers
+        out.write_text(",".join(heading) + "\n" + ",".join(form.get(name, "") for name in heading) + "\n")
+        result = RUN.invoke(dictionary_app, ["check", str(tmp_path / "visits.toml")])
+        ((name, answer),) = answers.items()
+        assert isinstance(result.exception, DataError) and f"{name}: outside" in str(result.exception)
+        assert f" {answer} " not in str(result.exception).split("outside")[1].partition("(row")[2]
+
+
+def test_the_forms_ranges_are_those_of_the_features_made_of_it() -> None:
+    ranges = {column.name: column.range for column in record_kinds()["visits"].columns if column.bounds}
+    assert ranges == {name: features()[feature].range for feature, name in FEATURES.items() if name in ranges} and len(ranges) == 4

@@ -86,6 +86,30 @@ def test_a_mapped_column_that_is_not_there_is_an_error_with_the_nearest_names(tm
         read(mapping)
 
 
+def refusal(mapping: Path) -> str:
+    with pytest.raises(DataError) as caught:
+        read(mapping)
+    return str(caught.value)
+
+
+def test_an_error_says_what_to_write_into_the_mapping(tmp_path: Path) -> None:
+    rows = [row | {"status": "7"} for row in clean()]
+    assert "[sales_invoices.values.status]" in refusal(written(tmp_path, TABLE, rows))
+    rows = [row | {"firm": "123"} for row in clean()]
+    assert 'id_kind = "any"' in refusal(written(tmp_path, TABLE, rows))
+    assert "`extracted`" in refusal(written(tmp_path, TABLE.replace("2025-01-31", "2023-02-01")))
+    rows = [row | {"amount": str(float(row["amount"]) / 10_000)} for row in clean()]
+    assert "[sales_invoices.units]" in refusal(written(tmp_path, TABLE, rows))
+
+
+def test_a_table_of_one_column_is_asked_for_its_separator_and_shows_no_cell(tmp_path: Path) -> None:
+    mapping = written(tmp_path, TABLE)
+    lines = (tmp_path / "table.csv").read_text().replace(",", ";")
+    (tmp_path / "table.csv").write_text(lines)
+    said = refusal(mapping)
+    assert "semicolons or tabs" in said and clean()[0]["firm"] not in said
+
+
 def test_units_move_the_decimal_point_exactly(tmp_path: Path) -> None:
     rows = clean()
     rows[0]["amount"], rows[1]["amount"] = "0.000001", "12.345678"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from itertools import permutations
 
 import numpy as np
@@ -103,6 +104,17 @@ def test_both_sides_of_a_pair_hold_one_key_and_a_third_does_not() -> None:
     shared = bank.pair_key("tax", "mask")
     assert shared == tax.pair_key("bank", "mask")
     assert shared not in (bank.pair_key("platform", "mask"), platform.pair_key("bank", "mask"), platform.pair_key("tax", "mask"))
+
+
+def test_a_key_bound_to_broadcasts_differs_where_two_were_shown_different_ones() -> None:
+    def keys(name: str, peer: str, said: bytes) -> tuple[Secret, Secret]:
+        here = run(name)
+        seen = Run(replace(here._context, view=lambda: said))
+        return seen.pair_key(peer, "a"), seen.pair_key(peer, "b", shown=True)
+
+    (plain, bound), (also, same), (control, other) = keys("bank", "tax", b"x"), keys("tax", "bank", b"x"), keys("tax", "bank", b"y")
+    assert plain == also == control
+    assert bound == same != other
 
 
 def test_members_share_the_group_key_and_other_members_another() -> None:

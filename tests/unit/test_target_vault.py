@@ -115,7 +115,7 @@ def test_other_names_of_the_dictionary_and_other_spellings_are_understood(tmp_pa
 def test_records_of_firms_without_consent_are_in_no_figure(tmp_path: Path, book: Book) -> None:
     settings = write(tmp_path, book)
     allowed = set(book.firms[:40])
-    table = opened(settings, consented=lambda firms: np.array([firm in allowed for firm in firms], bool))
+    table = opened(settings, consented=lambda firms, _: np.array([firm in allowed for firm in firms], bool))
     assert set(table.firms) <= allowed and table.target is not None
     fewer = Book(book.loans, book.repayments[book.repayments["firm"].isin(allowed)], book.firms[:40], book.risk[:40])
     (tmp_path / "fewer").mkdir()

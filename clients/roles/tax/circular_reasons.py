@@ -10,12 +10,18 @@ from clients.roles.tax.trade_circles import Circle
 from clients.roles.tax.trade_graph import Settings
 
 
-def reason(features: Mapping[str, float], largest: Circle | None, pairs: int, partners: int, end: np.datetime64, settings: Settings) -> str:
-    """features: of the firm; largest: the circle with the greatest sum that it is in; pairs, partners: of its round trips."""
-    return " ".join([*_of_circles(features, largest, end, settings), *_of_trips(features, pairs, partners, settings)])
+def reason(
+    features: Mapping[str, float], largest: Circle | None, passed: int, pairs: int, partners: int, end: np.datetime64, settings: Settings
+) -> str:
+    """features: of the firm; largest: the circle with the greatest sum that it is in; passed: sums around it that others passed
+    on; pairs, partners: of its round trips.
+    """
+    return " ".join([*_of_circles(features, largest, passed, end, settings), *_of_trips(features, pairs, partners, settings)])
 
 
-def _of_circles(features: Mapping[str, float], largest: Circle | None, end: np.datetime64, settings: Settings) -> Iterator[str]:
+def _of_circles(
+    features: Mapping[str, float], largest: Circle | None, passed: int, end: np.datetime64, settings: Settings
+) -> Iterator[str]:
     if largest is None:
         return
     circles, share = int(features["circular_circles_3m"]), features["circular_share_3m"]
@@ -28,6 +34,9 @@ def _of_circles(features: Mapping[str, float], largest: Circle | None, end: np.d
         f"In the largest, of {len(largest.firms)} firms, {features['circular_largest_3m']:,.0f} CNY went round; its least sale is "
         f"{largest.balance:.0%} of its greatest."
     )
+    if passed:
+        sums = "One sum" if passed == 1 else f"{passed:,} sums"
+        yield f"{sums} around it went by way of a firm that passed it on within {settings.pass_days} days; that firm need know nothing of it."
 
 
 def _of_trips(features: Mapping[str, float], pairs: int, partners: int, settings: Settings) -> Iterator[str]:

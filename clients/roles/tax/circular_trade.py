@@ -1,8 +1,9 @@
 """Circular trading within one bureau: features of each firm, and flags with reasons for the bureau's own officer.
 
-From sales invoices and the register of taxpayers: lots (`trade_lots`), a window's graph (`trade_graph`), circles with balanced amounts
-(`trade_circles`) and round trips (`round_trips`). A feature as of a month is of the window's whole months before it, and of the register as
-known before it. What may leave the bureau is the feature table: a firm's own numbers, and nobody else's name. The officer's table stays there.
+From sales invoices and the register of taxpayers: lots (`trade_lots`), a window's graph (`trade_graph`) in which sums that were only passed on
+are straightened (`trade_passes`), circles with balanced amounts (`trade_circles`) and round trips (`round_trips`). A feature as of a month is of
+the window's whole months before it, and of the register as known before it. What may leave the bureau is the feature table: a firm's own
+numbers, and nobody else's name. The officer's table stays there.
 
 A flag says that sums of like size go round, not that anybody cheats: groups, subcontractors and barter do that, too.
 docs/guides/circular-trade.md has bounds and figures.
@@ -11,7 +12,7 @@ docs/guides/circular-trade.md has bounds and figures.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -43,9 +44,10 @@ class Account:
 
     def __str__(self) -> str:
         window, looked = self.window, self.looked
+        elsewhere, passed = f"{window.elsewhere:.0%} of sales are to buyers elsewhere", f"{len(window.passes):,} sums were only passed on"
         said = (
             f"as of {self.as_of}: {self.firms:,} firms with sales, {window.arrows:,} pairs that trade; left out {window.small:,} small and "
-            f"{window.slight:,} slight ones ({window.elsewhere:.0%} of sales are to buyers elsewhere); {self.circles:,} balanced circles of "
+            f"{window.slight:,} slight ones ({elsewhere}); {passed}; {self.circles:,} balanced circles of "
             f"{looked.listed:,} in {looked.knots:,} knots, the largest of {looked.largest:,} firms"
         )
         if looked.whole:
@@ -58,8 +60,8 @@ class Account:
 
 @dataclass(frozen=True)
 class Checked:
-    """features: id, as_of and FEATURES, sorted; flags: id, as_of, score, reason and circle (the largest, its firms in order), the highest score
-    first; accounts: one for each month.
+    """features: id, as_of and FEATURES, sorted; flags: id, as_of, score, reason, circle (the largest, its firms in order) and passed_by (firms
+    that passed sums on around it), the highest score first; accounts: one for each month.
     """
 
     features: pd.DataFrame
@@ -67,9 +69,12 @@ class Checked:
     accounts: tuple[Account, ...]
 
 
-def check(records: Mapping[str, Iterable[pd.DataFrame]], months: Sequence[np.datetime64], settings: Settings = Settings()) -> Checked:  # noqa: B008  # frozen
-    """Of canonical batches by kind of record: `sales_invoices`, and `taxpayers` where there is a register. Raises DataError,
-    ConfigurationError.
+def check(
+    records: Mapping[str, Iterable[pd.DataFrame]], months: Sequence[np.datetime64], settings: Settings = Settings(),  # noqa: B008  # frozen
+    told: Callable[[], None] | None = None,
+) -> Checked:  # fmt: skip
+    """Of canonical batches by kind of record: `sales_invoices`, and `taxpayers` where there is a register. told: called after each month.
+    Raises DataError, ConfigurationError.
     """
     if "sales_invoices" not in records or not len(months):
         raise ConfigurationError("circular trade", "there are no sales_invoices, or no as-of month", "Map them, and name a month.")
@@ -82,8 +87,10 @@ def check(records: Mapping[str, Iterable[pd.DataFrame]], months: Sequence[np.dat
         trips = round_trips(window.lots, len(trade.firms), settings)
         table = _features(trade, window, circles, trips, end)
         tables.append(table)
-        flags.append(_flags(trade, table, circles, trips, end, settings))
+        flags.append(_flags(trade, table, circles, window.passes, trips, end, settings))
         accounts.append(Account(end, int((window.sales > 0).sum()), window, len(circles), looked))
+        if told:
+            told()
     features = pd.concat(tables, ignore_index=True).drop(columns="firm").sort_values(["id", "as_of"], ignore_index=True)
     flagged = pd.concat(flags, ignore_index=True).sort_values(["score", "id", "as_of"], ascending=[False, True, True], ignore_index=True)
     return Checked(features, flagged, tuple(accounts))
@@ -128,23 +135,33 @@ def _where_sold(values: NDArray[np.float64] | NDArray[np.int64], sales: NDArray[
 
 
 def _flags(
-    trade: Trade, table: pd.DataFrame, circles: Sequence[Circle], trips: Trips, end: np.datetime64, settings: Settings
+    trade: Trade, table: pd.DataFrame, circles: Sequence[Circle], passes: pd.DataFrame, trips: Trips, end: np.datetime64, settings: Settings
 ) -> pd.DataFrame:
-    largest: dict[int, Circle] = {}
-    for circle in circles:
-        for firm in circle.firms:
-            if firm not in largest or (circle.least, circle.balance) > (largest[firm].least, largest[firm].balance):
-                largest[firm] = circle
+    largest = _largest(circles)
+    between: dict[tuple[int, int], list[int]] = {}
+    for seller, buyer, by in zip(*(passes[name].tolist() for name in ("seller", "buyer", "by")), strict=True):
+        between.setdefault((seller, buyer), []).append(by)
     flagged = table[table["circular_score_3m"] >= settings.flag_from]
     numbers: list[dict[str, float]] = flagged[list(FEATURES)].to_dict("records")  # type: ignore[assignment]
-    reasons, named = [], []
+    told = []
     for firm, own in zip(flagged["firm"].to_numpy().tolist(), numbers, strict=True):
         around = largest.get(firm)
-        named.append(" > ".join(trade.firms[member] for member in around.firms) if around else "")
-        reasons.append(reason(own, around, int(trips.pairs[firm]), int(trips.partners[firm]), end, settings))
-    return pd.DataFrame(
-        {
-            "id": flagged["id"], "as_of": flagged["as_of"], "score": flagged["circular_score_3m"],
-            "reason": pd.Series(reasons, flagged.index, object), "circle": pd.Series(named, flagged.index, object),
-        }
-    )  # fmt: skip
+        by = [one for sale in around.sales for one in between.get(sale, ())] if around else []
+        why = reason(own, around, len(by), int(trips.pairs[firm]), int(trips.partners[firm]), end, settings)
+        told.append((why, _named(trade, around.firms if around else (), " > "), _named(trade, sorted(set(by)), ", ")))
+    shown = pd.DataFrame(told, flagged.index, ["reason", "circle", "passed_by"], dtype=object)
+    return pd.concat([flagged[["id", "as_of"]], flagged["circular_score_3m"].rename("score"), shown], axis=1)
+
+
+def _largest(circles: Sequence[Circle]) -> dict[int, Circle]:
+    """Of each firm the circle in which most goes round."""
+    found: dict[int, Circle] = {}
+    for circle in circles:
+        for firm in circle.firms:
+            if firm not in found or (circle.least, circle.balance) > (found[firm].least, found[firm].balance):
+                found[firm] = circle
+    return found
+
+
+def _named(trade: Trade, firms: Sequence[int], between: str) -> str:
+    return between.join(trade.firms[firm] for firm in firms)

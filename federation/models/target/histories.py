@@ -96,16 +96,15 @@ def histories(records: Records, firms: Sequence[str], span: tuple[np.datetime64,
     first = span[0].astype("datetime64[M]")
     column = (month - first).astype(np.int64)
     width = int((span[1].astype("datetime64[M]") - first).astype(np.int64)) + 1
-    place = records.loan * width + column
-    twice = len(place) - len(np.unique(place))
-    if twice:
-        raise DataError(where, f"{twice:,} rows of the repayment table are a loan's second of a month (rule: one)", _ONCE)
     order = np.argsort(by_loan, kind="stable")
     line = np.empty(loans, np.int64)
     line[order] = np.arange(loans)
     at = (line[records.loan], column)
     days = np.full((loans, width), -1, np.int16)
     days[at] = _days(records, where)
+    twice = len(column) - int((days >= 0).sum())
+    if twice:
+        raise DataError(where, f"{twice:,} rows of the repayment table are a loan's second of a month (rule: one)", _ONCE)
     status = np.full((loans, width), -1, np.int8)
     status[at] = records.status
     begun = np.argmax(days >= 0, axis=1)
