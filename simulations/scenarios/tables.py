@@ -8,10 +8,11 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import pyarrow.parquet as pq
 
 from clients import feature_table
 from clients.clock import today
-from clients.own_tables import load
+from clients.own_tables import OwnTable, load
 from clients.roles.tax.circular_trade import check
 from simulations.economy.settings import Economy
 from simulations.scenarios.runs import FeatureTables, role_of
@@ -35,12 +36,17 @@ def build(out: Path, party: str, economy: Economy, asked: FeatureTables) -> int:
         empty = False
     built = feature_table.build(tables, months, today(), _unwatched).table
     if asked.circular and role_of(party) == "tax":
+        tables = replace(tables, tables={kind: one for kind, one in tables.tables.items() if _has_rows(one)})  # taxpayers may be none
         circular = feature_table.build(tables, months, today(), _unwatched, _circular).table
         built = built.merge(circular, on=list(feature_table.KEYS), how="left")
     if empty:
         built = built.iloc[:0]
     feature_table.write(built, tables.role, out / party / TABLE)
     return len(built)
+
+
+def _has_rows(table: OwnTable) -> bool:
+    return not isinstance(table.source, Path) or pq.read_metadata(table.source).num_rows > 0
 
 
 def _is_there(party: str, at: np.datetime64, economy: Economy) -> bool:
