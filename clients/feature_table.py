@@ -10,8 +10,6 @@ import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
-from importlib import import_module
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Final, Protocol
 
@@ -25,7 +23,7 @@ from clients.own_tables import OwnTables
 from clients.vault import open_records
 from federation.kernel.errors import ConfigurationError, DataError, LocalError
 from privacy.dictionary import VERSION
-from privacy.dictionary.entries import GENERIC, Feature, features, record_sources
+from privacy.dictionary.entries import Feature, features, record_sources
 from privacy.dictionary.plausible import outside
 from privacy.store.durable import sync
 
@@ -115,10 +113,22 @@ def require_writable(path: Path) -> None:
 def adapter(role: str) -> Build:
     """The role's own adapter, or that of all sources of dated records. Raises ConfigurationError where there is none."""
     source = next((name for name, source in record_sources().items() if source.role == role), None)
-    folder = f"clients.roles.{role if source is None else GENERIC}"
-    if role.isidentifier() and find_spec(folder):
-        found: Build = import_module(f"{folder}.features").build
-        return found if source is None else partial(found, source=source)  # type: ignore[call-arg]
+    if source is not None:
+        from clients.roles.records.features import build as of_records
+
+        return partial(of_records, source=source)
+    if role == "tax":
+        from clients.roles.tax.features import build as of_tax
+
+        return of_tax
+    if role == "platform":
+        from clients.roles.platform.features import build as of_platform
+
+        return of_platform
+    if role == "bank":
+        from clients.roles.bank.features import build as of_bank
+
+        return of_bank
     raise ConfigurationError(f"role {role!r}", "this version has no adapter for it", "Name another role in the mapping.")
 
 

@@ -190,9 +190,9 @@ def _checked(path: Path, raw: Mapping[str, Any], *, deployed: bool = False) -> R
     require_owners(file, parties)
     refuse_unused(file, raw, run, over_banks=all(party.has_outcomes for party in parties))
     check = check_file.read(file, raw, run, parties)
-    target = read_target(file, raw.get("target"), sample, parties)
     if run.task not in CHECKS:
         check_models(file, run, model, sample, select, align, privacy, parties)
+    target = read_target(file, raw.get("target"), sample, parties)
     return RunFile(
         path=path.resolve(), digest=hashlib.sha256(path.read_bytes()).hexdigest(), run=run, model=model, sample=sample, select=select,
         binning=binning, scorecard=scorecard, align=align, privacy=privacy, parties=parties,

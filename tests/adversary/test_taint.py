@@ -138,8 +138,8 @@ def secrets() -> Iterator[Secrets]:
         out.keep("point of an id", np.ascontiguousarray(points)[:, :8])
         return points
 
-    def designed(self: Encoding, columns: Any) -> Any:
-        x = design(self, columns)
+    def designed(self: Encoding, columns: Any, rows: int = 0) -> Any:
+        x = design(self, columns, rows)
         out.keep("design value", x)
         return x
 

@@ -25,7 +25,7 @@ ARGUMENTS = [
     "--disable-sync",
 ]  # fmt: skip
 SECTIONS = (
-    "Summary", "Warnings", "Who took part", "How well it ranks", "The model", "Columns and bins", "Convergence", "Time and traffic",
+    "Summary", "Warnings", "Who took part", "How well it ranks", "The model", "Columns and bins", "What each source adds", "Convergence", "Time and traffic",
     "What each party learned", "Federated against pooled", "Glossary",
 )  # fmt: skip
 
