@@ -11,6 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from federation.kernel.errors import AbortCode, LocalError
 from federation.kernel.manifest import Manifest
 from federation.kernel.role import Role, Run
 from federation.masked_sum.fixed_point import FixedPoint
@@ -53,7 +54,19 @@ class Consortium:
         return FixedPoint(2.0**16, len(self.members))
 
     def send(self, run: Run, scores: Reals, extra: Reals = _NONE) -> Role[None]:
-        """At a feature party: its scores over the universe, (u,), and scalars that are summed along, (k,), under masks."""
+        """At a feature party: its scores over the universe, (u,), and scalars that are summed along, (k,), under masks.
+
+        Raises LocalError, before anything is sent, where they grow beyond the encodings.
+        """
+        for numbers, encoding in ((scores, self.scores), (extra, self.scalars)):
+            if not (np.abs(numbers) <= encoding.clip).all():
+                raise LocalError(
+                    run.me,
+                    f"scores or coefficients grow without bound (rule: |x| <= {encoding.clip:g})",
+                    "Nothing was sent. Some column may tell all the bads apart, and then has no finite coefficient without a ridge: set "
+                    "[model] C = 1.0, ask for fewer columns or bins, or look for values of a wrong unit.",
+                    AbortCode.DATA,
+                )
         yield from send_scores(
             run, self.label_party, scores, self.scores, self.feature_parties, extra, extra_encoding=self.scalars,
             single_partner=self.single_partner,

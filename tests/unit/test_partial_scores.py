@@ -15,6 +15,7 @@ from federation.kernel.errors import ConfigurationError, LocalError, PolicyRefus
 from federation.kernel.role import COORDINATOR, Role, Run
 from federation.masked_sum.fixed_point import FixedPoint
 from federation.masked_sum.partial_scores import receive_scores, route_scores, send_scores
+from federation.models.scores import SCORE_CLIP, Consortium
 from tests.rooms import Room
 from tests.staged import staged
 
@@ -70,6 +71,17 @@ def test_a_single_feature_party_is_refused_unless_the_run_accepts_it() -> None:
         next(receive_scores(room.run(BANKS[0]), PARTNERS[:1], np.array([0]), 3, GRID))
     total, _ = play(scores, np.array([2, 0]), single_partner=True)
     assert total.tolist() == [3.0, 1.0]
+
+
+@pytest.mark.parametrize("beyond", [SCORE_CLIP * 1.01, np.inf, np.nan], ids=["beyond the clip", "infinite", "no number"])
+def test_a_fit_that_grows_without_bound_says_what_to_do_before_anything_is_sent(beyond: float) -> None:
+    run, group = Room((BANKS[0], *PARTNERS)).run(PARTNERS[0]), Consortium(BANKS[0], PARTNERS, (BANKS[0], *PARTNERS))
+    with pytest.raises(LocalError, match=r"C = 1\.0") as caught:
+        next(group.send(run, np.array([0.0, beyond])))
+    assert str(beyond) not in str(caught.value) and "Nothing was sent" in str(caught.value)
+    with pytest.raises(LocalError, match=r"C = 1\.0"):
+        next(group.send(run, np.zeros(2), np.array([group.scalars.clip * 1.01])))
+    next(group.send(run, np.array([0.0, SCORE_CLIP])))  # as far as it goes
 
 
 def test_parties_in_the_wrong_place_are_refused() -> None:
