@@ -80,11 +80,11 @@ def test_members_of_a_ring_have_a_higher_circular_score_the_less_so_the_better_h
 
 
 def test_village_banks_on_ray_make_one_model_and_who_has_goods_alone_takes_no_part(tmp_path: Path) -> None:
-    world = drawn("village-banks", tmp_path / "W", "--firms", 3_000, "--banks", 40)
+    world = drawn("village-banks", tmp_path / "W", "--firms", 1_800, "--banks", 24)
     tables = {path.parent.name: pd.read_parquet(path) for path in world.glob("bank-*/logistic.parquet")}
     taking = {name for name, table in tables.items() if table["label"].nunique() == 2}
-    assert len(tables) == 40 and 10 < len(taking) < 40
-    assert f"{40 - len(taking)} of 40 banks" in (world / "logistic.toml").read_text()
+    assert len(tables) == 24 and 10 < len(taking) < 24
+    assert f"{24 - len(taking)} of 24 banks" in (world / "logistic.toml").read_text()
     statistics = ran(world, "statistics", "--backend", "ray")
     assert {party["name"] for party in statistics["parties"]} == taking
     found = ran(world, "logistic", "--backend", "ray", "--pooled")
