@@ -9,7 +9,7 @@ tolerated = 0.01                 # share of rows that may fail before a table is
 
 [sales_invoices]                 # a kind of record of the dictionary
 source = "sales.csv"             # CSV, Parquet, a folder of Parquet parts; or [sales_invoices.source] url, and table or query
-key = ["firm", "number"]         # what names one record, where it is not the dictionary's key
+key = ["firm", "number", "date"] # what names one record, where it is not the dictionary's key
 day_order = "day first"          # of dates such as 03/04/2024, which are refused without it
 
 [sales_invoices.columns]         # the dictionary's name = your own; where none is given the name itself and other usual ones are tried
@@ -130,6 +130,9 @@ def _table(where: str, raw: Any, kind: RecordKind, home: Path) -> OwnTable:
     names = [column.name for column in kind.columns]
     for part, given in (("columns", said.columns), ("values", said.values), ("units", said.units), ("key", said.key)):
         strict_toml.require_known(f"{where} {part}", given, names, "column")
+    if said.key and kind.date not in said.key:
+        what = f"the key has no {kind.date!r}, so that a later record could take the place of an earlier one"
+        raise ConfigurationError(f"{where} key", what, f"Add {kind.date!r}: no feature may know what came after its month.")
     for name, words in said.values.items():
         column = kind.column(name)
         if column.type not in ("code", "flag"):

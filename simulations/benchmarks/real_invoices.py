@@ -30,9 +30,8 @@ from sklearn.linear_model import LogisticRegression, LogisticRegressionCV  # typ
 from sklearn.model_selection import RepeatedStratifiedKFold  # type: ignore[import-untyped, unused-ignore]
 from threadpoolctl import threadpool_limits
 
-from clients.roles.tax.features import build
 from privacy.dictionary.entries import features
-from simulations.benchmarks.tax_adapter import DATA, FILES, canonical
+from simulations.benchmarks.tax_adapter import DATA, through_the_door
 from simulations.simulate import simulate
 
 FOLDER, MONTH = "cumcm2020c_123", np.datetime64("2020-03", "M")
@@ -49,8 +48,7 @@ Model = Callable[[pd.DataFrame, NDArray[np.int64], pd.DataFrame], Floats]
 
 def tables(data: Path) -> tuple[pd.DataFrame, pd.DataFrame]:
     """The bank's table (id, rating, label) and the bureau's features as of March 2020, in the bank's order."""
-    rows: dict[str, int] = {}
-    found = build({kind: canonical(data / FOLDER / name, rows) for kind, name in FILES.items()}, [MONTH])
+    found = through_the_door(data / FOLDER, [MONTH]).table
     bank = pd.read_parquet(data / FOLDER / "bank.parquet").sort_values("id", ignore_index=True)
     return bank, found.set_index("id").loc[bank["id"]].reset_index()
 

@@ -99,12 +99,6 @@ def test_void_invoices_count_for_nothing_and_red_letters_take_off() -> None:
     assert checked(sold([*rows, (0, 1, 40, -90_000.0)])).flags.empty, "all of it went back"
 
 
-def test_the_same_invoice_twice_counts_once() -> None:
-    table = sold(ring([0, 1, 2], [90_000.0] * 3))
-    twice = pd.concat([table, table], ignore_index=True)
-    pd.testing.assert_frame_equal(checked(twice).features, checked(table).features)
-
-
 def test_buyers_elsewhere_count_in_sales_and_in_no_circle() -> None:
     rows = ring([0, 1, 2], [90_000.0] * 3)
     partly = taxpayers_of(IDS).iloc[[0, 1, 3, 4]]

@@ -17,6 +17,7 @@ import sqlalchemy as sa
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from clients import feature_table
 from clients.own_tables import load
 from clients.sources.amounts import amounts
 from clients.sources.repeats import Seen
@@ -49,6 +50,7 @@ WRONG = {
     "unknown word": (TABLE + '[sales_invoices.values.status]\nvoidd = ["x"]\n', "did you mean 'void'"),
     "words of a column without words": (TABLE + '[sales_invoices.values.amount]\nvoid = ["x"]\n', "has no fixed words"),
     "one spelling for two words": (TABLE + '[sales_invoices.values.status]\nvoid = ["x"]\nvalid = [" X "]\n', "one spelling stands for two words"),
+    "key without the day of the record": (TABLE + 'key = ["firm", "number"]\n', "a later record could take the place of an earlier one"),
     "unknown unit": (TABLE + '[sales_invoices.units]\namount = "yuans"\n', "did you mean 'yuan'"),
     "unit of what is no money": (TABLE + '[sales_invoices.units]\ndate = "yuan"\n', "is no money"),
     "unknown role": (TABLE.replace('"tax"', '"taxi"'), "did you mean 'tax'"),
@@ -157,6 +159,23 @@ def test_repeats_are_found_in_other_batches(tmp_path: Path) -> None:
     assert len(frame) == len(rows) == cleaned.kept
     assert (cleaned.counted("the same record again"), cleaned.counted("the same key with another content")) == (2, 1)
     assert [one.rows for one in cleaned.findings()] == [(40_003,), (40_001, 40_002)]
+
+
+def test_what_names_a_record_is_the_key_of_the_mapping_also_for_the_features(tmp_path: Path) -> None:
+    """Two books of a firm share a number on a day. By the dictionary's key the second is a contradiction; by the mapping's it is an invoice."""
+    rows = [{**row, "code": "B1", "date": f"2024-{month:02d}-01"} for month in range(1, 13) for row in clean()[1:2]]
+    rows += [{**row, "amount": "50.00", "tax": "1.50"} for row in rows] + rows[:3]
+    key = 'key = ["firm", "number", "date", "amount"]\n'
+    sales = {}
+    for name, text in (("dictionary", TABLE), ("mapping", TABLE + key)):
+        mapping = written(tmp_path, text.replace("extracted", "tolerated = 0.9\nextracted"), rows)
+        built = feature_table.build(load(mapping), [np.datetime64("2025-01", "M")], TODAY, lambda _kind, _size: None)
+        sales[name] = built.table["sales_12m"].item()
+        cleaned = built.cleaned["sales_invoices"]
+        assert cleaned.counted("the same record again") == 3
+        assert cleaned.counted("the same key with another content") == (12 if name == "dictionary" else 0)
+    assert sales["dictionary"] == pytest.approx(12 * float(clean()[1]["amount"]))
+    assert sales["mapping"] == pytest.approx(sales["dictionary"] + 12 * 50)
 
 
 def test_row_numbers_are_those_of_the_file_past_rows_with_a_wrong_number_of_cells(tmp_path: Path) -> None:

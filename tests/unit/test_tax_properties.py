@@ -1,4 +1,4 @@
-"""What must not change a tax feature: the order of rows, where batches end, a record that comes twice; and what a void invoice may change."""
+"""What must not change a tax feature: the order of rows and where batches end; and what a void invoice may change."""
 
 from __future__ import annotations
 
@@ -10,7 +10,6 @@ from hypothesis import strategies as st
 
 import clients.roles.tax.features as adapter
 from clients.roles.tax.features import build, pieces
-from clients.roles.tax.once import Once
 from clients.roles.totals import Totals
 from tests.tax_records import NAMES, batches, drawn, in_batches, invoices, months, same
 
@@ -29,14 +28,6 @@ def test_neither_the_order_of_rows_nor_batches_change_a_bit(seed: int, size: int
     records = drawn(seed, firms=5, busy=2.0)
     shuffled = {kind: rows.sample(frac=1.0, random_state=order) for kind, rows in records.items()}
     assert same(table(records), build(in_batches(shuffled, size), MONTHS)) == []
-
-
-@QUICK
-@given(seed=st.integers(0, 2**32 - 1), size=st.integers(30, 400), share=st.floats(0.01, 1.0))
-def test_records_that_come_again_count_once(seed: int, size: int, share: float) -> None:
-    records = drawn(seed, firms=5, busy=2.0)
-    twice = {kind: pd.concat([rows, rows.sample(frac=share, random_state=seed)]) for kind, rows in records.items()}
-    assert same(table(records), build(in_batches(twice, size), MONTHS)) == []
 
 
 @QUICK
@@ -86,16 +77,6 @@ def test_groups_of_firms_do_not_change_a_bit(monkeypatch: pytest.MonkeyPatch) ->
     parts = list(pieces(in_batches(records), MONTHS))
     assert len(parts) == 3
     assert same(whole, pd.concat(parts)) == []
-
-
-@QUICK
-@given(keys=st.lists(st.integers(0, 50), max_size=300), size=st.integers(1, 40))
-def test_once_says_what_pandas_says(keys: list[int], size: int) -> None:
-    rows = pd.DataFrame({"number": pd.Series(keys, dtype=np.int64).astype(str), "other": range(len(keys))})
-    once = Once(("number", "a column that is not there"))
-    found = [once.new(batch) for batch in batches(rows, size)]
-    assert np.concatenate([*found, np.zeros(0, bool)]).tolist() == (~rows.duplicated("number")).tolist()
-    assert once.repeated == len(keys) - len(set(keys))
 
 
 @QUICK

@@ -9,7 +9,6 @@ A period filed again counts with its last filing known as of the month; it was l
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
@@ -17,38 +16,23 @@ import pandas as pd
 from clients.roles.canonical import check_canonical
 from clients.roles.series import Floats, Ints, ratio
 from clients.roles.tax.invoices import month_number
-from clients.roles.tax.once import Once
 from clients.roles.tax.view import NEVER, AsOf
 from clients.roles.totals import Codes
-from privacy.dictionary.entries import record_kinds
 
 PERIODS = 12
 _DUE = 2
 """A period is due by the end of the month after it, so it must be there two months on."""
 
 
-@dataclass(frozen=True)
-class Declarations:
+def reduce_declarations(batches: Iterable[pd.DataFrame], firms: Codes) -> pd.DataFrame:
     """Filed declarations by firm, period and day of filing, sorted so: an int64 frame of firm, period (months since 1970), filed and due
-    (days since 1970), sales, tax_due, tax_paid (fen) and paid_known (0 or 1).
+    (days since 1970), sales, tax_due, tax_paid (fen) and paid_known (0 or 1). Raises DataError where a batch is not canonical.
     """
-
-    filed: pd.DataFrame
-    rows: int
-    repeated: int
-
-
-def reduce_declarations(batches: Iterable[pd.DataFrame], firms: Codes) -> Declarations:
-    """All batches; what was never filed is left out. Raises DataError where a batch is not canonical."""
-    kind = record_kinds()["declarations"]
-    once, rows, parts = Once(kind.key), 0, [_numbers(_EMPTY, Codes())]
-    for raw in batches:
-        rows += len(raw)
-        check_canonical(kind.name, raw, may_miss=("filed",))
-        batch = raw[once.new(raw)]
+    parts = [_numbers(_EMPTY, Codes())]
+    for batch in batches:
+        check_canonical("declarations", batch, may_miss=("filed",))
         parts.append(_numbers(batch[batch["filed"].notna()], firms))
-    filed = pd.concat(parts, ignore_index=True).sort_values(["firm", "period", "filed"], ignore_index=True)
-    return Declarations(filed, rows, once.repeated)
+    return pd.concat(parts, ignore_index=True).sort_values(["firm", "period", "filed"], ignore_index=True)
 
 
 _EMPTY = pd.DataFrame(
@@ -75,7 +59,7 @@ def _numbers(batch: pd.DataFrame, firms: Codes) -> pd.DataFrame:
 
 
 def declared(view: AsOf, filed: pd.DataFrame, firms: int) -> dict[str, Floats]:
-    """filed: as of `Declarations`, with firms numbered 0 to firms - 1."""
+    """filed: as of `reduce_declarations`, with firms numbered 0 to firms - 1."""
     today = int(np.datetime64(view.month, "M").astype("datetime64[D]").astype(np.int64))
     known = filed[filed["filed"] < today]
     first, last = (known.drop_duplicates(["firm", "period"], keep=keep) for keep in ("first", "last"))

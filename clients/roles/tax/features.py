@@ -2,7 +2,7 @@
 
 The table has a row for each firm and month before which the bureau has any record of the firm: `id`, `as_of`, and every feature that
 privacy/dictionary/tax.toml defines, float64, NaN where there is not enough to say. A kind of record that is not there leaves its features
-missing. Memory follows firms, partners and months, never the number of invoices (but for eight bytes a record, see once).
+missing. Memory follows firms, partners and months, never the number of invoices.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ import pandas as pd
 from clients.roles.series import Floats, Ints
 from clients.roles.tax.activity import activity, presence
 from clients.roles.tax.balance import balance, input_tax, output_tax
-from clients.roles.tax.declared import Declarations, declared, reduce_declarations
+from clients.roles.tax.declared import declared, reduce_declarations
 from clients.roles.tax.invoices import Reduced, reduce_invoices
 from clients.roles.tax.partners import partners
 from clients.roles.tax.quality import quality
@@ -52,11 +52,11 @@ def pieces(records: Mapping[str, Iterable[pd.DataFrame]], months: Sequence[np.da
 
 @dataclass(frozen=True)
 class Records:
-    """What all batches came to. ids: of firms, by their number."""
+    """What all batches came to. ids: of firms, by their number; declarations: as of `reduce_declarations`."""
 
     ids: list[str]
     invoices: dict[str, Reduced]
-    declarations: Declarations | None
+    declarations: pd.DataFrame | None
 
 
 def reduce_records(records: Mapping[str, Iterable[pd.DataFrame]]) -> Records:
@@ -78,7 +78,7 @@ def _group(whole: Records, members: Ints, months: list[int]) -> pd.DataFrame:
         SIDES[kind]: Ledger(_of(reduced.months, place), _of(reduced.partners, place), len(members), start, end)
         for kind, reduced in whole.invoices.items()
     }
-    filed = _of(whole.declarations.filed, place) if whole.declarations is not None else None
+    filed = _of(whole.declarations, place) if whole.declarations is not None else None
     known_from = _known_from(ledgers, filed, len(members))
     ids = np.array([whole.ids[member] for member in members], object)
     names = [feature.name for feature in features().values() if feature.role == "tax" and feature.source in KINDS]

@@ -1,7 +1,8 @@
 """Invoices, reduced batch by batch to what the features need: sums by firm and month, and by firm, counterparty and month.
 
 A void invoice is cancelled in its month of issue: it counts as void, and for nothing else. A red-letter invoice (a return or a correction)
-has a negative amount: it lowers the net amount of the month on which it is dated, and is counted as red. Money is whole fen.
+has a negative amount: it lowers the net amount of the month on which it is dated, and is counted as red. Money is whole fen. What comes twice
+counts twice: the raw door lets each record through once, by the key of the mapping.
 """
 
 from __future__ import annotations
@@ -15,9 +16,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from clients.roles.canonical import check_canonical
-from clients.roles.tax.once import Once
 from clients.roles.totals import Codes, Totals
-from privacy.dictionary.entries import record_kinds
 
 MEASURES = ("amount", "tax", "number", "red_number", "red_amount", "void_number", "void_amount")
 """amount, tax: net, of valid invoices; number: of valid ones, red-letter ones too; red_amount, void_amount: without sign."""
@@ -26,30 +25,26 @@ MEASURES = ("amount", "tax", "number", "red_number", "red_amount", "void_number"
 @dataclass(frozen=True)
 class Reduced:
     """One kind of invoice. months: firm, month and MEASURES; partners: firm, partner, month, amount, number of valid invoices; both int64
-    and sorted. firm counts in the `Codes` that it was reduced with; month in months since 1970. repeated: rows that were copies.
+    and sorted. firm counts in the `Codes` that it was reduced with; month in months since 1970.
     """
 
     months: pd.DataFrame
     partners: pd.DataFrame
-    rows: int
-    repeated: int
 
 
 def reduce_invoices(kind: str, batches: Iterable[pd.DataFrame], firms: Codes) -> Reduced:
     """All batches of a kind of invoice. Raises DataError where a batch is not canonical."""
-    once, partners, rows = Once(record_kinds()[kind].key), Codes(), 0
+    partners = Codes()
     by_month, by_partner = Totals(("firm", "month"), MEASURES), Totals(("firm", "partner", "month"), ("amount", "number"))
-    for raw in batches:
-        rows += len(raw)
-        check_canonical(kind, raw, may_miss=("counterparty",))
-        batch = raw[once.new(raw)]
+    for batch in batches:
+        check_canonical(kind, batch, may_miss=("counterparty",))
         if batch.empty:
             continue
         cells = _measured(batch, firms(batch["firm"]))
         by_month.add(cells)
         cells["partner"] = partners(batch["counterparty"])
         by_partner.add(cells[(cells["number"] > 0) & (cells["partner"] >= 0)])
-    return Reduced(by_month.result(), by_partner.result(), rows, once.repeated)
+    return Reduced(by_month.result(), by_partner.result())
 
 
 def _measured(batch: pd.DataFrame, firm: NDArray[np.int64]) -> pd.DataFrame:

@@ -15,10 +15,8 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from clients.roles.canonical import check_canonical
-from clients.roles.tax.once import Once
 from clients.roles.totals import Codes, Totals
 from federation.kernel.errors import DataError
-from privacy.dictionary.entries import record_kinds
 
 Ints = NDArray[np.int64]
 NEVER = np.iinfo(np.int64).max
@@ -27,7 +25,7 @@ NEVER = np.iinfo(np.int64).max
 @dataclass(frozen=True)
 class Trade:
     """firms: ids by number; codes: of buyers, by number; lots: seller, code, day (since 1970), amount (net, fen), int64; first: (firms,)
-    day of each one's first record, NEVER where it only buys; register: code, firm and since, int64, or None; rows: invoices read.
+    day of each one's first record, NEVER where it only buys; register: code, firm and since, int64, or None.
     """
 
     firms: list[str]
@@ -35,7 +33,6 @@ class Trade:
     lots: pd.DataFrame
     first: Ints
     register: pd.DataFrame | None
-    rows: int
 
     def buyers(self, before: int) -> Ints:
         """Which firm each code is, as known before a day, (codes,); -1 for none of this bureau."""
@@ -50,13 +47,11 @@ class Trade:
 
 def reduce_trade(invoices: Iterable[pd.DataFrame], taxpayers: Iterable[pd.DataFrame] | None, first_day: int, end_day: int) -> Trade:
     """All batches; lots of days in [first_day, end_day) alone. Raises DataError where a batch is not canonical."""
-    firms, codes, once, rows = Codes(), Codes(), Once(record_kinds()["sales_invoices"].key), 0
+    firms, codes = Codes(), Codes()
     lots = Totals(("seller", "code", "day"), ("amount",))
     first = np.zeros(0, np.int64)
-    for raw in invoices:
-        rows += len(raw)
-        check_canonical("sales_invoices", raw, may_miss=("counterparty",))
-        batch = raw[once.new(raw)]
+    for batch in invoices:
+        check_canonical("sales_invoices", batch, may_miss=("counterparty",))
         seller, code = firms(batch["firm"]), codes(batch["counterparty"])
         day = batch["date"].to_numpy("datetime64[D]").astype(np.int64)
         first = np.append(first, np.full(len(firms.texts) - len(first), NEVER, np.int64))
@@ -66,7 +61,7 @@ def reduce_trade(invoices: Iterable[pd.DataFrame], taxpayers: Iterable[pd.DataFr
         lots.add(part[wanted])
     register = None if taxpayers is None else _register(taxpayers, firms, codes)
     first = np.append(first, np.full(len(firms.texts) - len(first), NEVER, np.int64))
-    return _in_order_of_ids(Trade(firms.texts, codes.texts, lots.result(), first, register, rows))
+    return _in_order_of_ids(Trade(firms.texts, codes.texts, lots.result(), first, register))
 
 
 def _in_order_of_ids(trade: Trade) -> Trade:
