@@ -66,7 +66,7 @@ def _record(record: RecordKind) -> Iterator[Part]:
     yield f"{record.title} (role {record.role}). {record.definition} Named by {', '.join(record.key)}; dated by {record.date}."
     table = Table(record.name, "type", "meaning", "required", "level", "also")
     for column in record.columns:
-        words = f" One of: {', '.join(column.values)}." if column.values else f" From {column.bounds}." if column.bounds else ""
+        words = f" One of: {', '.join(column.values)}." if column.values else f" Range: {column.bounds}." if column.bounds else ""
         required = "yes" if column.required else ""
         table.add_row(column.name, column.type, escape(column.definition + words), required, str(column.level), ", ".join(column.also))
     yield table

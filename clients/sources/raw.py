@@ -10,7 +10,7 @@ Read cells, amounts, days, names (a cell), heading (which column), repeats, plau
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -196,7 +196,7 @@ class Raw:
         for name, one in found.items():
             column = self.table.kind.column(name)
             if column.bounds:
-                low, high = column.range
+                low, high = (100 * bound if column.type == "money" else bound for bound in column.range)  # money is in fen
                 beyond = ~one.blank & ~one.bad & ((one.values < low) | (one.values > high))
                 if beyond.any():
                     one.failed[BEYOND.format(column.bounds)] = beyond
@@ -273,8 +273,3 @@ def open_raw(tables: OwnTables, kind: str, today: dt.date) -> Raw:
         columns = "1 column was" if found.otherwise == 1 else f"{found.otherwise} columns were"
         cleaned.notes.append(f"{columns} found by case and blanks alone (rule: {OTHERWISE})")
     return Raw(table, tables, source, found, tables.extracted or today, cleaned)
-
-
-def missing_columns(raw: Raw) -> Sequence[str]:
-    """Canonical columns that the table does not have."""
-    return [column.name for column in raw.table.kind.columns if column.name not in raw.heading.columns]

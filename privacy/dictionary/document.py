@@ -98,7 +98,7 @@ def _record(record: RecordKind) -> str:
     rows = []
     for column in record.columns:
         meaning = column.definition + (f" One of: {', '.join(column.values)}." if column.values else "")
-        meaning += f" From {column.bounds}." if column.bounds else ""
+        meaning += f" Range: {column.bounds}." if column.bounds else ""
         rows.append((
             f"`{column.name}`", column.type, meaning, "yes" if column.required else "", "yes" if column.may_be_blank else "",
             str(column.level), column.classification, ", ".join(column.also),

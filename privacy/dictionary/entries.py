@@ -33,8 +33,8 @@ class _Entry(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
 
 class RecordColumn(_Entry, frozen=True):
     """A column of a raw record. required: a table without it is refused; blank: whether a cell may be empty (where not given, it may unless the
-    column is required: else its row is dropped); values: of a code; range: least and greatest count that can be true, a cell beyond it fails;
-    also: other usual names of it, tried where a mapping names none.
+    column is required: else its row is dropped); values: of a code; range: least and greatest number that can be true (CNY for money), a cell
+    beyond it fails; also: other usual names of it, tried where a mapping names none.
     """
 
     name: Text
@@ -43,7 +43,7 @@ class RecordColumn(_Entry, frozen=True):
     required: bool = True
     blank: bool | None = None
     values: tuple[Text, ...] = ()
-    range: tuple[float, float] = (0.0, float("inf"))
+    range: tuple[float, float] = (-float("inf"), float("inf"))
     unit: str = ""
     level: Level = 3
     classification: Classification = msgspec.field(name="class", default="C1")
@@ -58,7 +58,9 @@ class RecordColumn(_Entry, frozen=True):
     def bounds(self) -> str:
         """The range in words, "" where it is open."""
         low, high = self.range
-        return f"{low:g} to {high:g}" if high < float("inf") else ""
+        if high < float("inf"):
+            return f"{low:g} to {high:g}"
+        return f"{low:g} or more" if low > -float("inf") else ""
 
 
 class RecordKind(_Entry, frozen=True):

@@ -202,20 +202,52 @@ def test_a_template_is_read_by_its_own_mapping_and_is_never_overwritten(tmp_path
     assert isinstance(again.exception, ConfigurationError) and "2024-03-05" in out.read_text("utf-8-sig")
 
 
-def test_an_answer_of_the_visit_form_out_of_its_range_is_refused_and_the_form_says_the_range(tmp_path: Path) -> None:
+BROKEN = {
+    "owner_age": ("170", "outside 16 to 100"),
+    "owner_experience": ("81", "outside 0 to 80"),
+    "owner_education": ("doctor", "unknown word"),
+    "owner_married": ("perhaps", "unknown word"),
+    "owner_property": ("2", "unknown word"),
+    "employees": ("-7", "negative"),
+    "premises": ("tent", "unknown word"),
+    "premises_order": ("6", "outside 1 to 5"),
+    "stock_seen": ("-0.01", "outside 0 or more"),
+    "books_kept": ("thrice", "unknown word"),
+    "neighbours": ("0", "outside 1 to 5"),
+    "recommends": ("nope", "unknown word"),
+    "date": ("31/03/2024", "day and month"),
+    "firm": ("91310000SECRET0001", "check"),
+}
+"""An answer that breaks each question's rule, and the rule."""
+
+
+def test_an_answer_of_the_visit_form_that_breaks_its_rule_is_refused_and_never_repeated(tmp_path: Path) -> None:
+    assert set(BROKEN) == {column.name for column in record_kinds()["visits"].columns}
     out = tmp_path / "visits.csv"
     RUN.invoke(features_app, ["template", "visits", "--out", str(out)], catch_exceptions=False)
-    assert "1 (poor) to 5 (excellent). (a whole number, 1 to 5)" in (tmp_path / "visits.toml").read_text()
+    explained = (tmp_path / "visits.toml").read_text()
+    assert (
+        "1 (poor) to 5 (excellent). (a whole number, 1 to 5)" in explained and "(yuan, with at most two decimals, 0 or more)" in explained
+    )
     heading = out.read_text("utf-8-sig").strip().split(",")
-    for answers in ({"premises_order": "9"}, {"owner_age": "7"}, {"neighbours": "0"}, {"owner_experience": "81"}):
-        form = {"firm": "91110100MA0000001X", "date": "2024-03-05"} | answers
+    for name, (answer, rule) in BROKEN.items():
+        form = {"firm": "91110100MA0000000N", "date": "2024-03-05"} | {name: answer}
         out.write_text(",".join(heading) + "\n" + ",".join(form.get(name, "") for name in heading) + "\n")
         result = RUN.invoke(dictionary_app, ["check", str(tmp_path / "visits.toml")])
-        ((name, answer),) = answers.items()
-        assert isinstance(result.exception, DataError) and f"{name}: outside" in str(result.exception)
-        assert f" {answer} " not in str(result.exception).split("outside")[1].partition("(row")[2]
+        assert isinstance(result.exception, DataError) and name in str(result.exception) and rule in str(result.exception), name
+        said = str(result.exception).replace(rule, "").partition("(row")[0]
+        assert f" {answer} " not in said and "SECRET" not in str(result.exception)
+
+
+def test_features_of_the_owner_have_the_levels_of_the_form() -> None:
+    """What is sensitive on the form is not less so as a feature."""
+    for feature, column in FEATURES.items():
+        asked, made = record_kinds()["visits"].column(column), features()[feature]
+        assert (made.level, made.classification) == (asked.level, asked.classification), feature
+    owner = [features()[name] for name in FEATURES if name.startswith("owner_")]
+    assert len(owner) == 5 and {feature.classification for feature in owner} == {"C2"}
 
 
 def test_the_forms_ranges_are_those_of_the_features_made_of_it() -> None:
     ranges = {column.name: column.range for column in record_kinds()["visits"].columns if column.bounds}
-    assert ranges == {name: features()[feature].range for feature, name in FEATURES.items() if name in ranges} and len(ranges) == 4
+    assert ranges == {name: features()[feature].range for feature, name in FEATURES.items() if name in ranges} and len(ranges) == 5

@@ -36,12 +36,11 @@ def partners(side: str, view: AsOf, ledger: Ledger) -> dict[str, Floats]:
 
 
 def _window(view: AsOf, ledger: Ledger, length: int) -> tuple[Ints, Ints, Ints]:
-    """firm, net amount and first month of each pair that counts in the window, each firm's from the largest down."""
+    """firm, net amount and first month of each pair that counts in the window, (k,) each."""
     cells = ledger.partners
     within = np.flatnonzero((cells.month >= view.month - length) & (cells.month < view.month))
     begins = np.flatnonzero(np.diff(cells.pair[within], prepend=-1))
     amount = np.add.reduceat(cells.amount[within], begins) if len(within) else np.zeros(0, np.int64)
     firm, first = cells.firm[within[begins]], cells.first[within[begins]]
-    order = np.lexsort((-amount, firm))
-    order = order[amount[order] > 0]
-    return firm[order], amount[order], first[order]
+    counts = amount > 0
+    return firm[counts], amount[counts], first[counts]
