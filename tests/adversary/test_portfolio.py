@@ -136,13 +136,12 @@ def test_two_windows_or_tables_do_not_differ_in_a_few_moves_and_control_unrounde
 
     def differences(part: str, least: int) -> set[int]:
         told = [shown(document, least)["roll_rates"][part] for document in documents]
-        rows = [[[*counts, total] for counts, total in zip(one["counts"], one["totals"], strict=True)] for one in told]
-        cells = [np.array(one, float).ravel() for one in rows]  # None is NaN
-        found = {abs(int(a - b)) for other in cells[1:] for a, b in zip(cells[0], other, strict=True) if a == a and b == b}
+        cells = [np.array([[*counts, total] for counts, total in zip(one["counts"], one["totals"], strict=True)], float) for one in told]
+        apart = np.abs([one - cells[0] for one in cells[1:]])  # a hidden one is NaN
         for one in told:
             for counts, shares, total in zip(one["counts"], one["shares"], one["totals"], strict=True):
                 assert all(share is None or share == count / total for count, share in zip(counts, shares, strict=True))
-        return found
+        return {int(difference) for difference in apart[np.isfinite(apart)]}
 
     for part in ("monthly", "window"):
         assert all(difference % LEAST == 0 for difference in differences(part, LEAST))
