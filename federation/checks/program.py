@@ -5,8 +5,8 @@ Each class is one kind of party's program for `kernel.participant`.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
-from functools import partial
 
 import msgspec
 import numpy as np
@@ -53,6 +53,12 @@ class Standing(State, frozen=True):
     model_hash: bytes = b""
 
 
+def _next(state: Standing, **roles: Callable[[Run, Standing], Role[Standing]]) -> Stage[Standing] | None:
+    """Of either kind of party: the stage of the state's phase."""
+    role = roles.get(state.phase)
+    return None if role is None else Stage(state.phase, lambda run: role(run, state))
+
+
 @dataclass
 class Checker:
     """An institution's program: it asks, or it is asked."""
@@ -74,9 +80,7 @@ class Checker:
 
     def stage(self, state: Standing) -> Stage[Standing] | None:
         """The stage that follows a state."""
-        roles = {"align": self._align, "ask": self._ask}
-        role = roles.get(state.phase)
-        return None if role is None else Stage(state.phase, partial(role, state=state))
+        return _next(state, align=self._align, ask=self._ask)
 
     def without(self, state: Standing, gone: NDArray[np.bool_]) -> Standing:
         """A state that goes on as though these rows, (n,), counted for nothing and nothing were known of them."""
@@ -137,9 +141,7 @@ class Router:
 
     def stage(self, state: Standing) -> Stage[Standing] | None:
         """The stage that follows a state."""
-        roles = {"align": self._align, "ask": self._ask}
-        role = roles.get(state.phase)
-        return None if role is None else Stage(state.phase, partial(role, state=state))
+        return _next(state, align=self._align, ask=self._ask)
 
     def _align(self, run: Run, state: Standing) -> Role[Standing]:
         size, lengths = yield from union_coordinator(run.within("align"), self.manifest.privacy.max_rows, longest_of(self.manifest))
