@@ -9,7 +9,7 @@
     [select]      iv_min corr_max vif_max p_max drop_sources source_auc_min
     [scorecard]   base_points base_odds pdo
     [align]       visibility from
-    [check]       asks bands pad max_asked max_repeats flag_lenders flag_firms pairs fewest flag_common
+    [check]       asks bands pad max_asked max_listed max_repeats flag_lenders flag_firms pairs fewest flag_common
     [privacy]     single_partner_disclosure two_member_disclosure label_disclosure max_score_reveals minimum_cohort max_released_counts
                   partner_disclosure threshold drop_outs withdrawal epsilon delta label_noise
     [[party]]     name role source id owner owner_columns label repayments loans include exclude levels classes types bins id_kind approval

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 
+from federation.kernel.batch import Batch
+from federation.kernel.codec import decode
 from federation.kernel.envelope import Envelope
 from federation.kernel.journal import MemoryJournal
+from federation.kernel.role import Run
 from tests.post import Post
 
 
@@ -40,3 +44,28 @@ def dying(here: Post, name: str, number: int, batch: tuple[Envelope, ...]) -> tu
         here.parties[name].deliver(number, batch)
     here.parties[name] = here.build(name)
     return journal.unsent, here.parties[name].deliver(number, batch)
+
+
+class SentAgain:
+    """Delivers, as `Post.delivers`, where everybody dies at every batch: what is sent must be what was to be sent. compared: envelopes so far."""
+
+    def __init__(self) -> None:
+        self.compared = 0
+
+    def __call__(self, here: Post, name: str, number: int, batch: tuple[Envelope, ...]) -> bytes:
+        lost, reply = dying(here, name, number, batch)
+        unsent, sent = decode(lost, Batch, name, len(lost)), decode(reply, Batch, name, len(reply))
+        assert sent == unsent
+        self.compared += len(sent.envelopes)
+        return reply
+
+
+def draw_afresh(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A weakened copy: randomness that is not the run's own, and another whenever it is asked for."""
+    count, random = [0], Run.random
+
+    def fresh(self: Run, label: str) -> Any:
+        count[0] += 1
+        return random(self, f"{label} {count[0]}")
+
+    monkeypatch.setattr(Run, "random", fresh)

@@ -115,7 +115,7 @@ def require_lengths(me: str, sizes: Mapping[str, int], longest: Mapping[str, int
     for name, most in longest.items():
         if sizes[name] > most:
             what = f"{name} announced a list of {sizes[name]:,} keys (rule: at most {most:,}, padding counted)"
-            raise PolicyRefusal(me, what, "Nothing of this institution was shown. Ask about fewer keys.", AbortCode.CAP)
+            raise PolicyRefusal(me, what, "No count was shown. Shorten that list, or raise the manifest's cap.", AbortCode.CAP)
 
 
 def union_coordinator(run: Run, max_rows: int, longest: Mapping[str, int] | None = None) -> Role[tuple[int, dict[str, int]]]:

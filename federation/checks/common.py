@@ -9,8 +9,8 @@ Who learns what: privacy/contracts/common_counterparties.toml.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
-from functools import partial
 from typing import Literal
 
 import msgspec
@@ -103,9 +103,7 @@ class Comparer:
 
     def stage(self, state: Compared) -> Stage[Compared] | None:
         """The next pair."""
-        if state.number == len(self.manifest.check.pairs):
-            return None
-        return Stage(f"pair {state.number}", partial(self._pair, state=state))
+        return _next(self.manifest, state, self._pair)
 
     def without(self, state: Compared, gone: NDArray[np.bool_]) -> Compared:
         """A state that goes on as though these rows, (n,), were not there and nothing were known of them."""
@@ -134,6 +132,13 @@ class Comparer:
             return msgspec.structs.replace(state, number=state.number + 1)
         found = _comparison(len(ids), common, enough=enough, ready=ready)
         return msgspec.structs.replace(state, number=state.number + 1, found=(*state.found, found))
+
+
+def _next(manifest: Manifest, state: Compared, pair: Callable[[Run, Compared], Role[Compared]]) -> Stage[Compared] | None:
+    """Of either kind of party: a stage for each pair, in the manifest's order."""
+    if state.number == len(manifest.check.pairs):
+        return None
+    return Stage(f"pair {state.number}", lambda run: pair(run, state))
 
 
 def _comparison(own: int, common: int, *, enough: bool, ready: bool) -> Comparison:
@@ -170,9 +175,7 @@ class Matcher:
 
     def stage(self, state: Compared) -> Stage[Compared] | None:
         """The next pair."""
-        if state.number == len(self.manifest.check.pairs):
-            return None
-        return Stage(f"pair {state.number}", partial(self._pair, state=state))
+        return _next(self.manifest, state, self._pair)
 
     def _pair(self, run: Run, state: Compared) -> Role[Compared]:
         check = self.manifest.check

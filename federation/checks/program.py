@@ -5,8 +5,8 @@ Each class is one kind of party's program for `kernel.participant`.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
-from functools import partial
 
 import msgspec
 import numpy as np
@@ -28,8 +28,11 @@ SPOILED = "the counts are none that honest institutions and coordinator make (so
 
 
 def longest_of(manifest: Manifest) -> dict[str, int]:
-    """How long the asking institution's list may be, with its padding: so many positions are opened to it."""
-    return {manifest.check.asks: padded(manifest.check.max_asked, manifest.check.pad, len(manifest.members))}
+    """How long each institution's list may be, with its padding: so many positions are opened to the one that asks, and of so many keys that
+    it makes up another could see who else has them.
+    """
+    check, members = manifest.check, manifest.members
+    return {name: padded(check.max_asked if name == check.asks else check.max_listed, check.pad, len(members)) for name in members}
 
 
 class Standing(State, frozen=True):
@@ -48,6 +51,12 @@ class Standing(State, frozen=True):
     gone: NDArray[np.bool_] | None = None
     spoiled: bool = False
     model_hash: bytes = b""
+
+
+def _next(state: Standing, **roles: Callable[[Run, Standing], Role[Standing]]) -> Stage[Standing] | None:
+    """Of either kind of party: the stage of the state's phase."""
+    role = roles.get(state.phase)
+    return None if role is None else Stage(state.phase, lambda run: role(run, state))
 
 
 @dataclass
@@ -71,9 +80,7 @@ class Checker:
 
     def stage(self, state: Standing) -> Stage[Standing] | None:
         """The stage that follows a state."""
-        roles = {"align": self._align, "ask": self._ask}
-        role = roles.get(state.phase)
-        return None if role is None else Stage(state.phase, partial(role, state=state))
+        return _next(state, align=self._align, ask=self._ask)
 
     def without(self, state: Standing, gone: NDArray[np.bool_]) -> Standing:
         """A state that goes on as though these rows, (n,), counted for nothing and nothing were known of them."""
@@ -99,9 +106,10 @@ class Checker:
         if not self.asks:
             counts = counted(self.manifest, self.me, self.table)
             fields_of(self.manifest).pack(counts, self.me)  # refuses before anything is sent
-            rows = rows[
-                counts[rows].any(axis=1)
-            ]  # that a firm is in a list tells the asking institution something: it tells no more than a count
+            rows = rows[counts[rows].any(axis=1)]  # to be listed tells the asking institution something: no more than a count does
+            if len(rows) > check.max_listed:
+                what = f"it has {len(rows):,} keys to count (rule: at most {check.max_listed:,} in one run)"
+                raise LocalError(self.me, what, "Nothing was sent. Raise [check] max_listed, or narrow the source's query.", AbortCode.CAP)
         keys = [self.table.keys[row] for row in rows]
         longest = longest_of(self.manifest)
         universe = yield from union_member(run.within("align"), keys, self.workers, privacy.max_rows, check.pad, longest, looks=self.asks)
@@ -133,9 +141,7 @@ class Router:
 
     def stage(self, state: Standing) -> Stage[Standing] | None:
         """The stage that follows a state."""
-        roles = {"align": self._align, "ask": self._ask}
-        role = roles.get(state.phase)
-        return None if role is None else Stage(state.phase, partial(role, state=state))
+        return _next(state, align=self._align, ask=self._ask)
 
     def _align(self, run: Run, state: Standing) -> Role[Standing]:
         size, lengths = yield from union_coordinator(run.within("align"), self.manifest.privacy.max_rows, longest_of(self.manifest))

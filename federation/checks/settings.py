@@ -63,6 +63,10 @@ def counted(manifest: Manifest, me: str, table: Table) -> Counts:
         what = f"column {numbers[0].name!r}: {int((values < 0).sum()):,} of {len(values):,} values are negative (rule: at least 0)"
         raise DataError(me, what, "Nothing was sent. Correct them at the source.")
     if manifest.task == "shared_identity":
+        parts = int((values != np.floor(values)).sum())
+        if parts:
+            what = f"column {numbers[0].name!r}: {parts:,} of {len(values):,} values are no whole numbers (rule: firms are counted)"
+            raise DataError(me, what, "Nothing was sent. Correct them at the source.")
         firms = values.astype(np.int64)
         return np.stack([(firms > 0).astype(np.int64), firms], axis=1)
     bands = len(manifest.check.bands) + 1

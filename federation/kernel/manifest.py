@@ -211,17 +211,18 @@ class BankSettings(_Part, frozen=True, kw_only=True):
 
 class CheckSettings(_Part, frozen=True, kw_only=True):
     """Of a check across institutions. asks: the institution that asks, and alone is answered; bands: edges between bands of what a firm owes
-    one bank, CNY, ascending; pad: lists are filled up to multiples of it; max_asked: the most keys that are asked about; max_repeats: how
-    often, as its own node counts, the asking institution may ask about one key; flag_lenders, flag_firms: from so many on a finding is
-    flagged; pairs: names of the pairs of firms whose counterparties two institutions compare; fewest: counterparties that a firm must have
-    to be compared; flag_common: from so many in common on a pair is flagged. There max_asked bounds one firm's counterparties, and
-    max_repeats how often a firm may be compared, as the node of either institution counts.
+    one bank, CNY, ascending; pad: lists are filled up to multiples of it; max_asked: the most keys that are asked about; max_listed: the most
+    that another institution lists; max_repeats: how often, as its own node counts, the asking institution may ask about one key;
+    flag_lenders, flag_firms: from so many on a finding is flagged; pairs: names of the pairs of firms whose counterparties two institutions
+    compare; fewest: counterparties that a firm must have to be compared; flag_common: from so many in common on a pair is flagged. There
+    max_asked bounds one firm's counterparties, and max_repeats how often a firm may be compared, as the node of either institution counts.
     """
 
     asks: str = ""
     bands: Annotated[tuple[Positive, ...], Meta(max_length=7)] = ()
     pad: Annotated[int, Meta(ge=1, le=65_536)] = 1_024
     max_asked: Annotated[int, Meta(ge=1, le=1_000_000)] = 10_000
+    max_listed: Annotated[int, Meta(ge=1, le=10_000_000)] = 100_000
     max_repeats: Annotated[int, Meta(ge=1, le=1_000)] = 4
     flag_lenders: Annotated[int, Meta(ge=1, le=64)] = 3
     flag_firms: Annotated[int, Meta(ge=1, le=1_000_000)] = 5

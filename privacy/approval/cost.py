@@ -40,6 +40,7 @@ def _check(manifest: Manifest) -> Iterator[str]:
         yield f"a firm with fewer than {check.fewest} counterparties is not compared, and no firm in more than {check.max_repeats} runs"
         return
     yield f"exact counts of single keys, without noise, to {check.asks} alone: of {check.max_asked:,} of its own keys at most"
+    yield f"another institution lists {check.max_listed:,} keys at most; one that breaks the protocol sees which of its own others have"
     yield f"it may ask about one key {check.max_repeats} times at most, as its own node counts; every run is one release of everybody's budget"
     yield f"a count of {len(manifest.members) - 1} says that all others have the key, and a count of 0 that none has: nothing hides that"
     yield "if a consent is withdrawn meanwhile, the run " + (

@@ -2,6 +2,8 @@
 
     cells      a count of 1 to least - 1 firms is hidden, and with it the smallest other of the same sum, since sums are known; where there is
                none to hide with it, the sum itself goes
+    rolls      counts, and sums of rows, are rounded down to multiples of so many, and shares are of these: two definitions with other windows,
+               or the same table a month later, do not differ in one loan's move
     vintages   a quarter with fewer firms is left out; a curve stands still until at least so many more firms have become bad, so that no step
                tells of a few; and its counts are rounded down to multiples of so many, so that the difference of two definitions of bad, which
                may turn one loan of a quarter where it turns enough firms in all, is not that loan
@@ -57,14 +59,14 @@ def _waterfall(steps: Sequence[Mapping[str, Any]], least: int) -> list[dict[str,
 
 
 def _rolls(rolls: Mapping[str, Any], least: int) -> dict[str, Any]:
-    """Counts, shares of each row's total, and totals; None where hidden."""
+    """Counts, shares of each row's total, and totals, all of rounded numbers; None where hidden."""
     counts: list[list[int | None]] = []
     totals: list[int | None] = []
     shares: list[list[float | None]] = []
     for row, firms in zip(rolls["counts"], rolls["firms"], strict=True):
         hidden, whole = _hidden(firms, least)
-        total = sum(row)
-        counts.append([None if place in hidden else count for place, count in enumerate(row)])
+        total = sum(row) // least * least
+        counts.append([None if place in hidden else count // least * least for place, count in enumerate(row)])
         totals.append(None if whole else total)
         shares.append([None if count is None or whole or not total else count / total for count in counts[-1]])
     return {"counts": counts, "totals": totals, "shares": shares}

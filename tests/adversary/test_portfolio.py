@@ -121,6 +121,33 @@ def test_two_definitions_do_not_differ_in_a_few_loans_of_a_quarter_and_control_u
     assert differences(1) & set(range(1, LEAST))
 
 
+def test_two_windows_or_tables_do_not_differ_in_a_few_moves_and_control_unrounded_they_do() -> None:
+    """A window a month longer turns enough firms in all for the gate, and in most cells a few; a month more of records adds a few moves."""
+    book = make_book(400, 24, 3)
+    months = np.full(len(book.firms), np.datetime64("2021-02"))
+    last = max(book.repayments["date"])
+    documents, codes = [], []
+    for window, repayments in ((6, book.repayments), (7, book.repayments), (6, book.repayments[book.repayments["date"] < last])):
+        loans, definition = as_histories(repayments, book.loans), TargetSettings(performance_months=window, days_past_due=90)
+        judged = judge_rows(loans, definition, list(book.firms), months)
+        codes.append(judged.code)
+        documents.append(find(loans, definition, judged, list(book.firms), months, LEAST).document({}))
+    assert all(turned == 0 or turned >= LEAST for turned in (int((code != codes[0]).sum()) for code in codes))
+
+    def differences(part: str, least: int) -> set[int]:
+        told = [shown(document, least)["roll_rates"][part] for document in documents]
+        cells = [np.array([[*counts, total] for counts, total in zip(one["counts"], one["totals"], strict=True)], float) for one in told]
+        apart = np.abs([one - cells[0] for one in cells[1:]])  # a hidden one is NaN
+        for one in told:
+            for counts, shares, total in zip(one["counts"], one["shares"], one["totals"], strict=True):
+                assert all(share is None or share == count / total for count, share in zip(counts, shares, strict=True))
+        return {int(difference) for difference in apart[np.isfinite(apart)]}
+
+    for part in ("monthly", "window"):
+        assert all(difference % LEAST == 0 for difference in differences(part, LEAST))
+        assert differences(part, 1) & set(range(1, LEAST))
+
+
 def test_a_quarter_of_a_few_firms_is_left_out() -> None:
     exact = document(40, 1)
     assert any(one["firms"] < LEAST for one in exact["vintages"])

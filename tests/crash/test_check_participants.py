@@ -7,13 +7,8 @@ from typing import Any
 
 import pytest
 
-from federation.kernel.batch import Batch
-from federation.kernel.codec import decode
-from federation.kernel.envelope import Envelope
-from federation.kernel.participant import Participant
-from federation.kernel.role import Run
 from tests.check_scene import CheckCase, books, played
-from tests.mortal import MortalJournal, dying
+from tests.mortal import MortalJournal, SentAgain, draw_afresh
 from tests.post import Post
 
 SEED = 20_261_130
@@ -39,38 +34,19 @@ def test_killed_before_every_batch_the_check_ends_with_the_same_bytes(task: str)
 
 @pytest.mark.parametrize("before", [True, False], ids=["before it is stored", "after"])
 def test_killed_in_the_midst_of_every_batch_what_was_to_be_sent_is_sent(before: bool) -> None:
-    compared = 0
-
-    def delivers(here: Post, name: str, number: int, batch: tuple[Envelope, ...]) -> bytes:
-        nonlocal compared
-        lost, reply = dying(here, name, number, batch)
-        unsent, sent = decode(lost, Batch, name, len(lost)), decode(reply, Batch, name, len(reply))
-        assert sent == unsent
-        compared += len(sent.envelopes)
-        return reply
-
+    delivers = SentAgain()
     stormy = case("multi_lender", delivers=delivers)
     post = stormy.make()
     post.journals = {name: MortalJournal(before=before) for name in post.programs}
     parties = post.play()
     assert all(party.finished and party.failure is None for party in parties.values())
     assert stormy.answer(post) == calm("multi_lender")[1]
-    print(f"{compared} envelopes the same to the byte")
-    assert compared > 60
+    print(f"{delivers.compared} envelopes the same to the byte")
+    assert delivers.compared > 60
 
 
 def test_control_with_randomness_that_is_not_the_runs_a_killed_party_does_not_send_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
-    count, random = [0], Run.random
-
-    def fresh(self: Run, label: str) -> Any:
-        count[0] += 1
-        return random(self, f"{label} {count[0]}")
-
-    monkeypatch.setattr(Run, "random", fresh)
-    post = case("multi_lender", killed=lambda _party, _number: True).make()
-    parties: dict[str, Participant[Any]] | None = None
-    try:
-        parties = post.play()
-    except Exception as error:  # noqa: BLE001  # it does not replay to where it was, whichever check says so first
-        print(type(error).__name__)
-    assert parties is None or not all(party.finished and party.failure is None for party in parties.values())
+    draw_afresh(monkeypatch)
+    parties = case("multi_lender", killed=lambda _party, _number: True).make().play()
+    assert any("another set of announcements" in str(party.failure) for party in parties.values())  # two blinded lists of one party
+    assert not any(party.finished for party in parties.values())

@@ -7,12 +7,9 @@ from typing import Any
 
 import pytest
 
-from federation.kernel.batch import Batch
-from federation.kernel.codec import decode
-from federation.kernel.envelope import Envelope
-from federation.kernel.role import COORDINATOR, Run
+from federation.kernel.role import COORDINATOR
 from tests.common_scene import ASKED, ASKS, EXPECTED, CommonCase
-from tests.mortal import MortalJournal, dying
+from tests.mortal import MortalJournal, SentAgain, draw_afresh
 from tests.post import Post
 
 
@@ -43,36 +40,18 @@ def test_killed_before_every_batch_the_bytes_are_the_same() -> None:
 
 @pytest.mark.parametrize("before", [True, False], ids=["before it is stored", "after"])
 def test_killed_in_the_midst_of_every_batch_what_was_to_be_sent_is_sent(before: bool) -> None:
-    compared = 0
-
-    def delivers(here: Post, name: str, number: int, batch: tuple[Envelope, ...]) -> bytes:
-        nonlocal compared
-        lost, reply = dying(here, name, number, batch)
-        unsent, sent = decode(lost, Batch, name, len(lost)), decode(reply, Batch, name, len(reply))
-        assert sent == unsent
-        compared += len(sent.envelopes)
-        return reply
-
+    delivers = SentAgain()
     post = CommonCase(post={"delivers": delivers}).make()
     post.journals = {name: MortalJournal(before=before) for name in post.programs}
     parties = post.play()
     assert all(party.finished and party.failure is None for party in parties.values())
     assert parties[ASKS].state.found == EXPECTED
-    print(f"{compared} envelopes the same to the byte")
-    assert compared > 60
+    print(f"{delivers.compared} envelopes the same to the byte")
+    assert delivers.compared > 60
 
 
 def test_control_with_randomness_that_is_not_the_runs_a_killed_party_does_not_send_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
-    count, random = [0], Run.random
-
-    def fresh(self: Run, label: str) -> Any:
-        count[0] += 1
-        return random(self, f"{label} {count[0]}")
-
-    monkeypatch.setattr(Run, "random", fresh)
-    try:
-        parties = CommonCase(post={"killed": lambda _party, _number: True}).make().play()
-    except Exception as error:  # noqa: BLE001  # it does not replay to where it was, whichever check says so first
-        print(type(error).__name__)
-        return
-    assert not all(party.finished and party.failure is None for party in parties.values())
+    draw_afresh(monkeypatch)
+    parties = CommonCase(post={"killed": lambda _party, _number: True}).make().play()
+    assert any("another set of announcements" in str(party.failure) for party in parties.values())  # two blinded lists of one party
+    assert not any(party.finished for party in parties.values())

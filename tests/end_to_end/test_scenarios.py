@@ -16,7 +16,7 @@ BANDS = [100_000, 500_000]
 
 @pytest.fixture(scope="module")
 def one_bank(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return drawn("one-bank", tmp_path_factory.mktemp("one-bank"), "--firms", 2_500)
+    return drawn("one-bank", tmp_path_factory.mktemp("one-bank"), "--firms", 5_000)
 
 
 @pytest.fixture(scope="module")
@@ -27,7 +27,7 @@ def market(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_one_bank_trains_on_what_the_real_adapters_made_and_equals_the_pooled_fit(one_bank: Path) -> None:
     found = ran(one_bank, "bank_tax_platform", "--pooled")
     assert found["converged"] and found["pooled"]["max_difference"] < 1e-6
-    # of the test rows, so few firms ever default here that their AUC says nothing: in training the partners must add to the bank alone
+    assert found["metrics"]["test"]["auc"] > 0.6
     assert found["metrics"]["train"]["auc"] > found["pooled"]["label_party_alone"]["train"]["auc"] > 0.7
     assert {party["name"] for party in found["parties"]} == {"bank-1", "platform-1", "tax-1"}
     assert found["target"]["bank-1"]["waterfall"]

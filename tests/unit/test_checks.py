@@ -14,13 +14,14 @@ from federation.align import union
 from federation.align.sketch import cells_for, fill, inverse, peel
 from federation.align.union import padded, union_coordinator
 from federation.checks.fields import Fields
-from federation.checks.program import Router, Standing
+from federation.checks.program import Checker, Router, Standing
 from federation.checks.settings import band_names, counted, findings, told
 from federation.kernel.errors import AbortCode, ConfigurationError, DataError, LocalError, PeerError, PolicyRefusal
-from federation.kernel.manifest import CheckSettings
+from federation.kernel.manifest import CheckSettings, Manifest
 from federation.kernel.manifest_rules import check_manifest, read_manifest
 from federation.kernel.role import Role, Run
 from federation.masked_sum import mersenne
+from federation.models.table import Table
 from tests.check_scene import ASKS, BANDS, CheckCase, books, played, table_of
 
 SEED = 20_261_130
@@ -90,6 +91,36 @@ def test_a_longer_list_than_the_manifest_allows_is_refused_by_the_banks_themselv
     assert refused
     assert refused <= set(case.books)
     assert not any(envelope.kind == "masked_sum/residues" and envelope.sender in case.books for envelope in post.passed)
+
+
+def test_a_bank_with_a_longer_book_than_the_manifest_allows_sends_nothing_of_it() -> None:
+    some = books(SEED)
+    most = max(sum(amount > 0 for amount in book.values()) for book in some.values())
+    assert played(CheckCase(APPLICANTS, some, check={"max_listed": most}))[1] == CheckCase(APPLICANTS, some).truth()
+    parties = (post := CheckCase(APPLICANTS, some, check={"max_listed": most - 1}).make()).play()
+    assert any(isinstance(party.failure, LocalError) and "max_listed" in str(party.failure) for party in parties.values())
+    assert not any(party.finished for party in parties.values())
+    assert not any(envelope.kind.startswith("masked_sum/") for envelope in post.passed)
+
+
+@pytest.mark.parametrize("capped", [True, False], ids=["as built", "control"])
+def test_a_bank_that_lists_more_than_the_manifest_allows_is_refused_by_the_others_and_control_without_the_cap_it_is_not(
+    capped: bool,
+) -> None:
+    """Of each made-up key it could see whether another bank has it; the coordinator lets it."""
+    some = {name: dict.fromkeys(tuple(book)[:8], 1.0) for name, book in books(SEED).items()}
+    some["bank-c"] = {f"made up {number}": 1.0 for number in range(20)}
+
+    def program(said: Manifest, me: str, table: Table) -> Checker:
+        lax = msgspec.structs.replace(said, check=msgspec.structs.replace(said.check, max_listed=20))
+        return Checker(lax if me == "bank-c" else said, me, table)
+
+    case = CheckCase(APPLICANTS[:3], some, check={"pad": 4, "max_listed": 8 if capped else 20}, program=program, router=Lenient)
+    parties = (post := case.make()).play()
+    refused = {name for name, party in parties.items() if isinstance(party.failure, PolicyRefusal)}
+    assert bool(refused) is capped and "bank-c" not in refused
+    assert any(envelope.kind == "masked_sum/residues" and envelope.sender != "bank-c" for envelope in post.passed) is not capped
+    assert all(party.finished for party in parties.values()) is not capped
 
 
 @pytest.mark.parametrize("banks", [1, 2])
@@ -206,6 +237,14 @@ def test_bands_hold_their_lower_edge_and_no_loan_is_in_none() -> None:
     assert all(float(low) < float(high) for low, high in pairwise(case.manifest.check.bands))
     with pytest.raises(DataError, match="1 of 1 values are negative"):
         counted(case.manifest, "bank-b", table_of({"a": -5.0}))
+
+
+def test_firms_are_whole_numbers() -> None:
+    case = CheckCase(("x",), {name: {"x": 1.0} for name in ("bank-b", "bank-c", "bank-d")}, "shared_identity")
+    assert counted(case.manifest, "bank-b", table_of({"a": 0.0, "b": 3.0, "c": float("nan")})).tolist() == [[0, 0], [1, 3], [0, 0]]
+    with pytest.raises(DataError, match=r"2 of 3 values are no whole numbers") as caught:  # cut off, they would count as fewer firms
+        counted(case.manifest, "bank-b", table_of({"a": 0.5, "b": 3.0, "c": 2.75}))
+    assert "2.75" not in str(caught.value)
 
 
 def test_a_finding_says_how_many_and_never_who() -> None:
