@@ -205,18 +205,18 @@ def test_a_template_is_read_by_its_own_mapping_and_is_never_overwritten(tmp_path
 BROKEN = {
     "owner_age": ("170", "outside 16 to 100"),
     "owner_experience": ("81", "outside 0 to 80"),
-    "owner_education": ("doctor", "unknown word"),
-    "owner_married": ("perhaps", "unknown word"),
-    "owner_property": ("2", "unknown word"),
+    "owner_education": ("doctor", "unknown spelling"),
+    "owner_married": ("perhaps", "unknown spelling"),
+    "owner_property": ("2", "unknown spelling"),
     "employees": ("-7", "negative"),
-    "premises": ("tent", "unknown word"),
+    "premises": ("tent", "unknown spelling"),
     "premises_order": ("6", "outside 1 to 5"),
     "stock_seen": ("-0.01", "outside 0 or more"),
-    "books_kept": ("thrice", "unknown word"),
+    "books_kept": ("thrice", "unknown spelling"),
     "neighbours": ("0", "outside 1 to 5"),
-    "recommends": ("nope", "unknown word"),
+    "recommends": ("nope", "unknown spelling"),
     "date": ("31/03/2024", "day and month"),
-    "firm": ("91310000SECRET0001", "check"),
+    "firm": ("91310000SECRET0001", "not a valid Unified Social Credit Code"),
 }
 """An answer that breaks each question's rule, and the rule."""
 
