@@ -108,15 +108,23 @@ def _show_absent(console: Console, built: Built) -> None:
         console.print(f"note  {len(names)} features of {source} are in no row ({why}): {few}", highlight=False, markup=False)
 
 
-@app.command(epilog="Example: creditfed features template visits --out visits.csv")
+@app.command(epilog="Example: creditfed features template visits --out visits")
 def template(
     kind: Annotated[str, typer.Argument(metavar="KIND", help="A kind of record, such as visits.")],
     out: Annotated[
-        Path, typer.Option("--out", metavar="FILE", help="The empty CSV; its mapping, which explains it, is put beside it (.toml).")
+        Path,
+        typer.Option(
+            "--out",
+            metavar="FILE|FOLDER",
+            help="The empty CSV; or, without a suffix, a folder for forms in TOML, one for each record. Its mapping, which explains it, is put"
+            " beside it (.toml).",
+        ),
     ],
 ) -> None:
-    """Write an empty table for records that people fill in by hand, and a mapping that says what each column may hold."""
-    from clients.templates import write_template
+    """Write an empty table, or a blank form, for records that people fill in by hand, and a mapping that says what each answer may be."""
+    from clients.templates import BLANK, write_template
 
     mapping = write_template(kind, out)
-    typer.echo(f"{out} is to be filled in; {mapping} explains it. Next: creditfed dictionary check {mapping}")
+    typer.echo(
+        f"{out if out.suffix else out / BLANK} is to be filled in; {mapping} explains it. Next: creditfed dictionary check {mapping}"
+    )

@@ -8,7 +8,7 @@ extracted = 2025-01-31           # no record is dated later; today where not giv
 tolerated = 0.01                 # share of rows that may fail before a table is refused
 
 [sales_invoices]                 # a kind of record of the dictionary
-source = "sales.csv"             # CSV, Parquet, a folder of Parquet parts; or [sales_invoices.source] url, and table or query
+source = "sales.csv"             # CSV, Parquet, a folder of Parquet parts or *.toml forms; or [sales_invoices.source] url, and table or query
 key = ["firm", "number", "date"] # what names one record, where it is not the dictionary's key
 day_order = "day first"          # of dates such as 03/04/2024, which are refused without it
 

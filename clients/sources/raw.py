@@ -24,6 +24,7 @@ from clients.cleaned import Cleaned
 from clients.own_tables import OwnTable, OwnTables
 from clients.sources import amounts, days, names
 from clients.sources.cells import MISSING, Bools, Parsed, spelled
+from clients.sources.forms import holds_forms, open_forms
 from clients.sources.heading import Heading, heading
 from clients.sources.opening import open_at
 from clients.sources.plausible import SWAPPED, Pairs, failing
@@ -266,7 +267,7 @@ def open_raw(tables: OwnTables, kind: str, today: dt.date) -> Raw:
     """
     table = tables.tables[kind]
     where = f"{tables.name}: {kind}"
-    source = open_at(table.source, where)
+    source = open_forms(table, table.source, where) if holds_forms(table.source) else open_at(table.source, where)
     found = heading(table, source.names, where)
     cleaned = Cleaned(where)
     if found.otherwise:
