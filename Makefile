@@ -1,5 +1,7 @@
 # creditfed: every target makes .venv when it is missing; nothing needs to be installed by hand but Python 3.11+ and make.
 PYTHON ?= python3
+# one more than processors: some tests wait for servers
+WORKERS ?= $(shell expr $$(nproc) + 1)
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.ready
@@ -23,7 +25,7 @@ demo: $(STAMP)
 	@echo "Open demo-out/scorecard/report.html and demo-out/logistic/report.html"
 
 test: $(STAMP)
-	$(BIN)/python -m pytest -q -m "not slow" -n auto --dist loadfile --no-loadscope-reorder
+	$(BIN)/python -m pytest -q -m "not slow" -n $(WORKERS) --dist loadfile --no-loadscope-reorder
 
 test-all: $(STAMP)
 	CREDITFED_PROPERTIES=fresh $(BIN)/python -m pytest -q

@@ -17,6 +17,8 @@ import numpy as np
 from markupsafe import Markup
 from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
+from matplotlib.font_manager import FontProperties
+from matplotlib.textpath import text_to_path
 from matplotlib.ticker import FuncFormatter, MaxNLocator, PercentFormatter
 
 from server.result import SPLITS, Bin, Iteration
@@ -56,6 +58,8 @@ STYLE: dict[Any, Any] = {
 }
 LOOKS = {"train": (BLUE, "--", "train"), "test": (ORANGE, "-", "test"), "out_of_time": (GREEN, "-.", "out of time")}
 WIDTH, _HEIGHT = 4.4, 3.0
+_CHARACTER, _LINE, _LABEL = 0.08, 0.27, 0.26
+"""Inches: a digit of a tick's label, a line of them, an axis' label."""
 
 
 def roc(curves: Mapping[str, Any]) -> Markup | None:
@@ -158,8 +162,9 @@ def convergence(history: Sequence[Iteration]) -> Markup | None:
     if not rows:
         return None
     with mpl.rc_context(STYLE):
-        figure = Figure(figsize=(2 * WIDTH, _HEIGHT), layout="constrained")
+        figure = Figure(figsize=(2 * WIDTH, _HEIGHT))
         left, right = figure.subplots(1, 2)
+        _margins(figure, _LABEL + 7 * _CHARACTER, _LABEL + _LINE, between=_LABEL + 8 * _CHARACTER)
         for axes, label, series in ((left, "loss", [row.loss for row in rows]), (right, "length of step", [row.step for row in rows])):
             known = [(row.iteration, value) for row, value in zip(rows, series, strict=True) if value is not None]
             axes.plot([x for x, _ in known], [y for _, y in known], color=BLUE, marker="o", markersize=3.2)
@@ -189,16 +194,28 @@ def cost(key: str, title: str, amounts: Mapping[str, float], shown: Mapping[str,
 
 
 def _figure() -> tuple[Figure, Axes]:
-    figure = Figure(figsize=(WIDTH, _HEIGHT), layout="constrained")
+    """Of one pair of axes, whose ticks are percentages or scores."""
+    figure = Figure(figsize=(WIDTH, _HEIGHT))
+    _margins(figure, _LABEL + 5 * _CHARACTER, _LABEL + _LINE)
     return figure, figure.subplots()
+
+
+def _margins(figure: Figure, left: float, bottom: float, between: float = 0.0) -> None:
+    """Room for labels, in inches. matplotlib's own layout draws every figure several times to find it: most of a report's time."""
+    width, height = figure.get_size_inches()
+    columns = 2 if between else 1
+    each = (width - left - 2.5 * _CHARACTER - between) / columns
+    figure.subplots_adjust(left / width, bottom / height, 1 - 2.5 * _CHARACTER / width, 1 - 0.08 / height, wspace=between / each)
 
 
 def _bars(labels: Sequence[str], values: Sequence[float], colors: Sequence[str]) -> tuple[Figure, Axes]:
     """Horizontal bars, the first on top, one fixed height each."""
-    figure = Figure(figsize=(WIDTH, 0.5 + 0.27 * len(labels)), layout="constrained")
+    figure = Figure(figsize=(WIDTH, 0.5 + 0.27 * len(labels)))
+    shown = [short(label) for label in labels]
+    _margins(figure, 0.12 + max(map(_width, shown)), _LINE)
     axes = figure.subplots()
     axes.barh(range(len(values)), values, color=colors, height=0.62)
-    axes.set_yticks(range(len(labels)), [short(label) for label in labels], color=INK)
+    axes.set_yticks(range(len(labels)), shown, color=INK)
     axes.tick_params(axis="y", length=0)
     axes.spines["left"].set_visible(False)
     axes.set_ylim(len(values) - 0.4, -0.6)
@@ -215,6 +232,11 @@ def _percent(axes: Axes, which: str, digits: int = 0) -> None:
 def short(label: str, longest: int = 24) -> str:
     """A label that fits beside an axis."""
     return label if len(label) <= longest else label[: longest - 1] + "…"
+
+
+def _width(text: str) -> float:
+    """Of a tick's label, in inches."""
+    return text_to_path.get_text_width_height_descent(text, FontProperties(size=STYLE["font.size"]), ismath=False)[0] / 72
 
 
 def _or_dash(value: float | None) -> str:

@@ -25,7 +25,7 @@ from privacy.store.audit_folder import find
 from simulations.world import generate
 
 ROOT = Path(__file__).parents[2]
-FIRMS, SEED = 3_000, 20_240_601
+FIRMS, SEED = 1_800, 20_240_601
 COLUMNS = {
     "bank": ["utilisation", "overdraft_days", "officer_grade"],
     "platform": ["gmv_growth", "refund_rate", "shop_tier"],
@@ -135,7 +135,7 @@ def killed_after(exchanges: int, run_file: Path, out: Path) -> bool:
                 seen.add(path.stat().st_mtime_ns)
             except FileNotFoundError:
                 continue
-        time.sleep(0.0005)
+        time.sleep(0.005)
     alive = process.poll() is None
     process.kill()
     finish(process)

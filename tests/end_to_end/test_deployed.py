@@ -14,7 +14,7 @@ import pytest
 from clients.recorded import INDEX
 from server.store.states import RunState
 from tests.deployed_scene import Deployment, deployed, said, until
-from tests.end_to_end.scene import COLUMNS, World, creditfed, simulated
+from tests.end_to_end.scene import COLUMNS, World, creditfed, make_world, simulated
 
 PARTIES = tuple(COLUMNS)
 
@@ -23,6 +23,12 @@ def as_in_the_run_file(name: str) -> dict[str, object]:
     """What the world's run files say of a party, as its own node.toml says it."""
     dated = {"as_of": "as_of"} if name == "bank" else {}
     return {"include": COLUMNS[name]} | dated
+
+
+@pytest.fixture(scope="module")
+def world(tmp_path_factory: pytest.TempPathFactory) -> World:
+    """Smaller than that of the other tests: what is tested is the way."""
+    return make_world(tmp_path_factory.mktemp("world"), firms=1_000)
 
 
 @pytest.fixture(scope="module")
@@ -39,7 +45,7 @@ def consortium(world: World, tmp_path_factory: pytest.TempPathFactory) -> Iterat
 
 
 def test_the_model_is_that_of_the_same_run_in_one_process(world: World, consortium: Deployment, tmp_path: Path) -> None:
-    path = world.run_file("deployed", "scorecard")
+    path = world.run_file("deployed", "scorecard", privacy={"label_disclosure": True})
     inline = simulated(path, tmp_path / "inline")
     run = consortium.submit(path)
     consortium.approve(run, *PARTIES)

@@ -55,9 +55,32 @@ def wait_until(happened: Any, seconds: float = 240.0) -> None:
     end = time.monotonic() + seconds
     while not happened():
         assert time.monotonic() < end, "it did not happen"
-        time.sleep(0.02)
+        time.sleep(0.1)
 
 
+@needs_ray
+def test_over_banks_the_model_is_that_of_inline_and_no_process_is_left(
+    banks: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    wanted = simulated(banks, tmp_path / "inline")
+    mark, out = f"creditfed-test-{uuid.uuid4()}", tmp_path / "ray"
+    monkeypatch.setenv("CREDITFED_TEST", mark)
+    begin, seen = RayWorkers.__init__, list[int]()
+
+    def counted(workers: RayWorkers, *arguments: Any, **settings: Any) -> None:
+        begin(workers, *arguments, **settings)
+        seen.append(len(marked(mark)))
+
+    monkeypatch.setattr(RayWorkers, "__init__", counted)
+    found = simulated(banks, out, "--backend", "ray")
+    assert seen and seen[0] > 2, "the test sees Ray's processes"
+    assert (wanted["run"]["backend"], found["run"]["backend"]) == ("inline", "ray")
+    assert found["model_hash"] == wanted["model_hash"] != ""
+    wait_until(lambda: not marked(mark), seconds=60)
+    assert not list(out.glob("parties/*/journal/*"))
+
+
+@pytest.mark.slow
 @needs_ray
 def test_over_banks_a_run_that_was_killed_goes_on_to_the_model_of_inline_and_leaves_no_process(
     banks: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

@@ -15,7 +15,8 @@ import pytest
 from tests.end_to_end.scene import World, creditfed, finish, killed_after, result, sessions, simulated, start
 
 KILLS = (1, 2, 5, 11, 18, 28)
-"""The run is killed when this many exchanges have been put into its outbox since it (re)started."""
+FEWER = (2, 11, 50)
+"""FEWER is for the quick tests. The run is killed when this many exchanges have been put into its outbox since it (re)started."""
 
 
 @pytest.mark.parametrize("cores", [1, pytest.param(2, marks=pytest.mark.slow)])
@@ -55,11 +56,14 @@ def test_control_one_changed_value_gives_another_model(tmp_path: Path, world: Wo
 # -- kill -9 --------------------------------------------------------------------------------------------------------------------
 
 
-def test_a_run_killed_again_and_again_goes_on_to_the_same_model(tmp_path: Path, world: World, logistic: Path) -> None:
-    """Killed six times, at exchanges in the opening, the alignment, the encoding and the fit; one session from first to last."""
+@pytest.mark.parametrize("kills", [FEWER, pytest.param(KILLS, marks=pytest.mark.slow)], ids=str)
+def test_a_run_killed_again_and_again_goes_on_to_the_same_model(
+    kills: tuple[int, ...], tmp_path: Path, world: World, logistic: Path
+) -> None:
+    """Killed three times (six in the slow test), at exchanges in the opening, the alignment, the encoding and the fit; one session from first to last."""
     run_file, out = world.run_file("logistic"), tmp_path / "out"
     journals = out / "parties" / "bank" / "journal"
-    for exchanges in KILLS:
+    for exchanges in kills:
         assert killed_after(exchanges, run_file, out), "it was over before it could be killed"
         print(f"killed after {exchanges} exchanges")
         assert not (out / "result.json").exists() and list(journals.glob("*.db"))
@@ -69,7 +73,7 @@ def test_a_run_killed_again_and_again_goes_on_to_the_same_model(tmp_path: Path, 
     assert document["cost"]["messages"]["bank"] >= result(logistic)["cost"]["messages"]["bank"], "what was sent before a kill is counted"
     assert len(sessions(out)) == 1
     whole = json.loads((logistic / "coordinator" / "conduct.json").read_text())["exchanges"]
-    assert sum(KILLS) - len(KILLS) > whole / 2, "the last kill was in the midst of the fit"
+    assert sum(kills) - len(kills) > whole / 2, "the last kill was in the midst of the fit"
     assert not list(out.rglob("journal/*.db")) and not list(out.rglob("*.outbox")), "the session's secrets are forgotten at its end"
 
 

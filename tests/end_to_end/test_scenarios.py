@@ -16,23 +16,29 @@ BANDS = [100_000, 500_000]
 
 @pytest.fixture(scope="module")
 def one_bank(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return drawn("one-bank", tmp_path_factory.mktemp("one-bank"), "--firms", 5_000)
+    return drawn("one-bank", tmp_path_factory.mktemp("one-bank"), "--firms", 3_000)
 
 
 @pytest.fixture(scope="module")
 def market(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return drawn("market", tmp_path_factory.mktemp("market"), "--firms", 2_500)
+    return drawn("market", tmp_path_factory.mktemp("market"), "--firms", 1_500)
 
 
 def test_one_bank_trains_on_what_the_real_adapters_made_and_equals_the_pooled_fit(one_bank: Path) -> None:
     found = ran(one_bank, "bank_tax_platform", "--pooled")
     assert found["converged"] and found["pooled"]["max_difference"] < 1e-6
-    assert found["metrics"]["test"]["auc"] > 0.6
     assert found["metrics"]["train"]["auc"] > found["pooled"]["label_party_alone"]["train"]["auc"] > 0.7
     assert {party["name"] for party in found["parties"]} == {"bank-1", "platform-1", "tax-1"}
     assert found["target"]["bank-1"]["waterfall"]
     known = {party["name"]: party["matched"] for party in found["parties"]}
     assert 0 < known["platform-1"] < known["tax-1"] <= known["bank-1"]  # not every borrower sells on the platform
+
+
+@pytest.mark.slow
+def test_the_model_of_one_bank_ranks_firms_that_it_has_not_seen(tmp_path: Path) -> None:
+    """With fewer firms the held-out bads are too few to say so."""
+    found = ran(drawn("one-bank", tmp_path / "world", "--firms", 5_000), "bank_tax_platform", "--pooled")
+    assert found["metrics"]["test"]["auc"] > 0.6 and found["pooled"]["max_difference"] < 1e-6
 
 
 def test_with_fewer_firms_the_cap_on_counts_holds_and_the_file_says_what_went(one_bank: Path) -> None:
