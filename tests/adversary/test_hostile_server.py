@@ -269,7 +269,7 @@ def test_a_node_goes_nowhere_near_a_server_with_another_authority(server: Server
     assert heard == []
 
 
-@pytest.mark.parametrize("how", ["never enrolled", "revoked"])
+@pytest.mark.parametrize("how", [pytest.param("never enrolled", marks=pytest.mark.slow), "revoked"])
 def test_a_node_that_is_not_let_in_is_told_so_and_gets_nothing(server: Server, tmp_path: Path, how: str) -> None:
     stranger = tmp_path / "home"
     invitation = server.deployment.coordinator / "invitation.toml"

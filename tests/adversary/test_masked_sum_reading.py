@@ -29,7 +29,7 @@ def extremes(length: int, members: tuple[str, ...], steps: int) -> tuple[Inputs,
     return tuple({m: [np.full(length, value) for _ in range(steps)] for m in members} for value in (0, top))  # type: ignore[return-value]
 
 
-@pytest.mark.parametrize("members", [MEMBERS[:3], MEMBERS])
+@pytest.mark.parametrize("members", [pytest.param(MEMBERS[:3], marks=pytest.mark.slow), MEMBERS])
 def test_what_the_coordinator_receives_is_uniform_whatever_the_inputs(members: tuple[str, ...]) -> None:
     for world in extremes(4000, members, steps=3):
         outcome = play(world)

@@ -210,7 +210,7 @@ def test_a_logistic_run_sends_nothing_raw(logistic: Heard) -> None:
     assert logistic.found() == {}
 
 
-@pytest.mark.parametrize("visibility", ["book", "intersection"])
+@pytest.mark.parametrize("visibility", [pytest.param("book", marks=pytest.mark.slow), "intersection"])
 def test_a_scorecard_run_sends_nothing_raw(visibility: str, world: World) -> None:
     assert heard(world, "scorecard", visibility, align={"visibility": visibility}, privacy={"label_disclosure": True}).found() == {}
 

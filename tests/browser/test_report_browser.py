@@ -84,7 +84,10 @@ class Visit:
         self.page.goto(path.as_uri(), wait_until="load")
 
 
-@pytest.mark.parametrize(("width", "scheme"), [(1200, "light"), (1200, "dark"), (390, "light"), (320, "dark")])
+@pytest.mark.parametrize(
+    ("width", "scheme"),
+    [(1200, "light"), *(pytest.param(*view, marks=pytest.mark.slow) for view in ((1200, "dark"), (390, "light"))), (320, "dark")],
+)
 def test_it_loads_nothing_complains_of_nothing_and_fits(browser: Browser, report: Path, width: int, scheme: Scheme) -> None:
     visit = Visit(browser, report, width, scheme=scheme)
     assert visit.requests == [report.as_uri()]
@@ -103,7 +106,10 @@ def test_it_loads_nothing_complains_of_nothing_and_fits(browser: Browser, report
 
 
 @pytest.mark.parametrize("name", list(BANK_SECTIONS))
-@pytest.mark.parametrize(("width", "scheme"), [(1200, "light"), (1200, "dark"), (390, "light"), (320, "dark")])
+@pytest.mark.parametrize(
+    ("width", "scheme"),
+    [(1200, "light"), *(pytest.param(*view, marks=pytest.mark.slow) for view in ((1200, "dark"), (390, "light"))), (320, "dark")],
+)
 def test_reports_over_many_banks_and_of_outcomes_fit_and_are_readable(
     browser: Browser, bank_reports: dict[str, Path], name: str, width: int, scheme: Scheme
 ) -> None:

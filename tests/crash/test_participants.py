@@ -144,7 +144,7 @@ def test_a_repeated_batch_gives_the_stored_bytes_and_another_number_is_refused()
         rebuilt.deliver(5, ())
 
 
-@pytest.mark.parametrize("model", ["logistic", "scorecard"])
+@pytest.mark.parametrize("model", [pytest.param("logistic", marks=pytest.mark.slow), "scorecard"])
 def test_a_journal_on_disk_resumes_and_shows_nothing(tmp_path: Path, model: str) -> None:
     shown: list[bytes] = []
 

@@ -104,6 +104,7 @@ def run(folder: Path, out: Path, chosen: Chosen) -> tuple[Conduct, Workers]:
     return conduct, workers
 
 
+@pytest.mark.slow
 def test_workers_that_change_at_every_message_send_the_same_bytes_as_one(folder: Path, tmp_path: Path) -> None:
     one, alone = run(folder, tmp_path / "one", lambda _home, _number: 0)
     assert one.failure is None and one.state.model_hash

@@ -115,6 +115,7 @@ def test_control_accounts_of_different_statements_differ(held: tuple[Path, dict[
     assert about_consents(told)
 
 
+@pytest.mark.slow
 def test_each_node_killed_in_the_midst_goes_on_with_the_same_rows(
     held: tuple[Path, dict[str, Any]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -173,6 +174,7 @@ def test_the_run_goes_on_without_the_rows_where_it_says_so(tmp_path: Path, monke
     assert about_consents(accounts(tmp_path / "out")) == []
 
 
+@pytest.mark.slow
 def test_whoever_is_not_among_the_rows_ends_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     answer = started(tmp_path, "abort", ["a firm that the platform does not know"], monkeypatch)
     assert answer.code == 0, answer.err

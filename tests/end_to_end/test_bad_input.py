@@ -204,7 +204,9 @@ def test_a_column_that_is_not_there(world: World, tmp_path: Path) -> None:
     refused(answer, out, DATA, "tax", "void_shares", "void_share'")
 
 
-@pytest.mark.parametrize(("visibility", "code"), [("book", DATA), ("intersection", DATA), ("hidden", COHORT)])
+@pytest.mark.parametrize(
+    ("visibility", "code"), [*(pytest.param(name, DATA, marks=pytest.mark.slow) for name in ("book", "intersection")), ("hidden", COHORT)]
+)
 def test_nobody_in_common(visibility: str, code: int, world: World, tmp_path: Path) -> None:
     refused(*run(world, tmp_path, nobody_in_common, align={"visibility": visibility}), code)
 
@@ -247,12 +249,13 @@ def test_a_ridge_handles_columns_that_say_nothing_of_their_own(change: Change, w
         assert abs(document["model"]["standardized"]["tax"]["void_share"]) < 1e-9
 
 
-@pytest.mark.parametrize("change", [constant, collinear_within])
+@pytest.mark.parametrize("change", [constant, pytest.param(collinear_within, marks=pytest.mark.slow)])
 def test_without_a_ridge_the_party_that_can_see_it_says_so(change: Change, world: World, tmp_path: Path) -> None:
     answer, out = run(world, tmp_path, change, model={"C": float("inf")}, **NUMBERS)
     refused(answer, out, DATA, "tax", "void_share" if change is constant else "column 'late_declarations_12m'", "C = inf")
 
 
+@pytest.mark.slow
 def test_without_a_ridge_collinear_columns_of_two_parties_end_without_convergence_and_a_reason(world: World, tmp_path: Path) -> None:
     answer, out = run(world, tmp_path, collinear_across, model={"C": float("inf")}, privacy={"max_score_reveals": 200}, **NUMBERS)
     assert answer.code == 0, answer.err
@@ -261,6 +264,7 @@ def test_without_a_ridge_collinear_columns_of_two_parties_end_without_convergenc
     assert "NOT converged" in answer.out
 
 
+@pytest.mark.slow
 def test_control_without_a_ridge_independent_columns_do_converge(world: World, tmp_path: Path) -> None:
     answer, out = run(world, tmp_path, model={"C": float("inf")}, **NUMBERS)
     assert answer.code == 0 and result(out)["converged"], answer.err
@@ -272,6 +276,7 @@ def test_control_the_unchanged_world_runs(world: World, tmp_path: Path) -> None:
     assert list(COLUMNS) == [party["name"] for party in result(out)["parties"]]
 
 
+@pytest.mark.slow
 def test_the_message_is_the_same_in_a_process_of_its_own(tmp_path: Path) -> None:
     """What the other tests see in this process is what a shell sees."""
     answer = finish(start("simulate", tmp_path / "none.toml", "--out", tmp_path / "out"))

@@ -83,7 +83,7 @@ def test_killed_again_and_again_a_run_over_banks_goes_on_to_the_same_end(
 
 
 @pytest.mark.parametrize("seed", [1, pytest.param(2, marks=pytest.mark.slow)])
-@pytest.mark.parametrize("kind", ["scorecard", "own slopes"])
+@pytest.mark.parametrize("kind", ["scorecard", pytest.param("own slopes", marks=pytest.mark.slow)])
 def test_shuffled_rows_give_the_same_model(kind: str, seed: int, folder: Path, whole: Callable[[str], Path], tmp_path: Path) -> None:
     """1 of 2 orders in the quick tests."""
     print(f"shuffled with seed {seed}")

@@ -229,6 +229,7 @@ def test_control_an_answer_that_is_kept_after_it_was_given_out_changes_when_kill
     assert changed == 1
 
 
+@pytest.mark.slow
 def test_a_coordinator_killed_at_every_step_goes_on_to_the_same_result(
     small: World, inline: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -10,7 +10,7 @@ import pytest
 from tests.end_to_end.scene import make_world, simulated
 
 
-@pytest.mark.parametrize("kind", ["logistic", "scorecard"])
+@pytest.mark.parametrize("kind", [pytest.param("logistic", marks=pytest.mark.slow), "scorecard"])
 def test_it_is_equal_to_pooled(kind: str, tmp_path: Path) -> None:
     world = make_world(tmp_path, 600)
     world.tables["bank"][["id", "as_of", "label"]].to_parquet(tmp_path / "bank.parquet", index=False)

@@ -58,7 +58,7 @@ def equals_pooled(document: dict[str, Any], splits: tuple[str, ...]) -> None:
     assert not [column for columns in document["model"]["coefficients"].values() for column in columns if "as_of" in column]
 
 
-@pytest.mark.parametrize("model", ["logistic", "scorecard"])
+@pytest.mark.parametrize("model", [pytest.param("logistic", marks=pytest.mark.slow), "scorecard"])
 def test_eight_thousand_loans(model: str, tmp_path: Path) -> None:
     document = loans("sba_vertical_sample8k", model, tmp_path)
     equals_pooled(document, ("train", "test"))

@@ -21,7 +21,7 @@ def one_bank(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def market(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return drawn("market", tmp_path_factory.mktemp("market"), "--firms", 1_500)
+    return drawn("market", tmp_path_factory.mktemp("market"), "--firms", 1_200)
 
 
 def test_one_bank_trains_on_what_the_real_adapters_made_and_equals_the_pooled_fit(one_bank: Path) -> None:
