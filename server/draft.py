@@ -55,7 +55,8 @@ def _without(descriptions: list[Description], run_file: RunFile) -> list[Descrip
     for name in dropped:
         if name not in sources:
             where, what = "[select] drop_sources", f"no party has a source {name!r}"
-            raise ConfigurationError(where, what, f"Sources are {', '.join(sorted(sources))}; a party's own is called as the party.")
+            whole = f" To do without all of {name}, take its [[party]] out." if name in run_file.nodes else ""
+            raise ConfigurationError(where, what, f"Sources are {', '.join(sorted(sources))}; a party's own is called as the party.{whole}")
     left = [msgspec.structs.replace(said, party=said.party.without(dropped)) for said in descriptions]
     return [said for said in left if said.party.columns or said.party.label or not dropped]
 

@@ -5,7 +5,6 @@ docs/dictionary/*.md and dictionary.json are generated and never edited; `--chec
 
 from __future__ import annotations
 
-import argparse
 import json
 import math
 import sys
@@ -19,6 +18,7 @@ from privacy.dictionary import VERSION
 from privacy.dictionary.codes import INDUSTRY_STANDARD, REGION_STANDARD, provinces, sections
 from privacy.dictionary.conventions import conventions
 from privacy.dictionary.entries import Feature, RecordKind, RecordSource, dictionary
+from privacy.generated_pages import bullets, command, table
 
 FOLDER = Path("docs/dictionary")
 HEADER = "<!-- Generated from privacy/dictionary by python -m privacy.dictionary.document. Edit the files there. -->"
@@ -82,8 +82,8 @@ def _overview(roles: Sequence[str]) -> str:
         own = [feature for feature in found.features.values() if feature.role == role]
         made_of = ", ".join(f"`{source}`" for source in dict.fromkeys(feature.source for feature in own))
         rows.append((f"[{role}]({role}.md)", str(len(own)), made_of))
-    table = _table(("Role", "Features", "Made of"), rows)
-    return "\n\n".join([HEADER, "# The data dictionary", _INTRODUCTION.format(version=VERSION), "## Features", table]) + "\n"
+    listed = table(("Role", "Features", "Made of"), rows)
+    return "\n\n".join([HEADER, "# The data dictionary", _INTRODUCTION.format(version=VERSION), "## Features", listed]) + "\n"
 
 
 def _records() -> str:
@@ -105,7 +105,7 @@ def _record(record: RecordKind) -> str:
         ))  # fmt: skip
     key = ", ".join(f"`{name}`" for name in record.key)
     head = f"## `{record.name}`\n\n{record.title} (role: {record.role}). {record.definition} Named by {key}; dated by `{record.date}`."
-    return f"{head}\n\n{_table(('Column', 'Type', 'Meaning', 'Required', 'May be blank', 'Level', 'Class', 'Also'), rows)}"
+    return f"{head}\n\n{table(('Column', 'Type', 'Meaning', 'Required', 'May be blank', 'Level', 'Class', 'Also'), rows)}"
 
 
 def _role(role: str) -> str:
@@ -122,7 +122,7 @@ def _role(role: str) -> str:
 
 def _source(source: RecordSource) -> str:
     rows = [(f"`{kind.name}`", kind.definition, ", ".join(kind.statuses), ", ".join(kind.also)) for kind in source.kinds]
-    return f"{source.title}. {source.definition}\n\n{_table(('Kind of record', 'Meaning', 'Statuses', 'Also'), rows)}"
+    return f"{source.title}. {source.definition}\n\n{table(('Kind of record', 'Meaning', 'Statuses', 'Also'), rows)}"
 
 
 def _features(features: Sequence[Feature]) -> str:
@@ -133,7 +133,7 @@ def _features(features: Sequence[Feature]) -> str:
             f"`{one.name}`", one.definition, one.formula, one.unit, one.period, f"{one.level}, {one.classification}",
             f"{low} to {high}".strip() if low or high else "any", one.direction, one.comparable,
         ))  # fmt: skip
-    return _table(("Feature", "Meaning", "Formula", "Unit", "Period", "Level, class", "Range", "Direction", "Comparable"), rows)
+    return table(("Feature", "Meaning", "Formula", "Unit", "Period", "Level, class", "Range", "Direction", "Comparable"), rows)
 
 
 def _codes() -> str:
@@ -155,52 +155,15 @@ def _codes() -> str:
         f"Windows: {', '.join(map(str, said.calendar.windows))} whole months.",
     ]
     return "\n\n".join([
-        HEADER, "# Codes and conventions", "## Money", _bullets(money), "## Calendar", _bullets(calendar),
-        f"## Industries ({INDUSTRY_STANDARD})", _table(("Section", "Name", "English", "Divisions"), industries),
-        f"## Regions ({REGION_STANDARD})", _table(("Code", "Name", "English"), regions),
+        HEADER, "# Codes and conventions", "## Money", bullets(money), "## Calendar", bullets(calendar),
+        f"## Industries ({INDUSTRY_STANDARD})", table(("Section", "Name", "English", "Divisions"), industries),
+        f"## Regions ({REGION_STANDARD})", table(("Code", "Name", "English"), regions),
     ]) + "\n"  # fmt: skip
-
-
-def stale(folder: Path) -> list[str]:
-    """File names under the folder that differ from what the dictionary says, are missing or are left over."""
-    expected = pages()
-    found = {path.name: path.read_text("utf-8") for path in folder.glob("*") if path.suffix in (".md", ".json")}
-    return sorted(name for name in expected.keys() | found.keys() if expected.get(name) != found.get(name))
-
-
-def write(folder: Path) -> None:
-    """Write every file, and remove what no entry stands behind."""
-    folder.mkdir(parents=True, exist_ok=True)
-    expected = pages()
-    for path in folder.glob("*"):
-        if path.suffix in (".md", ".json") and path.name not in expected:
-            path.unlink()
-    for name, text in expected.items():
-        (folder / name).write_text(text, "utf-8")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Write the files, or with --check say which are stale. Exit code 1 when any is."""
-    parser = argparse.ArgumentParser(prog="python -m privacy.dictionary.document", description="The data dictionary as pages.")
-    parser.add_argument("--check", action="store_true", help="write nothing; fail when a page is stale")
-    parser.add_argument("--to", type=Path, default=FOLDER, help=f"folder of the pages (default {FOLDER})")
-    options = parser.parse_args(arguments)
-    if not options.check:
-        write(options.to)
-        return 0
-    wrong = stale(options.to)
-    if wrong:
-        sys.stderr.write(f"{options.to}: {', '.join(wrong)} not up to date. Run python -m privacy.dictionary.document.\n")
-    return 1 if wrong else 0
-
-
-def _table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    lines = [header, ["---"] * len(header), *rows]
-    return "\n".join("| " + " | ".join(" ".join(cell.split()).replace("|", "\\|") for cell in line) + " |" for line in lines)
-
-
-def _bullets(lines: Sequence[str]) -> str:
-    return "\n".join(f"- {' '.join(line.split())}" for line in lines)
+    return command("privacy.dictionary.document", "The data dictionary as pages.", FOLDER, pages(), arguments)
 
 
 if __name__ == "__main__":

@@ -136,3 +136,14 @@ def test_the_vault_opens_no_column_of_a_dropped_source(tmp_path: Any) -> None:
             for p in manifest.parties
         )
         assert list(vault.rows(msgspec.structs.replace(manifest, parties=parties)).columns) == names
+
+
+def test_a_partys_name_that_is_no_source_is_refused_with_how_to_leave_the_party_out(tmp_path: Any) -> None:
+    own = {"bank": (column("balance"),), "platform": (column("orders"),), "tax": (column("invoices", "invoice book"),)}
+    name = next(party.name for party in read(tmp_path).parties if party.role == "tax")
+    with pytest.raises(ConfigurationError) as refused:
+        described(tmp_path, (name,), **own)
+    assert "no party has a source" in str(refused.value) and f"do without all of {name}, take its [[party]] out" in str(refused.value)
+    with pytest.raises(ConfigurationError) as unknown:
+        described(tmp_path, ("elsewhere",), **own)
+    assert "[[party]]" not in str(unknown.value)

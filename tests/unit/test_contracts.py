@@ -11,6 +11,7 @@ import pytest
 from federation.kernel.errors import ConfigurationError
 from privacy import contracts
 from privacy.contracts import document
+from privacy.generated_pages import stale, write
 
 ROOT = Path(__file__).resolve().parents[2]
 WHOLE = """
@@ -85,7 +86,7 @@ def test_the_messages_that_a_contract_names_exist(name: str) -> None:
 
 
 def test_pages_are_up_to_date() -> None:
-    assert document.stale(ROOT / document.FOLDER) == []
+    assert stale(ROOT / document.FOLDER, document.pages()) == []
 
 
 def test_a_whole_contract_is_read_into_frozen_structs() -> None:
@@ -135,7 +136,7 @@ def test_control_the_check_fails_when_a_page_is_stale_missing_or_left_over(tmp_p
     assert document.main(["--to", str(tmp_path)]) == 0
     assert document.main(["--to", str(tmp_path), "--check"]) == 0
     for spoil in (lambda: (tmp_path / "README.md").write_text("edited"), (tmp_path / "README.md").unlink, (tmp_path / "old.md").touch):
-        document.write(tmp_path)
+        write(tmp_path, document.pages())
         spoil()
         assert document.main(["--to", str(tmp_path), "--check"]) == 1
         assert "not up to date" in capsys.readouterr().err

@@ -12,6 +12,7 @@ from privacy.dictionary import VERSION, document
 from privacy.dictionary.codes import division_of, province_of, provinces, section_of, sections
 from privacy.dictionary.conventions import MONEY_UNITS, conventions
 from privacy.dictionary.entries import dictionary, features, read, record_kinds, shipped
+from privacy.generated_pages import stale, write
 
 ROOT = Path(__file__).parents[2]
 RECORD = """
@@ -86,14 +87,14 @@ def test_pages_are_current() -> None:
 
 
 def test_control_a_page_that_somebody_edited_or_left_over_is_noticed(tmp_path: Path) -> None:
-    document.write(tmp_path)
-    assert document.stale(tmp_path) == []
+    write(tmp_path, document.pages())
+    assert stale(tmp_path, document.pages()) == []
     (tmp_path / "tax.md").write_text("edited")
     (tmp_path / "left.md").write_text("over")
     (tmp_path / "codes.md").unlink()
-    assert document.stale(tmp_path) == ["codes.md", "left.md", "tax.md"]
-    document.write(tmp_path)
-    assert document.stale(tmp_path) == []
+    assert stale(tmp_path, document.pages()) == ["codes.md", "left.md", "tax.md"]
+    write(tmp_path, document.pages())
+    assert stale(tmp_path, document.pages()) == []
 
 
 def test_the_file_for_programs_has_every_entry_and_the_version() -> None:
