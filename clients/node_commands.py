@@ -68,7 +68,12 @@ def init(
     identifier: Annotated[str, typer.Option("--id", metavar="COLUMN", help="The column of firms' identifiers.")] = "id",
     label: Annotated[str | None, typer.Option("--label", help="A bank's column of outcomes, 1 for bad.")] = None,
     repayments: Annotated[
-        str | None, typer.Option("--repayments", metavar="FILE", help="In place of --label: the repayment table, for runs with [target].")
+        str | None,
+        typer.Option(
+            "--repayments",
+            metavar="FILE",
+            help="In place of --label: the repayment table, or a mapping that leads to it, for runs with [target].",
+        ),
     ] = None,
     loans: Annotated[
         str | None, typer.Option("--loans", metavar="FILE", help="Beside --repayments: the table of loans, with origin and fraud.")

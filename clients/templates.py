@@ -26,10 +26,10 @@ def write_template(kind: str, out: Path) -> Path:
     Raises ConfigurationError.
     """
     require_known("template", [kind], record_kinds(), "kind of record")
-    record, mapping = record_kinds()[kind], out.with_suffix(".toml")
-    if out.suffix == mapping.suffix:
-        raise ConfigurationError(str(out), "is where the mapping goes", "Name a .csv file, or a folder without a suffix.")
-    empty = out if out.suffix else out / BLANK
+    record = record_kinds()[kind]
+    if out.suffix not in ("", ".csv") or out.name in ("", "..") or (not out.suffix and out.is_file()):
+        raise ConfigurationError(str(out), "is no place for a template", "Name a new .csv file, or a folder whose name has no dot.")
+    empty, mapping = (out if out.suffix else out / BLANK), out.with_suffix(".toml")
     for path in (empty, mapping):
         if path.exists():
             raise ConfigurationError(str(path), "is there already", "Name a new file: what was filled in is never overwritten.")

@@ -67,13 +67,13 @@ class FormsSource:
             with path.open("rb") as file:
                 content = file.read(LONGEST + 1)
             if len(content) <= LONGEST:
-                return tomllib.loads(content.decode("utf-8-sig"), parse_float=str)
+                return tomllib.loads(content.decode("utf-8-sig"), parse_float=lambda text: text.replace("_", ""))
             what = f"it is longer than {LONGEST:,} bytes"
         except OSError as error:
             what = f"it cannot be read ({error.strerror})"
         except UnicodeDecodeError:
             what = "it is not text in UTF-8"
-        except tomllib.TOMLDecodeError as error:  # its text may quote an answer
+        except (ValueError, RecursionError) as error:  # its text may quote an answer
             found = _LINE.search(str(error))
             line, what = (f", line {found[1]}" if found else ""), "it is not well-formed TOML"
         raise self._refused(number, f"{what}{line}", 'Write each answer as: question = "answer".')
@@ -84,19 +84,28 @@ class FormsSource:
 
 
 def holds_forms(place: object) -> TypeGuard[Path]:
-    """Whether a source is a folder of forms: it has a *.toml, be it the blank one, and no Parquet part."""
+    """Whether a source is a folder with forms that are filled in, or with nothing that could be read as something else."""
     try:
-        return isinstance(place, Path) and place.is_dir() and any(place.glob("*.toml")) and not parts(place)
+        return isinstance(place, Path) and place.is_dir() and (bool(_filled_in(place)) or not parts(place))
     except OSError:
         return False
 
 
 def open_forms(table: OwnTable, folder: Path, where: str) -> FormsSource:
-    """Look at a folder of forms. Raises DataError where none is filled in."""
-    files = tuple(sorted(path for path in folder.glob("*.toml") if path.is_file() and not path.name.startswith((".", "_"))))
+    """Look at a folder of forms. Raises DataError where none is filled in, or Parquet parts lie beside them."""
+    files = _filled_in(folder)
     if not files:
-        raise DataError(where, f"{folder} has no form that is filled in", "Copy the blank form there for each record, and fill it in.")
+        what = f"{folder} has no form that is filled in (*.toml), and no Parquet part"
+        raise DataError(where, what, "Copy the blank form there for each record, and fill it in.")
+    if parts(folder):
+        raise DataError(where, f"{folder} has forms (*.toml) and Parquet parts", "Nothing was kept. Keep each in a folder of its own.")
     return FormsSource(where, files, tuple(table.columns.get(column.name, column.name) for column in table.kind.columns))
+
+
+def _filled_in(folder: Path) -> tuple[Path, ...]:
+    """A link that leads nowhere is among them: it is refused when it is read, and not passed over."""
+    found = (path for path in folder.iterdir() if path.suffix.lower() == ".toml")
+    return tuple(sorted(path for path in found if not path.name.startswith((".", "_"))))
 
 
 def _text(answer: object) -> str | None:

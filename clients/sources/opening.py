@@ -42,10 +42,10 @@ def stamp(config: PartyConfig) -> Stamp | None:
 
     The times of a file can be put back, all but that of its last change of state.
     """
-    if config.database is not None:
+    tables = [table for table in (config.source, config.repayments, config.loans) if table is not None]
+    if config.database is not None or any(table.suffix == ".toml" for table in tables):  # what lies behind a mapping is not looked at
         return None
     try:
-        tables = [table for table in (config.source, config.repayments, config.loans) if table is not None]
         files = [path for table in tables for path in (parts(table) if table.is_dir() else [table])]
         found = [(str(path), path.stat()) for path in files]
     except OSError:

@@ -9,7 +9,8 @@ from numpy.typing import NDArray
 
 from clients.party_config import PartyConfig
 from clients.sources.opening import stamp
-from clients.sources.repayments import in_words, read_histories
+from clients.sources.repayment_tables import in_words
+from clients.sources.repayments import read_histories
 from clients.sources.typed import Records
 from federation.align import uscc
 from federation.kernel.errors import DataError

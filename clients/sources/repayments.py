@@ -1,13 +1,12 @@
 """A bank's repayment table and, where it names one, its table of loans, read for the outcomes of a run.
 
-Columns have the names of the data dictionary's record kinds `repayments` and `loans`, or another usual name that stands there (`also`). Each
-is a CSV or Parquet file or a folder of Parquet parts. What breaks a rule is a DataError with column, rule and count, and never a value.
+Where the tables are, and what their columns are called, is `repayment_tables`. What breaks a rule is a DataError with column, rule and count,
+and never a value.
 """
 
 from __future__ import annotations
 
 from collections.abc import Collection
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -16,16 +15,11 @@ from numpy.typing import NDArray
 
 from clients.party_config import PartyConfig
 from clients.sources import kinds
-from clients.sources.folder import open_folder
-from clients.sources.frame import Frame
-from clients.sources.table import Source, open_file
+from clients.sources.repayment_tables import Columns, in_words, loan_columns, repayment_columns
 from federation.align import uscc
 from federation.kernel.errors import DataError
 from federation.models.target.histories import STATUSES, Histories, Records, histories
-from privacy.dictionary.entries import RecordKind, record_kinds
 
-_REPAYMENTS = ("loan", "firm", "date", "days_past_due", "status")
-_LOANS = ("loan", "opened", "fraud")
 _TRUE, _FALSE = frozenset({"1", "true", "yes", "y", "t"}), frozenset({"0", "false", "no", "n", "f"})
 
 
@@ -33,8 +27,7 @@ def read_histories(config: PartyConfig, id_kind: uscc.Kind, allowed: Collection[
     """The histories of these firms' loans, and notes. id_kind: of the feature table's ids; allowed: firms in their one spelling, which the run
     may use: no other firm's record is in what returns. Raises DataError.
     """
-    assert config.repayments is not None, "asked only of a party with repayments"
-    columns = _columns(config, "repayments", config.repayments, _REPAYMENTS)
+    columns, cleaned = repayment_columns(config)
     firm = _firms(config, columns["firm"], id_kind)
     used = np.isin(firm, np.array(sorted(allowed), object)) if len(allowed) else np.zeros(len(firm), bool)
     month = _months(config, columns["date"], "repayments", "date")
@@ -44,7 +37,7 @@ def read_histories(config: PartyConfig, id_kind: uscc.Kind, allowed: Collection[
         raise DataError(config.name, what, "Nothing was sent. Both must name firms by the same id; check consents.")
     loan, loans = pd.factorize(_texts(config, columns["loan"], "repayments", "loan")[used])
     status = _statuses(config, columns.get("status"), len(firm))[used]
-    opened, fraud, notes = _loans(config, loans)
+    opened, fraud, notes = _loans(config, loan_columns(config), loans)
     records = Records(
         loan.astype(np.int64), np.searchsorted(names, firm[used].astype(str)).astype(np.int64), month[used],
         kinds.numbers(config.name, "days_past_due", columns["days_past_due"])[used], status, opened, fraud,
@@ -54,38 +47,7 @@ def read_histories(config: PartyConfig, id_kind: uscc.Kind, allowed: Collection[
         f"{config.name}: {in_words(outside, least)} rows of the repayment table are of firms without a row in this run: they are not counted"
     ]
     loans_by_month = histories(records, names, (month.min(), month.max()), config.name)
-    return loans_by_month, (*notes, *(left if outside else ()))
-
-
-def in_words(count: int, least: int) -> str:
-    """A count for a note that may leave: none below the institution's minimum cell."""
-    return f"{count:,}" if count >= least else f"fewer than {least}"
-
-
-def _columns(config: PartyConfig, kind: str, path: Path, wanted: tuple[str, ...]) -> dict[str, pd.Series[Any]]:
-    """The columns that are there, by their names in the dictionary. Raises DataError for one that must be and is not."""
-    where = f"{config.name}: {kind}"
-    source: Source = open_folder(path, where) if path.is_dir() else open_file(path, where)
-    entry, found = record_kinds()[kind], {}
-    for name in wanted:
-        own = _named(entry, name, source.names)
-        if own is not None:
-            found[name] = own
-        elif entry.column(name).required:
-            raise _no_column(where, name, entry, source)
-    frame: Frame = source.read(list(dict.fromkeys(found.values())), {found[name] for name in ("loan", "firm") if name in found})
-    return {name: frame.take(own) for name, own in found.items()}
-
-
-def _named(entry: RecordKind, name: str, names: Collection[str]) -> str | None:
-    """What a column of the dictionary is called here."""
-    return next((one for one in (name, *entry.column(name).also) if one in names), None)
-
-
-def _no_column(where: str, name: str, entry: RecordKind, source: Source) -> DataError:
-    known = ", ".join(repr(one) for one in (name, *entry.column(name).also))
-    what = f"there is no column {name!r} among {len(source.names)} (known by {known})"
-    return DataError(where, what, "Nothing was sent. Name it so at the source.")
+    return loans_by_month, (*cleaned, *notes, *(left if outside else ()))
 
 
 def _texts(config: PartyConfig, values: pd.Series[Any], kind: str, name: str) -> NDArray[np.object_]:
@@ -134,12 +96,14 @@ def _word(value: str | None) -> str | None:
     return None if value is None else value.strip().lower().replace(" ", "_").replace("-", "_") or None
 
 
-def _loans(config: PartyConfig, loans: NDArray[Any]) -> tuple[NDArray[np.datetime64], NDArray[np.bool_], list[str]]:
+def _loans(
+    config: PartyConfig, found: tuple[Columns, tuple[str, ...]] | None, loans: NDArray[Any]
+) -> tuple[NDArray[np.datetime64], NDArray[np.bool_], list[str]]:
     """Month of origin and fraud flag of each of these loans; NaT and False where the table of loans does not say."""
     opened, fraud = np.full(len(loans), np.datetime64("NaT"), "datetime64[M]"), np.zeros(len(loans), bool)
-    if config.loans is None:
+    if found is None:
         return opened, fraud, []
-    columns = _columns(config, "loans", config.loans, _LOANS)
+    columns, cleaned = found
     named = pd.Index(_texts(config, columns["loan"], "loans", "loan"))
     twice = int(named.duplicated().sum())
     if twice:
@@ -152,7 +116,7 @@ def _loans(config: PartyConfig, loans: NDArray[Any]) -> tuple[NDArray[np.datetim
         fraud[known] = _flags(config, columns["fraud"])[place[known]]
     missing = int((~known).sum())
     said = f"{config.name}: {in_words(missing, config.disclosure.minimum_cell)} loans of the repayment table are not in the table of loans"
-    return opened, fraud, [said] if missing else []
+    return opened, fraud, [*cleaned, *([said] if missing else [])]
 
 
 def _flags(config: PartyConfig, values: pd.Series[Any]) -> NDArray[np.bool_]:

@@ -119,6 +119,8 @@ BAD = {
     "not TOML": (f'firm = "{SECRET}"\nemployees = \n'.encode(), "not well-formed TOML, line 2"),
     "not text": (b'firm = "\xff\xfe' + SECRET.encode() + b'"', "not text in UTF-8"),
     "too long": (b"#" * 70_000, "longer than 65,536 bytes"),
+    "deep": (b"employees = " + b"[" * 20_000 + b"]" * 20_000, "not well-formed TOML"),
+    "huge": (b"employees = " + b"9" * 6_000, "not well-formed TOML"),
     "a list": (f'firm = "{FIRM}"\nemployees = ["{SECRET}"]'.encode(), "'employees' is a list, a table or a time of day"),
     "a table": (f'firm = "{FIRM}"\n[employees]\n{SECRET} = 1'.encode(), "'employees' is a list, a table or a time of day"),
     "a time": (b"employees = 12:00:00", "'employees' is a list, a table or a time of day"),
@@ -138,8 +140,28 @@ def test_a_form_that_cannot_be_read_is_told_by_its_number_without_its_name_or_an
     assert "form 2 of 2" in str(error) and SECRET not in str(error) and FIRM not in str(error)
 
 
-def test_a_folder_with_parquet_parts_is_no_folder_of_forms(folder: Path) -> None:
+def test_forms_and_parquet_parts_in_one_folder_are_refused_and_control_parts_beside_a_blank_form_are_read(folder: Path) -> None:
     form(folder, "1.toml", employees=3)
     pd.DataFrame({"firm": [FIRM], "date": ["2024-03-05"], "employees": [9]}).to_parquet(folder / "part.parquet")
-    out = folder.parent / "features.parquet"
-    assert set(built(folder.with_suffix(".toml"), out)["visit_employees"]) == {9.0}
+    assert "forms (*.toml) and Parquet parts" in str(check(folder).exception)
+    (folder / "1.toml").unlink()
+    assert set(built(folder.with_suffix(".toml"), folder.parent / "features.parquet")["visit_employees"]) == {9.0}
+
+
+def test_no_form_is_lost_without_a_word(folder: Path) -> None:
+    form(folder, "1.toml", stock_seen="1_000.50")
+    (folder / "2.TOML").write_text((folder / "1.toml").read_text().replace('"1_000.50"', "1_000.50").replace("03-05", "03-06"))
+    (folder / "1.toml").unlink()
+    assert set(built(folder.with_suffix(".toml"), folder.parent / "features.parquet")["visit_stock"]) == {1000.5}
+    (folder / "3.toml").symlink_to(folder / "nowhere")
+    assert "form 2 of 2" in str(check(folder).exception)
+    for path in folder.iterdir():
+        path.unlink()
+    assert "no form that is filled in (*.toml), and no Parquet part" in str(check(folder).exception)
+
+
+@pytest.mark.parametrize("out", [".", "..", "visits.v2", "taken", "visits.toml"])
+def test_a_template_goes_to_a_csv_or_a_folder_and_nowhere_else(out: str, tmp_path: Path) -> None:
+    (tmp_path / "taken").write_text("a file")
+    answer = RUN.invoke(features_app, ["template", "visits", "--out", f"{tmp_path}/{out}" if out != "." else "."])
+    assert isinstance(answer.exception, ConfigurationError) and "folder whose name has no dot" in str(answer.exception)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sqlite3
 from pathlib import Path
 from typing import Any
 
@@ -12,8 +13,9 @@ import pandas as pd
 import pytest
 
 from clients.party_config import PartyConfig
+from clients.sources.opening import stamp
 from clients.target_results import target_documents
-from clients.vault import describe_table, open_table
+from clients.vault import describe_repayments, describe_table, open_table
 from federation.kernel.errors import ConfigurationError, CreditfedError, DataError
 from federation.kernel.manifest import Manifest, PartyDeclaration, SampleSettings, TargetSettings
 from federation.kernel.manifest_rules import check_manifest
@@ -36,8 +38,46 @@ def book() -> Book:
     return make_book(firms=80, months=24, gaps=0.03)
 
 
+MAPPING = """role = "bank"
+dictionary = "1.0"
+
+[repayments.source]
+url = "sqlite:///book.db"
+table = "rows"
+
+[repayments.columns]
+loan = "合同号"
+days_past_due = "overdue"
+
+[repayments.values.status]
+current = ["正常"]
+
+[loans.source]
+url = "sqlite:///book.db"
+table = "contracts"
+
+[loans.columns]
+loan = "合同号"
+"""
+
+
+def database(folder: Path, book: Book) -> PartyConfig:
+    """The tables in a database, under the bank's own names and in its own words, and a row there twice; its mapping."""
+    own = {"loan": "合同号", "days_past_due": "overdue"}
+    rows = book.repayments.assign(status=book.repayments["status"].replace("current", "正常")).rename(columns=own)
+    with sqlite3.connect(folder / "book.db") as at:
+        pd.concat([rows, rows.head(7)]).to_sql("rows", at, index=False)
+        book.loans.rename(columns=own).to_sql("contracts", at, index=False)
+    at.close()
+    (folder / "mapping.toml").write_text(MAPPING)
+    feature_table(book, MONTHS).to_parquet(folder / "bank.parquet", index=False)
+    return config(folder, repayments="mapping.toml", loans=None)
+
+
 def write(folder: Path, book: Book, kind: str = "parquet") -> PartyConfig:
     """The tables as files; the node's section over them."""
+    if kind == "mapping":
+        return database(folder, book)
     tables = {"bank": feature_table(book, MONTHS), "repayments": book.repayments, "loans": book.loans}
     for name, table in tables.items():
         path = folder / f"{name}.{kind}"
@@ -68,7 +108,7 @@ def opened(settings: PartyConfig, target: TargetSettings | None = TARGET, **more
     return open_table(settings, of(settings, target), SALT, **more)
 
 
-@pytest.mark.parametrize("kind", ["parquet", "csv", "folder"])
+@pytest.mark.parametrize("kind", ["parquet", "csv", "folder", "mapping"])
 def test_rows_and_labels_are_those_of_plain_python_whatever_the_file(tmp_path: Path, book: Book, kind: str) -> None:
     table = opened(write(tmp_path, book, kind))
     oracle = Oracle(book.repayments, book.loans, TARGET)
@@ -282,3 +322,26 @@ def test_the_findings_are_json_and_have_no_identifier(tmp_path: Path, book: Book
     assert documents is not None
     text = json.dumps(documents)
     assert not any(firm in text for firm in book.firms) and "L0000" not in text
+
+
+def test_by_a_mapping_the_door_tells_what_it_cleaned_in_words_alone_and_what_is_not_mapped_is_named(tmp_path: Path, book: Book) -> None:
+    settings = database(tmp_path, book)
+    facts = describe_repayments(settings)
+    assert any("fewer than" in note and "rows of the repayments were set aside (the same record again)" in note for note in facts.notes)
+    assert stamp(settings) is None, "what lies behind a mapping may change unseen"
+    without = MAPPING[: MAPPING.index("[loans")]
+    (tmp_path / "mapping.toml").write_text(without)
+    assert opened(settings).rows > 0, "the table of loans may be left out"
+    (tmp_path / "mapping.toml").write_text(MAPPING[: MAPPING.index("[repayments")] + MAPPING[MAPPING.index("[loans") :])
+    with pytest.raises(DataError, match=r"no table \[repayments\]"):
+        opened(settings)
+    (tmp_path / "mapping.toml").write_text(MAPPING.replace('current = ["正常"]', 'current = ["ordinary"]'))
+    with pytest.raises(DataError, match="unknown spelling") as refused:
+        opened(settings)
+    assert "正常" not in str(refused.value)
+    with sqlite3.connect(tmp_path / "book.db") as at:
+        at.execute("delete from rows")
+    at.close()
+    (tmp_path / "mapping.toml").write_text(MAPPING)
+    with pytest.raises(DataError, match="no row"):
+        opened(settings)
