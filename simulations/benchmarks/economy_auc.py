@@ -2,9 +2,9 @@
 
 Draws the scenario one-bank (20,000 firms), builds every feature by the real adapters, runs bank + tax and bank + tax + platform, and prints AUC
 and KS of test and out-of-time rows with 95 % intervals (bootstrap over firms), the bank alone (the same kind of scorecard of the bank's own
-columns, pooled fit), and the largest difference of the federated to the pooled fit. The last line is the ceiling: the chance of default that
-follows from the hidden traits and the arrears on the day before the as-of month; nobody can know more on that day. A folder that holds the
-finished runs already (W, run-bank_tax_platform, run-bank_tax) is read as it is.
+columns, pooled fit), both again where the bank knows a firm from its officer's visit alone (newcomers), and the largest difference of the
+federated to the pooled fit. The last line is the ceiling: the chance of default that follows from the hidden traits and the arrears on the day
+before the as-of month; nobody can know more on that day. A folder that holds finished runs (W, run-NAME) is read as it is.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ from scipy.special import expit, logit
 from sklearn.metrics import roc_auc_score, roc_curve
 
 RUNS = ("bank_tax", "bank_tax_platform")
+NEWCOMERS = "newcomers"
 SPLITS = ("test", "out_of_time")
 PAYS_NOT, CATCHES_UP, DEFAULT = 0.85, 0.5, 4
 """Of docs/economy.md: short of cash an instalment is missed; else one is caught up; at four unpaid ones it is default."""
@@ -56,10 +57,10 @@ def compared(folder: Path, firms: int) -> None:
         economy = msgspec.structs.replace(asked.economy, firms=firms)
         generate(economy, world)
         prepare(world, economy, asked.plan)
-    for name in RUNS:
+    for name in (*RUNS, NEWCOMERS):
         if not (folder / f"run-{name}" / "result.json").exists():
             simulate(world / f"{name}.toml", folder / f"run-{name}", pooled=True)
-    results = {name: json.loads((folder / f"run-{name}" / "result.json").read_text()) for name in RUNS}
+    results = {name: json.loads((folder / f"run-{name}" / "result.json").read_text()) for name in (*RUNS, NEWCOMERS)}
     print(f"{firms:,} firms, scenario one-bank")
     full = results[RUNS[-1]]
     for split in SPLITS:
@@ -68,9 +69,11 @@ def compared(folder: Path, firms: int) -> None:
         _line("bank alone", full["pooled"]["label_party_alone"][split])
         for name in RUNS:
             _line(name.replace("_", " + "), results[name]["metrics"][split])
+        _line("newcomers: visit alone", results[NEWCOMERS]["pooled"]["label_party_alone"][split])
+        _line("newcomers: + tax + platform", results[NEWCOMERS]["metrics"][split])
         _line("ceiling (truth)", ceiling(world, folder / f"run-{RUNS[-1]}" / "scores" / "bank-1.parquet", split))
-    for name in RUNS:
-        print(f"{name}: largest difference to the pooled fit {results[name]['pooled']['max_difference']:.1e} (standardised units)")
+    for name, result in results.items():
+        print(f"{name}: largest difference to the pooled fit {result['pooled']['max_difference']:.1e} (standardised units)")
 
 
 def _line(name: str, figures: dict[str, Any]) -> None:

@@ -89,6 +89,7 @@ def test_no_table_and_no_count_leaves_after_lists_were_treated_otherwise() -> No
     assert not any(isinstance(d.message, MaskedResidues | MaskedScores | Union) for d in passed)
 
 
+@pytest.mark.slow
 def test_a_few_rows_treated_otherwise_are_found_as_often_as_is_said() -> None:
     """A share s = 0.1 of bank-c's rows, of whose probes with EACH = 4 for each of h = 3 others any may tell: 1 - (1 - s)^(4 * 3) = 0.72."""
     found = 0

@@ -292,7 +292,9 @@ PLACES: dict[str, tuple[Any, str, int]] = {
 }
 
 
-@pytest.mark.parametrize("place", list(PLACES))
+@pytest.mark.parametrize(
+    "place", [pytest.param(place, marks=pytest.mark.slow if place in ("the encoding", "the results") else ()) for place in PLACES]
+)
 def test_a_failure_anywhere_tells_no_one_a_value(
     place: str, world: World, tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:

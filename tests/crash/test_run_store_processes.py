@@ -187,7 +187,7 @@ def kills(kind: str, folder: Path, store_type: type[RunStore] = RunStore, last: 
     return len(steps), illegal
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", ["postgresql", pytest.param("sqlite", marks=pytest.mark.slow)])
 def test_a_writer_killed_at_a_statement_leaves_a_legal_state_from_which_another_goes_on(kind, tmp_path):
     killed, illegal = kills(kind, tmp_path, stride=2)
     print(f"{killed} kills, {illegal} illegal states")

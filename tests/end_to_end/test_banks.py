@@ -49,6 +49,7 @@ def test_statistics_are_those_of_the_pooled_table(folder: Path, tmp_path: Path) 
     assert "own" not in found, "a bank's own figures are not in the document of all"
 
 
+@pytest.mark.slow
 def test_bins_are_edited_once_and_given_to_every_bank(folder: Path, tmp_path: Path) -> None:
     first = tmp_path / "first"
     simulated(run_file(folder, "binning", run={"task": "binning", "model": "scorecard"}), first)

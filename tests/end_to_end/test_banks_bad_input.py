@@ -218,6 +218,7 @@ def test_control_the_unchanged_banks_run(banks: dict[str, pd.DataFrame], tmp_pat
     assert result(out)["converged"]
 
 
+@pytest.mark.slow
 def test_a_selection_that_leaves_no_column_says_so(banks: dict[str, pd.DataFrame], tmp_path: Path) -> None:
     answer, out = run(banks, tmp_path, select={"p_max": 1e-12})
     assert answer.code == 0, answer.err

@@ -38,7 +38,9 @@ def private(folder: Path, name: str, run: dict[str, Any], **changes: Any) -> Pat
 
 
 @pytest.mark.parametrize(
-    "run", [{"task": "statistics"}, {"task": "binning"}, {"task": "train", "model": "scorecard"}], ids=lambda run: run["task"]
+    "run",
+    [{"task": "statistics"}, pytest.param({"task": "binning"}, marks=pytest.mark.slow), {"task": "train", "model": "scorecard"}],
+    ids=lambda run: run["task"],
 )  # fmt: skip
 def test_a_run_with_epsilon_says_what_it_costs(folder: Path, tmp_path: Path, run: dict[str, Any]) -> None:
     found = simulated(private(folder, run["task"], run), tmp_path / "out")

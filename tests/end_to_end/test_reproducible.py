@@ -20,14 +20,14 @@ FEWER = (2, 11, 50)
 
 
 @pytest.mark.parametrize("cores", [1, pytest.param(2, marks=pytest.mark.slow)])
-def test_one_core_and_two_give_the_same_model(cores: int, world: World, scorecard: Path) -> None:
+def test_one_core_and_two_give_the_same_model(cores: int, world: World, logistic: Path) -> None:
     """1 of 2 in the quick tests: the run that it is compared with has all cores."""
     out, threads = world.folder / f"cores-{cores}", str(cores)
     prefix = ("taskset", "-c", "0" if cores == 1 else "0,1")
     settings = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"), threads)
-    answer = finish(start("simulate", world.run_file("scorecard", "scorecard"), "--out", out, prefix=prefix, **settings))
+    answer = finish(start("simulate", world.run_file("logistic"), "--out", out, prefix=prefix, **settings))
     assert answer.code == 0, answer.err
-    assert result(out)["model_hash"] == result(scorecard)["model_hash"]
+    assert result(out)["model_hash"] == result(logistic)["model_hash"]
 
 
 @pytest.mark.parametrize("seed", [1, pytest.param(2, marks=pytest.mark.slow)])

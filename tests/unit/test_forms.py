@@ -83,7 +83,7 @@ def test_the_blank_form_explains_each_question_and_is_never_read_nor_written_ove
     assert isinstance(onto.exception, ConfigurationError)
 
 
-@settings(max_examples=15, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@settings(max_examples=6, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
 @given(st.lists(st.fixed_dictionaries({}, optional=ANSWERS), min_size=1, max_size=4))
 def test_features_are_those_of_the_same_answers_in_a_csv(tmp_path_factory: pytest.TempPathFactory, forms: list[dict[str, Any]]) -> None:
     place = tmp_path_factory.mktemp("forms")

@@ -320,6 +320,7 @@ def test_a_scorecard_is_selected_by_information_value_and_no_coefficient_turns()
 # -- real loans ---------------------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not SBA.is_dir(), reason=f"real loans of eight banks are not at {SBA}")
 def test_a_scorecard_of_eight_banks_of_real_loans():
     frames = [pd.read_parquet(path) for path in sorted(SBA.glob("*.parquet"))]

@@ -261,6 +261,7 @@ def test_the_limit_of_iterations_ends_the_fit_and_says_so() -> None:
 # -- reproducibility and refusals -------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_positions_do_not_change_the_model() -> None:
     hashes = {PooledCase(Firms(rows=600, seed=18).draw(), seed=seed).play().state("bank").model_hash for seed in (1, 2)}
     assert len(hashes) == 1

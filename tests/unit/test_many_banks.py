@@ -231,6 +231,7 @@ def session(tamper: Callable[[Envelope], Envelope | None] = lambda envelope: env
     return post, banks
 
 
+@pytest.mark.slow
 def test_a_whole_session_of_eighty_banks() -> None:
     assert COUNT > COMPLETE
     post, banks = session()

@@ -246,10 +246,10 @@ def test_the_model_is_shown_without_the_part_that_other_runs_have(undrawn: None)
     assert "Coefficients common to all banks" in render(document)
 
 
-@pytest.mark.parametrize("every", [6, pytest.param(1, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("every", [12, pytest.param(1, marks=pytest.mark.slow)])
 @pytest.mark.parametrize("make", [bank_result, statistics_result])
 def test_every_part_may_be_missing(undrawn: None, make: Any, every: int) -> None:
-    """Each key left out, one at a time (a sixth of them in the quick tests)."""
+    """Each key left out, one at a time (a twelfth of them in the quick tests)."""
     rendered = 0
     for path in list(_paths(make()))[::every]:
         broken = copy.deepcopy(make())
