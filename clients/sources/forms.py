@@ -1,4 +1,4 @@
-"""A folder of forms as one table: every *.toml in it is one record, a key for each question and its answer, in the order of the files' names.
+"""A folder of forms as one table: every *.toml below it is one record, a key for each question and its answer, in the order of the files' names.
 
 What begins with "." or "_" is passed over, so that the blank form may lie beside those that are filled in. Answers come as text, as the cells
 of a CSV do, and the raw door judges them. A file's name may be a firm's number: errors count the forms, from 1, and name none.
@@ -58,12 +58,16 @@ class FormsSource:
         answers = {name: _text(answer) for name, answer in document.items()}
         if wrong := [name for name, answer in answers.items() if answer is None]:
             action = 'Answer with one value, such as "12", yes as true, or a day as 2024-03-31.'
-            raise self._refused(number, f"the answer to {wrong[0]!r} is a list, a table or a time of day", action)
+            raise self._refused(
+                number, f"the answer to {wrong[0]!r} is a list, a table, a time of day or a number of twenty digits", action
+            )
         return {name: answer for name, answer in answers.items() if answer is not None}
 
     def _document(self, number: int, path: Path) -> dict[str, Any]:
         line = ""
         try:
+            if path.is_symlink() or not path.is_file():
+                raise self._refused(number, "it is a link, or no file", "Put the form itself there.")
             with path.open("rb") as file:
                 content = file.read(LONGEST + 1)
             if len(content) <= LONGEST:
@@ -84,28 +88,26 @@ class FormsSource:
 
 
 def holds_forms(place: object) -> TypeGuard[Path]:
-    """Whether a source is a folder with forms that are filled in, or with nothing that could be read as something else."""
+    """Whether a source is a folder without Parquet parts, which come first: a mapping may lie beside them."""
     try:
-        return isinstance(place, Path) and place.is_dir() and (bool(_filled_in(place)) or not parts(place))
+        return isinstance(place, Path) and place.is_dir() and not parts(place)
     except OSError:
         return False
 
 
 def open_forms(table: OwnTable, folder: Path, where: str) -> FormsSource:
-    """Look at a folder of forms. Raises DataError where none is filled in, or Parquet parts lie beside them."""
-    files = _filled_in(folder)
+    """Look at a folder of forms. Raises DataError where none is filled in."""
+    files = filled_in(folder)
     if not files:
         what = f"{folder} has no form that is filled in (*.toml), and no Parquet part"
         raise DataError(where, what, "Copy the blank form there for each record, and fill it in.")
-    if parts(folder):
-        raise DataError(where, f"{folder} has forms (*.toml) and Parquet parts", "Nothing was kept. Keep each in a folder of its own.")
     return FormsSource(where, files, tuple(table.columns.get(column.name, column.name) for column in table.kind.columns))
 
 
-def _filled_in(folder: Path) -> tuple[Path, ...]:
-    """A link that leads nowhere is among them: it is refused when it is read, and not passed over."""
-    found = (path for path in folder.iterdir() if path.suffix.lower() == ".toml")
-    return tuple(sorted(path for path in found if not path.name.startswith((".", "_"))))
+def filled_in(folder: Path) -> tuple[Path, ...]:
+    """A folder's forms, sorted. A link is among them: it is refused when it is read, and not passed over."""
+    found = (path for path in folder.rglob("*") if path.suffix.lower() == ".toml")
+    return tuple(sorted(path for path in found if not any(name.startswith((".", "_")) for name in path.relative_to(folder).parts)))
 
 
 def _text(answer: object) -> str | None:
@@ -113,6 +115,8 @@ def _text(answer: object) -> str | None:
     match answer:
         case bool():
             return "yes" if answer else "no"
+        case int() if abs(answer) >= 1 << 63:
+            return None
         case str() | int():
             return str(answer)
         case dt.date():  # a moment, too

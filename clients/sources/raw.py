@@ -12,6 +12,7 @@ from __future__ import annotations
 import datetime as dt
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
@@ -24,7 +25,7 @@ from clients.cleaned import Cleaned
 from clients.own_tables import OwnTable, OwnTables
 from clients.sources import amounts, days, names
 from clients.sources.cells import MISSING, Bools, Parsed, spelled
-from clients.sources.forms import holds_forms, open_forms
+from clients.sources.forms import filled_in, holds_forms, open_forms
 from clients.sources.heading import Heading, heading
 from clients.sources.opening import open_at
 from clients.sources.plausible import SWAPPED, Pairs, failing
@@ -267,9 +268,15 @@ def open_raw(tables: OwnTables, kind: str, today: dt.date) -> Raw:
     """
     table = tables.tables[kind]
     where = f"{tables.name}: {kind}"
-    source = open_forms(table, table.source, where) if holds_forms(table.source) else open_at(table.source, where)
-    found = heading(table, source.names, where)
     cleaned = Cleaned(where)
+    if holds_forms(table.source):
+        source: Source = open_forms(table, table.source, where)
+    else:
+        source = open_at(table.source, where)
+        beside = len(filled_in(table.source)) if isinstance(table.source, Path) and table.source.is_dir() else 0
+        if beside:
+            cleaned.notes.append(f"{beside} files *.toml lie beside the Parquet parts and are not read")
+    found = heading(table, source.names, where)
     if found.otherwise:
         columns = "1 column was" if found.otherwise == 1 else f"{found.otherwise} columns were"
         cleaned.notes.append(f"{columns} found by case and blanks alone (rule: {OTHERWISE})")

@@ -121,9 +121,10 @@ BAD = {
     "too long": (b"#" * 70_000, "longer than 65,536 bytes"),
     "deep": (b"employees = " + b"[" * 20_000 + b"]" * 20_000, "not well-formed TOML"),
     "huge": (b"employees = " + b"9" * 6_000, "not well-formed TOML"),
-    "a list": (f'firm = "{FIRM}"\nemployees = ["{SECRET}"]'.encode(), "'employees' is a list, a table or a time of day"),
-    "a table": (f'firm = "{FIRM}"\n[employees]\n{SECRET} = 1'.encode(), "'employees' is a list, a table or a time of day"),
-    "a time": (b"employees = 12:00:00", "'employees' is a list, a table or a time of day"),
+    "huge in hexadecimals": (b"employees = 0x" + b"f" * 6_000, "a number of twenty digits"),
+    "a list": (f'firm = "{FIRM}"\nemployees = ["{SECRET}"]'.encode(), "'employees' is a list, a table, a time of day"),
+    "a table": (f'firm = "{FIRM}"\n[employees]\n{SECRET} = 1'.encode(), "'employees' is a list, a table, a time of day"),
+    "a time": (b"employees = 12:00:00", "'employees' is a list, a table, a time of day"),
     "no question": (f'firm = "{FIRM}"\n{SECRET} = 1'.encode(), "1 of its keys are none of the form's questions"),
     "misspelt": (f'firm = "{FIRM}"\nemployes = 3'.encode(), "Nearest: 'employees'"),
 }
@@ -140,11 +141,14 @@ def test_a_form_that_cannot_be_read_is_told_by_its_number_without_its_name_or_an
     assert "form 2 of 2" in str(error) and SECRET not in str(error) and FIRM not in str(error)
 
 
-def test_forms_and_parquet_parts_in_one_folder_are_refused_and_control_parts_beside_a_blank_form_are_read(folder: Path) -> None:
+def test_parquet_parts_come_before_forms_which_a_note_counts(folder: Path) -> None:
+    """A mapping may lie in the folder of parts that it leads to."""
     form(folder, "1.toml", employees=3)
     pd.DataFrame({"firm": [FIRM], "date": ["2024-03-05"], "employees": [9]}).to_parquet(folder / "part.parquet")
-    assert "forms (*.toml) and Parquet parts" in str(check(folder).exception)
+    said = check(folder)
+    assert said.exit_code == 0 and "1 files *.toml lie beside the Parquet parts and are not read" in said.output
     (folder / "1.toml").unlink()
+    assert "beside" not in check(folder).output, "the blank form is none"
     assert set(built(folder.with_suffix(".toml"), folder.parent / "features.parquet")["visit_employees"]) == {9.0}
 
 
@@ -153,10 +157,16 @@ def test_no_form_is_lost_without_a_word(folder: Path) -> None:
     (folder / "2.TOML").write_text((folder / "1.toml").read_text().replace('"1_000.50"', "1_000.50").replace("03-05", "03-06"))
     (folder / "1.toml").unlink()
     assert set(built(folder.with_suffix(".toml"), folder.parent / "features.parquet")["visit_stock"]) == {1000.5}
-    (folder / "3.toml").symlink_to(folder / "nowhere")
-    assert "form 2 of 2" in str(check(folder).exception)
-    for path in folder.iterdir():
-        path.unlink()
+    (folder / "2025").mkdir()
+    (folder / "2.TOML").rename(folder / "2025" / "2.toml")
+    assert check(folder).exit_code == 0, "below the folder, too"
+    for target in (folder / "nowhere", folder / "2025" / "2.toml"):
+        (folder / "3.toml").unlink(missing_ok=True)
+        (folder / "3.toml").symlink_to(target)
+        assert "form 2 of 2" in str(check(folder).exception) and "is a link" in str(check(folder).exception)
+    (folder / "3.toml").unlink()
+    (folder / "2025" / "2.toml").unlink()
+    (folder / "_blank.toml").unlink()
     assert "no form that is filled in (*.toml), and no Parquet part" in str(check(folder).exception)
 
 
