@@ -80,23 +80,28 @@ def read(root: Path) -> Consortium:
 
 def read_file(path: Path) -> Consortium:
     """A consortium's file. Raises FileNotFoundError where there is none, ConfigurationError for one that is not a consortium's."""
-    return _read(path.read_bytes(), str(path))
+    try:
+        return _read(path.read_bytes())
+    except ConfigurationError as wrong:
+        raise ConfigurationError(str(path), wrong.what, wrong.action) from None
 
 
 @lru_cache(maxsize=8)
-def _read(raw: bytes, where: str) -> Consortium:
-    """From the file's bytes: it is asked for at every message, and with two thousand members it takes a while to read."""
+def _read(raw: bytes) -> Consortium:
+    """From the file's bytes, whosever they are: it is asked for at every message, and with two thousand members it takes a while to read. A
+    thousand nodes of a simulation have the same file each.
+    """
     try:
         found = msgspec.convert(tomllib.loads(raw.decode()), known(Consortium))
     except (tomllib.TOMLDecodeError, UnicodeDecodeError, msgspec.ValidationError) as error:
-        raise ConfigurationError(where, _reason(error), "Correct the file.") from None
+        raise ConfigurationError(FILE, _reason(error), "Correct the file.") from None
     names, keys = [m.name for m in found.members], [found.coordinator, *(m.key for m in found.members)]
     if len(set(names)) < len(names) or len(set(keys)) < len(keys):
-        raise ConfigurationError(where, "two members have one name, or one key", "Give every [[member]] its own.")
+        raise ConfigurationError(FILE, "two members have one name, or one key", "Give every [[member]] its own.")
     if any(member.role not in institution_roles() for member in found.members):
-        raise ConfigurationError(where, "a member's role is none that is known", f"Roles are {', '.join(institution_roles())}.")
+        raise ConfigurationError(FILE, "a member's role is none that is known", f"Roles are {', '.join(institution_roles())}.")
     if not all(suite.is_signing_public(bytes.fromhex(key)) for key in keys):
-        raise ConfigurationError(where, "a key is not an Ed25519 public key", "Copy it again, and compare fingerprints.")
+        raise ConfigurationError(FILE, "a key is not an Ed25519 public key", "Copy it again, and compare fingerprints.")
     return found
 
 
