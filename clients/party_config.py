@@ -26,11 +26,9 @@ class PartyConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_on
 
     id, label, weight, as_of: columns of the source (label: the label party alone; as_of: a feature party may lack it); owner: the column that
     names the person behind each firm, whose consent counts too; owner_columns: columns that speak of that person, beside those of class C2 and
-    C3 (`clients.linked`); repayments, loans: in
-    place of label, the repayment table of which a run's [target] makes outcomes, and the table of loans (origin, fraud): paths,
-    or a mapping that has both; include,
-    exclude: feature columns; levels: JR/T 0197-2020 level of a column, 3 where not given; classes: JR/T 0171-2020 class of a column, C1 where
-    not given; types: of a column; bins: edited by hand;
+    C3 (`clients.linked`); repayments, loans: in place of label, the repayment table of which a run's [target] makes outcomes, and the table of
+    loans (origin, fraud): paths, or a mapping that has both; include, exclude: feature columns; levels: JR/T 0197-2020 level of a column, 3
+    where not given; classes: JR/T 0171-2020 class of a column, C1 where not given; types: of a column; bins: edited by hand;
     id_kind: of the identifiers, "auto" = Unified Social Credit Codes where they look like it; former: this party's home in the run whose
     alignment is used again; journal: where journals are kept, "shared" on a disk that several machines share; workers: threads;
     approvals_needed: how many owners approve a run that the policy leaves to people, 2 for four-eyes; legal_basis: why the rows may be used,

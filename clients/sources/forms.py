@@ -13,12 +13,11 @@ import tomllib
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final, TypeGuard
+from typing import Any, Final
 
 import pyarrow as pa
 
 from clients.own_tables import OwnTable
-from clients.sources.folder import parts
 from clients.sources.frame import Frame
 from clients.sources.table import Skipped
 from federation.kernel.errors import DataError
@@ -65,9 +64,9 @@ class FormsSource:
 
     def _document(self, number: int, path: Path) -> dict[str, Any]:
         line = ""
+        if path.is_symlink() or not path.is_file():
+            raise self._refused(number, "it is a link, or no file", "Put the form itself there.")
         try:
-            if path.is_symlink() or not path.is_file():
-                raise self._refused(number, "it is a link, or no file", "Put the form itself there.")
             with path.open("rb") as file:
                 content = file.read(LONGEST + 1)
             if len(content) <= LONGEST:
@@ -85,14 +84,6 @@ class FormsSource:
     def _refused(self, number: int, what: str, action: str) -> DataError:
         counted = f"form {number:,} of {len(self.files):,} (in the order of the files' names)"
         return DataError(self.where, f"{counted}: {what}", f"Nothing was kept. {action}")
-
-
-def holds_forms(place: object) -> TypeGuard[Path]:
-    """Whether a source is a folder without Parquet parts, which come first: a mapping may lie beside them."""
-    try:
-        return isinstance(place, Path) and place.is_dir() and not parts(place)
-    except OSError:
-        return False
 
 
 def open_forms(table: OwnTable, folder: Path, where: str) -> FormsSource:

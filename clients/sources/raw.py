@@ -25,7 +25,8 @@ from clients.cleaned import Cleaned
 from clients.own_tables import OwnTable, OwnTables
 from clients.sources import amounts, days, names
 from clients.sources.cells import MISSING, Bools, Parsed, spelled
-from clients.sources.forms import filled_in, holds_forms, open_forms
+from clients.sources.folder import parts
+from clients.sources.forms import filled_in, open_forms
 from clients.sources.heading import Heading, heading
 from clients.sources.opening import open_at
 from clients.sources.plausible import SWAPPED, Pairs, failing
@@ -269,13 +270,10 @@ def open_raw(tables: OwnTables, kind: str, today: dt.date) -> Raw:
     table = tables.tables[kind]
     where = f"{tables.name}: {kind}"
     cleaned = Cleaned(where)
-    if holds_forms(table.source):
-        source: Source = open_forms(table, table.source, where)
-    else:
-        source = open_at(table.source, where)
-        beside = len(filled_in(table.source)) if isinstance(table.source, Path) and table.source.is_dir() else 0
-        if beside:
-            cleaned.notes.append(f"{beside} files *.toml lie beside the Parquet parts and are not read")
+    folder = table.source if isinstance(table.source, Path) and table.source.is_dir() else None
+    source: Source = open_at(table.source, where) if folder is None or parts(folder) else open_forms(table, folder, where)
+    if folder is not None and source.typed and (beside := filled_in(folder)):  # a mapping may lie beside the parts that it leads to
+        cleaned.notes.append(f"{len(beside)} files *.toml lie beside the Parquet parts and are not read")
     found = heading(table, source.names, where)
     if found.otherwise:
         columns = "1 column was" if found.otherwise == 1 else f"{found.otherwise} columns were"

@@ -14,7 +14,7 @@ from typing import Any, TypeAlias
 
 import pandas as pd
 
-from clients.own_tables import load
+from clients.own_tables import OwnTables, load
 from clients.party_config import PartyConfig
 from clients.sources.folder import open_folder
 from clients.sources.raw import open_raw
@@ -39,9 +39,10 @@ def loan_columns(config: PartyConfig) -> tuple[Columns, tuple[str, ...]] | None:
     if config.loans is not None:
         return _read(config, "loans", config.loans, _LOANS)
     mapping = config.repayments
-    if mapping is None or mapping.suffix != MAPPING or "loans" not in load(mapping).tables:
+    if mapping is None or mapping.suffix != MAPPING:
         return None
-    return _read(config, "loans", mapping, _LOANS)
+    tables = load(mapping)
+    return _mapped(config, "loans", tables, _LOANS) if "loans" in tables.tables else None
 
 
 def in_words(count: int, least: int) -> str:
@@ -50,14 +51,13 @@ def in_words(count: int, least: int) -> str:
 
 
 def _read(config: PartyConfig, kind: str, path: Path, wanted: tuple[str, ...]) -> tuple[Columns, tuple[str, ...]]:
-    return _mapped(config, kind, path, wanted) if path.suffix == MAPPING else (_named(config, kind, path, wanted), ())
+    return _mapped(config, kind, load(path), wanted) if path.suffix == MAPPING else (_named(config, kind, path, wanted), ())
 
 
-def _mapped(config: PartyConfig, kind: str, mapping: Path, wanted: tuple[str, ...]) -> tuple[Columns, tuple[str, ...]]:
+def _mapped(config: PartyConfig, kind: str, tables: OwnTables, wanted: tuple[str, ...]) -> tuple[Columns, tuple[str, ...]]:
     """By a mapping, through the raw door."""
-    tables = load(mapping)
     if kind not in tables.tables:
-        what = f"{mapping.name} has no table [{kind}]"
+        what = f"the mapping has no table [{kind}]"
         raise DataError(f"{config.name}: {kind}", what, f"Nothing was sent. Map it there, or name a file of {kind}.")
     raw = open_raw(tables, kind, dt.date.max)
     frames = list(raw.batches())

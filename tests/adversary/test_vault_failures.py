@@ -310,7 +310,7 @@ def whole(made: Scene, folder: Path) -> list[str]:
 def test_no_failure_of_the_vault_tells_anybody_a_value_an_id_or_a_label(tmp_path: Path) -> None:
     made = scene(tmp_path, "across, by consent")
     names = whole(made, tmp_path)
-    swept(made, tmp_path, names, sorted({1 + round((len(names) - 1) * (place / 3) ** 3) for place in range(1, 4)}))
+    swept(made, tmp_path, names, sorted({1 + round((len(names) - 1) * (place / 5) ** 4) for place in range(1, 6)}))
 
 
 @pytest.mark.slow

@@ -193,7 +193,7 @@ def machine(kind: str, folder: Path) -> type[Stores]:
 @pytest.mark.parametrize("kind", KINDS)
 def test_the_store_does_what_a_dict_does_in_any_interleaving(kind, tmp_path):
     stores = machine(kind, tmp_path)
-    run_state_machine_as_test(stores, settings=settings(max_examples=12, stateful_step_count=40, deadline=None))
+    run_state_machine_as_test(stores, settings=settings(max_examples=30, stateful_step_count=40, deadline=None))
     print(dict(stores.met))
     assert sum(stores.met[end] for end in OVER) >= 3 and min(stores.met["claim"], stores.met["waiting"]) >= 3
     assert sum(count for what, count in stores.met.items() if what.startswith("no ")) >= 50
